@@ -1,0 +1,1 @@
+"""From Link's public_token to the partner's processor_token."""
