@@ -1,0 +1,175 @@
+"""The requests of this workflow: what is asked of Plaid, and how each answer is read. Pure.
+
+Answers are read tolerantly: only what the workflow cannot do without is demanded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Generic, TypeVar
+
+from attrs import field, frozen
+
+from .errors import PlaidConnectionError
+from .results import Account, LinkToken, ProcessorToken, as_accounts
+
+T = TypeVar("T")
+
+_SECRET_FIELDS = ("access_token", "public_token", "processor_token", "link_token")
+
+
+@frozen(kw_only=True)
+class Reply:
+    """A successful answer of Plaid's: its JSON object, whence and when it came."""
+
+    endpoint: str
+    body: Mapping[str, object] = field(repr=False)
+    received_at: datetime
+
+    def optional(self, name: str) -> str | None:
+        """A text of the answer, or None where it is missing or null."""
+        value = self.body.get(name)
+        return value if isinstance(value, str) and value else None
+
+    def text(self, name: str) -> str:
+        """A text of the answer that the workflow cannot do without."""
+        value = self.optional(name)
+        if value is None:
+            raise self.unusable(name)
+        return value
+
+    def unusable(self, name: str) -> PlaidConnectionError:
+        """The error for the want of a usable field."""
+        return PlaidConnectionError(
+            f"its answer has no usable {name!r}",
+            endpoint=self.endpoint,
+            request_id=self.optional("request_id"),
+            outcome_unknown=True,
+        )
+
+
+@frozen(kw_only=True)
+class Call(Generic[T]):
+    """One request to Plaid, and the reader of its answer.
+
+    Attributes:
+        endpoint: the path.
+        body: the JSON object, without the keys.
+        read: makes the value of the answer, or raises PlaidConnectionError.
+    """
+
+    endpoint: str
+    body: Mapping[str, object] = field(repr=False)
+    read: Callable[[Reply], T] = field(repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The tokens that it sends, which must not show in what is told of it."""
+        return tuple(str(self.body[name]) for name in _SECRET_FIELDS if self.body.get(name))
+
+
+@frozen(kw_only=True)
+class Exchanged:
+    """What the exchange gives. The Item's id is no more than a name: its want loses nothing."""
+
+    access_token: str = field(repr=False)
+    item_id: str | None
+    request_id: str | None
+
+
+def create_link_token(body: Mapping[str, object]) -> Call[LinkToken]:
+    """``/link/token/create``."""
+    return Call(endpoint="/link/token/create", body=body, read=_link_token)
+
+
+def _link_token(reply: Reply) -> LinkToken:
+    return LinkToken(
+        link_token=reply.text("link_token"),
+        expiration=_moment(reply, "expiration"),
+        request_id=reply.optional("request_id"),
+        hosted_link_url=reply.optional("hosted_link_url"),
+    )
+
+
+def _moment(reply: Reply, name: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(reply.text(name))
+    except ValueError:
+        raise reply.unusable(name) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def create_sandbox_public_token(
+    institution_id: str, products: Sequence[str], options: Mapping[str, object] | None
+) -> Call[str]:
+    """``/sandbox/public_token/create``: a bank linked without Link."""
+    body: dict[str, object] = {
+        "institution_id": institution_id,
+        "initial_products": list(products),
+    }
+    if options is not None:  # Plaid's description: options "must not be null".
+        body["options"] = dict(options)
+    return Call(
+        endpoint="/sandbox/public_token/create",
+        body=body,
+        read=lambda reply: reply.text("public_token"),
+    )
+
+
+def exchange(public_token: str) -> Call[Exchanged]:
+    """``/item/public_token/exchange``: makes the Item."""
+    return Call(
+        endpoint="/item/public_token/exchange", body={"public_token": public_token}, read=_exchanged
+    )
+
+
+def _exchanged(reply: Reply) -> Exchanged:
+    return Exchanged(
+        access_token=reply.text("access_token"),
+        item_id=reply.optional("item_id"),
+        request_id=reply.optional("request_id"),
+    )
+
+
+def get_accounts(access_token: str) -> Call[tuple[Account, ...]]:
+    """``/accounts/get``."""
+    return Call(endpoint="/accounts/get", body={"access_token": access_token}, read=_accounts)
+
+
+def _accounts(reply: Reply) -> tuple[Account, ...]:
+    accounts = reply.body.get("accounts")
+    if not isinstance(accounts, list):
+        raise reply.unusable("accounts")
+    try:
+        return as_accounts(accounts) if accounts else ()
+    except (TypeError, ValueError):
+        raise reply.unusable("accounts") from None
+
+
+def create_processor_token(
+    processor: str, access_token: str, account: Account
+) -> Call[ProcessorToken]:
+    """``/processor/token/create``: one partner, one account."""
+    return Call(
+        endpoint="/processor/token/create",
+        body={
+            "access_token": access_token,
+            "account_id": account.account_id,
+            "processor": processor,
+        },
+        read=lambda reply: ProcessorToken(
+            processor=processor,
+            account=account,
+            processor_token=reply.text("processor_token"),
+            request_id=reply.optional("request_id"),
+            issued_at=reply.received_at,
+        ),
+    )
+
+
+def remove_item(access_token: str) -> Call[None]:
+    """``/item/remove``: the Item and every partner's token of it are gone."""
+    return Call(
+        endpoint="/item/remove", body={"access_token": access_token}, read=lambda _reply: None
+    )

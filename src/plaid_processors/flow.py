@@ -1,0 +1,401 @@
+"""The steps of each call, as generators without I/O.
+
+A flow yields what is to be done next, and is sent what came of it (or thrown it, if it failed):
+
+- `Call`: send this request; its value comes back.
+- `Start`: send these requests, side by side if you can; nothing comes back.
+- `Next`: wait for the next of the started ones; its place and outcome come back.
+- `Tell`: call the caller's callback.
+
+The shells (`linker`) do these, each in its own way; the order of the steps is here alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from attrs import asdict, evolve, field, frozen
+
+from . import calls
+from .calls import Call
+from .errors import (
+    ItemNotFoundError,
+    LinkIncompleteError,
+    PlaidApiError,
+    PlaidProcessorsError,
+    mark_unfinished,
+)
+from .results import (
+    Account,
+    Environment,
+    LinkedItem,
+    LinkResult,
+    LinkToken,
+    PendingToken,
+    ProcessorToken,
+)
+from .selection import Choice, by_ids
+
+T = TypeVar("T")
+
+OnExchange = Callable[[LinkedItem], object]
+OnToken = Callable[[ProcessorToken], object]
+
+
+@frozen
+class Start:
+    """Send these requests, side by side if you can."""
+
+    calls: Sequence[Call[ProcessorToken]]
+
+
+@frozen
+class Next:
+    """Wait for the next of the started requests to come."""
+
+
+@frozen
+class Tell:
+    """Call the caller's callback; its time does not count."""
+
+    callback: Callable[[Any], object]
+    value: object = field(repr=False)
+
+
+Step = Call[Any] | Start | Next | Tell
+Flow = Generator[Step, Any, T]
+
+
+@frozen(kw_only=True)
+class Options:
+    """How the processor tokens are asked for and told.
+
+    Attributes:
+        on_token: told each token as it comes.
+        partial: whether accounts that Plaid refuses are left pending rather than an error.
+    """
+
+    on_token: OnToken | None = None
+    partial: bool = False
+
+
+@frozen(kw_only=True)
+class Session:
+    """What Link's metadata tells of where the Item comes from."""
+
+    institution_id: str | None = None
+    institution_name: str | None = None
+    link_session_id: str | None = None
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, object]) -> Session:
+        """Read ``metadata`` as Link's onSuccess gives it."""
+        institution = metadata.get("institution")
+        bank = institution if isinstance(institution, Mapping) else {}
+
+        def text(value: object) -> str | None:
+            return value if isinstance(value, str) and value else None
+
+        return cls(
+            institution_id=text(bank.get("institution_id")),
+            institution_name=text(bank.get("name")),
+            link_session_id=text(metadata.get("link_session_id")),
+        )
+
+
+@frozen(kw_only=True)
+class Plan:
+    """What is to be linked.
+
+    Attributes:
+        choices: the partners, and what was said of their accounts.
+        accounts: the accounts, or None to ask ``/accounts/get``.
+        verify: whether ``/accounts/get`` is to confirm what the browser said of them.
+    """
+
+    choices: tuple[Choice, ...]
+    accounts: tuple[Account, ...] | None = None
+    verify: bool = False
+
+    def pick(self, accounts: Sequence[Account]) -> tuple[PendingToken, ...]:
+        """The tokens to ask for, ordered by partner, then account.
+
+        Raises:
+            AccountSelectionError: a partner's rule refuses.
+        """
+        return tuple(
+            PendingToken(processor=choice.adapter.processor, account=account)
+            for choice in self.choices
+            for account in choice.pick(accounts)
+        )
+
+    def picked_early(self) -> tuple[PendingToken, ...] | None:
+        """The tokens to ask for, where they can be told before any request.
+
+        Raises:
+            AccountSelectionError: a partner's rule refuses.
+        """
+        if self.accounts is None:
+            return None
+        if not self.verify:
+            return self.pick(self.accounts)
+        for choice in self.choices:  # ids are the caller's word, not the browser's
+            by_ids(choice.account_ids or (), self.accounts, choice.adapter.processor)
+        return None
+
+    def pick_fetched(self, fetched: Sequence[Account]) -> tuple[PendingToken, ...]:
+        """The tokens to ask for, by what ``/accounts/get`` said.
+
+        Raises:
+            AccountSelectionError: a partner's rule refuses, or an account is not the Item's.
+        """
+        if self.accounts is None:
+            return self.pick(fetched)
+        ids = [account.account_id for account in self.accounts]
+        names = ", ".join(choice.adapter.processor for choice in self.choices)
+        return self.pick(by_ids(ids, fetched, names))
+
+
+def create_link_token(body: Mapping[str, object]) -> Flow[LinkToken]:
+    """One request."""
+    token: LinkToken = yield calls.create_link_token(body)
+    return token
+
+
+def accounts(access_token: str) -> Flow[tuple[Account, ...]]:
+    """One request."""
+    found: tuple[Account, ...] = yield calls.get_accounts(access_token)
+    return found
+
+
+def remove(access_token: str) -> Flow[bool]:
+    """One request; an Item that is already gone is no error."""
+    try:
+        yield calls.remove_item(access_token)
+    except ItemNotFoundError as error:
+        if error.error_code != "ITEM_NOT_FOUND":
+            raise
+        # Gone by an attempt of this call whose answer was lost, or gone before.
+        return error.outcome_unknown
+    return True
+
+
+def link(
+    plan: Plan,
+    public_token: str,
+    environment: Environment,
+    session: Session,
+    *,
+    on_exchange: OnExchange | None,
+    options: Options,
+) -> Flow[LinkResult]:
+    """Exchange, tell, choose the accounts, one processor token for each."""
+    picked = plan.picked_early()
+    exchanged: calls.Exchanged = yield calls.exchange(public_token)
+    item = LinkedItem(
+        access_token=exchanged.access_token,
+        item_id=exchanged.item_id,
+        request_id=exchanged.request_id,
+        environment=environment,
+        institution_id=session.institution_id,
+        institution_name=session.institution_name,
+        link_session_id=session.link_session_id,
+    )
+    progress = _Progress.of_item(item, plan, picked)
+    trouble = yield from _guarded(
+        progress, _after_exchange(progress, plan, item, on_exchange, options)
+    )
+    if trouble is not None:
+        raise _incomplete(progress.result, trouble) from trouble.error
+    return progress.result
+
+
+def _after_exchange(
+    progress: _Progress,
+    plan: Plan,
+    item: LinkedItem,
+    on_exchange: OnExchange | None,
+    options: Options,
+) -> Flow[_Trouble | None]:
+    if on_exchange is not None:
+        yield Tell(on_exchange, item)
+    return (yield from _finish(progress, plan, options))
+
+
+def link_sandbox(
+    plan: Plan,
+    institution_id: str,
+    products: Sequence[str],
+    bank_options: Mapping[str, object] | None,
+    environment: Environment,
+    *,
+    on_exchange: OnExchange | None,
+    options: Options,
+) -> Flow[LinkResult]:
+    """A public token without Link, then as `link`."""
+    public_token: str = yield calls.create_sandbox_public_token(
+        institution_id, products, bank_options
+    )
+    session = Session(institution_id=institution_id)
+    return (
+        yield from link(
+            plan, public_token, environment, session, on_exchange=on_exchange, options=options
+        )
+    )
+
+
+def issue(plan: Plan, result: LinkResult, options: Options) -> Flow[LinkResult]:
+    """The processor tokens for an Item that exists."""
+    return (
+        yield from _continue(_Progress.of_plan(result, plan, plan.picked_early()), plan, options)
+    )
+
+
+def resume(plan: Plan | None, result: LinkResult, options: Options) -> Flow[LinkResult]:
+    """What is missing of a result; ``plan`` is for its partners without accounts."""
+    progress = _Progress(result)
+    if plan is not None and (picked := plan.picked_early()) is not None:
+        progress.expect(picked)
+    return (yield from _continue(progress, plan, options))
+
+
+def _continue(progress: _Progress, plan: Plan | None, options: Options) -> Flow[LinkResult]:
+    before = len(progress.result.processor_tokens)
+    trouble = yield from _guarded(progress, _finish(progress, plan, options))
+    if trouble is None:
+        return progress.result
+    if len(progress.result.processor_tokens) == before:
+        # Nothing was achieved, and the Item was the caller's before.
+        raise trouble.error
+    raise _incomplete(progress.result, trouble) from trouble.error
+
+
+@frozen
+class _Trouble:
+    """What went wrong first, and the fate of each token that did not come."""
+
+    error: Exception
+    errors: Sequence[tuple[PendingToken, PlaidProcessorsError]] = ()
+
+
+def _guarded(progress: _Progress, steps: Flow[_Trouble | None]) -> Flow[_Trouble | None]:
+    """The steps, so that nothing that ends them takes the result along."""
+    try:
+        return (yield from steps)
+    except Exception as error:  # noqa: BLE001  the caller's callbacks may raise anything
+        return _Trouble(error)
+    except BaseException as error:
+        mark_unfinished(error, progress.result)
+        raise
+
+
+def _finish(progress: _Progress, plan: Plan | None, options: Options) -> Flow[_Trouble | None]:
+    """Choose the accounts where that is still to do, then ask for the tokens."""
+    if plan is not None and progress.result.unselected:
+        fetched: tuple[Account, ...] = yield calls.get_accounts(progress.result.access_token)
+        progress.expect(plan.pick_fetched(fetched))
+    return (yield from _issue_all(progress, options))
+
+
+def _issue_all(progress: _Progress, options: Options) -> Flow[_Trouble | None]:
+    wanted = progress.result.pending
+    access_token = progress.result.access_token
+    yield Start(
+        [
+            calls.create_processor_token(each.processor, access_token, each.account)
+            for each in wanted
+        ]
+    )
+    failed: dict[int, PlaidProcessorsError] = {}
+    untold: list[Exception] = []
+    for _ in wanted:
+        place, outcome = yield Next()
+        if isinstance(outcome, PlaidProcessorsError):
+            failed[place] = outcome
+        progress.arrived(wanted[place], outcome)
+        if options.on_token is not None and isinstance(outcome, ProcessorToken):
+            try:
+                yield Tell(options.on_token, outcome)
+            except Exception as error:  # noqa: BLE001  the other tokens are told all the same
+                untold.append(error)
+    errors = [(progress.pending(wanted[place]), failed[place]) for place in sorted(failed)]
+    if untold:
+        return _Trouble(untold[0], errors)
+    if errors and not (options.partial and _only_refusals(progress, failed)):
+        return _Trouble(errors[0][1], errors)
+    return None
+
+
+def _only_refusals(progress: _Progress, failed: Mapping[int, PlaidProcessorsError]) -> bool:
+    """Whether some tokens came, and Plaid itself refused the others."""
+    refused = all(isinstance(error, PlaidApiError) for error in failed.values())
+    return refused and bool(progress.result.processor_tokens)
+
+
+def _incomplete(result: LinkResult, trouble: _Trouble) -> LinkIncompleteError:
+    return LinkIncompleteError(
+        f"the Item exists, but {_what_is_missing(result)}: {_words(trouble.error)} Store "
+        "error.result (it holds the access token) and finish with resume(error.result).",
+        result=result,
+        errors=trouble.errors,
+    )
+
+
+def _what_is_missing(result: LinkResult) -> str:
+    if result.unselected:
+        names = ", ".join(each.processor for each in result.unselected)
+        return f"the accounts for {names} are not chosen"
+    if result.pending:
+        return f"{len(result.pending)} of {len(result.entries)} processor tokens are missing"
+    return "a callback failed"
+
+
+def _words(error: Exception) -> str:
+    # The words of a callback's own error may hold what the callback was given.
+    return str(error) if isinstance(error, PlaidProcessorsError) else f"{type(error).__name__}."
+
+
+class _Progress:
+    """The result so far, whatever happens next."""
+
+    def __init__(self, result: LinkResult) -> None:
+        self.result = result
+
+    @classmethod
+    def of_item(
+        cls, item: LinkedItem, plan: Plan, picked: tuple[PendingToken, ...] | None
+    ) -> _Progress:
+        known = asdict(item)  # an Item is the part of a result that exists first
+        return cls.of_plan(LinkResult(**known), plan, picked)
+
+    @classmethod
+    def of_plan(
+        cls, result: LinkResult, plan: Plan, picked: tuple[PendingToken, ...] | None
+    ) -> _Progress:
+        unselected = tuple(choice.as_pending() for choice in plan.choices)
+        progress = cls(evolve(result, unselected=unselected))
+        if picked is not None:
+            progress.expect(picked)
+        return progress
+
+    def expect(self, tokens: tuple[PendingToken, ...]) -> None:
+        """The accounts are chosen: these tokens are to come."""
+        chosen = {each.processor for each in tokens}
+        left = tuple(each for each in self.result.unselected if each.processor not in chosen)
+        self.result = evolve(self.result, entries=(*self.result.entries, *tokens), unselected=left)
+
+    def arrived(self, wanted: PendingToken, outcome: ProcessorToken | PlaidProcessorsError) -> None:
+        """A token came, or the reason why it did not."""
+        entry = outcome if isinstance(outcome, ProcessorToken) else _with_reason(wanted, outcome)
+        self.result = self.result.replace_entry(entry)
+
+    def pending(self, wanted: PendingToken) -> PendingToken:
+        """The entry of a token that did not come."""
+        return next(each for each in self.result.pending if each.key == wanted.key)
+
+
+def _with_reason(wanted: PendingToken, error: PlaidProcessorsError) -> PendingToken:
+    if isinstance(error, PlaidApiError):
+        return evolve(wanted, error_code=error.error_code, error_message=error.error_message)
+    return evolve(wanted, error_code=type(error).__name__, error_message=str(error))

@@ -1,0 +1,47 @@
+"""Whether a failed request is sent again, and when. Pure.
+
+Full jitter: a random wait between nothing and a ceiling that doubles with each attempt, so that
+many clients that failed together do not come back together.
+"""
+
+from __future__ import annotations
+
+import math
+
+from .errors import PlaidApiError, PlaidConnectionError
+
+BASE_SECONDS = 0.25
+CAP_SECONDS = 8.0
+
+
+def wait_before_retry(
+    error: PlaidApiError | PlaidConnectionError,
+    *,
+    attempt: int,
+    max_attempts: int,
+    chance: float,
+    remaining: float | None = None,
+) -> float | None:
+    """Seconds to wait before the next attempt, or None to give up.
+
+    Args:
+        error: what the attempt ended with.
+        attempt: its number, from 1.
+        max_attempts: how many there may be.
+        chance: a random number from 0 to 1.
+        remaining: what is left of the call's deadline; a wait that would outlast it is not begun.
+    """
+    if attempt >= max_attempts or not error.retryable:
+        return None
+    ceiling = min(CAP_SECONDS, BASE_SECONDS * 2 ** min(attempt - 1, 16))
+    wait = chance * ceiling if error.retry_after is None else error.retry_after
+    return None if remaining is not None and wait >= remaining else wait
+
+
+def retry_after_seconds(header: str | None) -> float | None:
+    """The seconds that a Retry-After header asks for, if it says them."""
+    try:
+        seconds = float(header) if header is not None else -1.0
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None

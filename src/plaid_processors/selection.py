@@ -1,0 +1,156 @@
+"""Which accounts get a token for which partner. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from attrs import evolve, frozen
+
+from .adapters import PartnerAdapter
+from .errors import AccountSelectionError
+from .results import Account, PendingPartner
+
+
+@frozen(kw_only=True)
+class Choice:
+    """One partner, and what the caller said of its accounts.
+
+    Attributes:
+        adapter: the partner's rules.
+        account_ids: the accounts it is bound to, or None to go by the rule.
+        first_fitting: whether a partner of one account gets the first that its rule allows, where
+            nobody can be asked.
+    """
+
+    adapter: PartnerAdapter
+    account_ids: tuple[str, ...] | None = None
+    first_fitting: bool = False
+
+    def pick(self, accounts: Sequence[Account]) -> tuple[Account, ...]:
+        """The accounts that get a token.
+
+        Raises:
+            AccountSelectionError: the partner's rule refuses, or an account is not there.
+        """
+        if self.account_ids is None:
+            return self._by_rule(accounts)
+        by_ids(self.account_ids, accounts, self.adapter.processor)
+        bound = tuple(each for each in accounts if each.account_id in self.account_ids)
+        picked = self._by_rule(bound)
+        if dropped := [account for account in bound if account not in picked]:
+            raise AccountSelectionError(
+                f"{self.adapter.processor} takes {self.adapter.rule}, which "
+                f"{' and '.join(account.label for account in dropped)} does not fit",
+                processor=self.adapter.processor,
+                accounts=accounts,
+                eligible=picked,
+            )
+        return picked
+
+    def _by_rule(self, accounts: Sequence[Account]) -> tuple[Account, ...]:
+        if self.first_fitting and self.adapter.single:
+            accounts = self._first(accounts) or accounts
+        return _checked(self.adapter, self.adapter.select_accounts(accounts), accounts)
+
+    def _first(self, accounts: Sequence[Account]) -> tuple[Account, ...]:
+        # Asked one by one, so that a subclass's own rule decides.
+        for account in accounts:
+            try:
+                return _checked(self.adapter, self.adapter.select_accounts((account,)), (account,))
+            except AccountSelectionError:
+                continue
+        return ()
+
+    def as_pending(self) -> PendingPartner:
+        """The choice as a result keeps it."""
+        return PendingPartner(processor=self.adapter.processor, account_ids=self.account_ids)
+
+
+def _checked(
+    adapter: PartnerAdapter, picked: Iterable[Account], accounts: Sequence[Account]
+) -> tuple[Account, ...]:
+    """What a rule picked, if it picked anything: a subclass's may be wrong."""
+    result = tuple(picked)
+    if not result:
+        raise AccountSelectionError(
+            f"{adapter.processor}'s rule picked no account",
+            processor=adapter.processor,
+            accounts=accounts,
+        )
+    return result
+
+
+def by_ids(
+    account_ids: Sequence[str], accounts: Sequence[Account], processor: str
+) -> tuple[Account, ...]:
+    """The accounts of these ids, in the order of the ids.
+
+    Raises:
+        AccountSelectionError: one is not there.
+    """
+    known = {account.account_id: account for account in accounts}
+    missing = [account_id for account_id in account_ids if account_id not in known]
+    if missing:
+        there = ", ".join(f"{each.account_id} ({each.label})" for each in accounts)
+        raise AccountSelectionError(
+            f"no account {', '.join(map(repr, missing))} for {processor} among those of the Item: "
+            f"there are {there or 'none'}. Ids are case-sensitive.",
+            processor=processor,
+            accounts=accounts,
+        )
+    return tuple(known[account_id] for account_id in account_ids)
+
+
+def choices(
+    adapters: Sequence[PartnerAdapter],
+    *,
+    account_id: str | None = None,
+    account_ids: Mapping[str, Iterable[str]] | None = None,
+    first_fitting: bool = False,
+) -> tuple[Choice, ...]:
+    """One choice for each partner.
+
+    Raises:
+        TypeError: an id is not a string.
+        ValueError: both ways of binding at once, no id, or a partner that is not in the link.
+    """
+    if account_id is not None and account_ids is not None:
+        raise ValueError(
+            "pass account_id= (for every partner) or account_ids= (for some), not both"
+        )
+    bound = {} if account_ids is None else _bound(account_ids)
+    names = [adapter.processor for adapter in adapters]
+    if unknown := [name for name in bound if name not in names]:
+        raise ValueError(
+            f"account_ids names {', '.join(map(repr, unknown))}, but the partners here are "
+            f"{', '.join(names)}"
+        )
+    everywhere = None if account_id is None else _ids(account_id)
+    return tuple(
+        Choice(
+            adapter=adapter,
+            account_ids=bound.get(adapter.processor, everywhere),
+            first_fitting=first_fitting,
+        )
+        for adapter in adapters
+    )
+
+
+def _bound(account_ids: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
+    if not isinstance(account_ids, Mapping):
+        raise TypeError('account_ids must be a mapping such as {"finix": ["…"]}')
+    return {processor: _ids(ids) for processor, ids in account_ids.items()}
+
+
+def _ids(ids: str | Iterable[str]) -> tuple[str, ...]:
+    listed = tuple(dict.fromkeys([ids] if isinstance(ids, str) else ids))
+    if not all(isinstance(each, str) for each in listed):
+        raise TypeError("an account id must be a string")
+    if not all(listed) or not listed:
+        raise ValueError("an account id must not be empty")
+    return listed
+
+
+def rebind(choice: Choice, pending: PendingPartner) -> Choice:
+    """The choice, with the ids that an earlier call was bound to where none are given now."""
+    return evolve(choice, account_ids=choice.account_ids or pending.account_ids)

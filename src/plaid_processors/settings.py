@@ -1,0 +1,212 @@
+"""What a client is set up with, checked once. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import NoReturn
+from urllib.parse import SplitResult, urlsplit
+
+from attrs import field, frozen
+from typing_extensions import TypedDict
+
+from .errors import ConfigurationError
+from .results import Environment
+
+HOSTS = {
+    # https://plaid.com/docs/api/#api-host
+    Environment.SANDBOX: "https://sandbox.plaid.com",
+    Environment.PRODUCTION: "https://production.plaid.com",
+}
+
+Timeout = float | tuple[float, float]
+
+
+@frozen(kw_only=True)
+class Limits:
+    """How long and how often a client tries.
+
+    Attributes:
+        timeout: seconds for one request, or a (connect, read) pair.
+        deadline: seconds for one public call, retries and all; None: no limit.
+        max_attempts: for one request; 1 means no retry.
+        max_connections: how many requests run side by side at most.
+    """
+
+    timeout: Timeout = 30.0
+    deadline: float | None = 90.0
+    max_attempts: int = 3
+    max_connections: int = 8
+
+    def __attrs_post_init__(self) -> None:
+        given: object = self.timeout
+        pair = given if isinstance(given, tuple) else (given, given)
+        if len(pair) != 2 or not all(_is_positive(seconds) for seconds in pair):
+            _refuse("timeout", "a positive number of seconds or a (connect, read) pair of them")
+        if self.deadline is not None and not _is_positive(self.deadline):
+            _refuse("deadline", "a positive number of seconds, or None")
+        for name in ("max_attempts", "max_connections"):
+            number = getattr(self, name)
+            if type(number) is not int or number < 1:
+                _refuse(name, "a whole number, 1 or more")
+
+    @property
+    def connect_and_read(self) -> tuple[float, float, float]:
+        """Seconds for the connection, for one wait for data, and for the request in all."""
+        if isinstance(self.timeout, tuple):
+            connect, read = self.timeout
+            return connect, read, connect + read
+        return self.timeout, self.timeout, self.timeout
+
+
+class LimitOptions(TypedDict, total=False):
+    """`Limits`, as the keyword arguments of a client."""
+
+    timeout: Timeout
+    deadline: float | None
+    max_attempts: int
+    max_connections: int
+
+
+def _is_positive(value: object) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and math.isfinite(value) and value > 0  # type: ignore[arg-type,operator]
+
+
+def _refuse(name: str, wanted: str) -> NoReturn:
+    raise ConfigurationError(f"{name} must be {wanted}")
+
+
+@frozen(kw_only=True)
+class Credentials:
+    """Keys and address, checked.
+
+    Attributes:
+        client_id: the team's id, the same in both environments.
+        secret: the key of one environment.
+        environment: ``sandbox`` or ``production``.
+        base_url: where requests go.
+    """
+
+    client_id: str = field(repr=False)
+    secret: str = field(repr=False)
+    environment: Environment
+    base_url: str
+
+    @classmethod
+    def checked(
+        cls, *, client_id: object, secret: object, environment: object, base_url: object
+    ) -> Credentials:
+        """Credentials from what a caller gave.
+
+        Raises:
+            ConfigurationError: something is missing or malformed; its value is not shown.
+        """
+        where = read_environment(environment)
+        return cls(
+            client_id=_key("client_id", client_id),
+            secret=_key("secret", secret),
+            environment=where,
+            base_url=HOSTS[where] if base_url is None else _address(base_url),
+        )
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Credentials:
+        """Credentials from PLAID_CLIENT_ID, PLAID_SECRET, PLAID_ENV and PLAID_BASE_URL.
+
+        Raises:
+            ConfigurationError: a variable is missing or malformed; it is named.
+        """
+        given = {name: environ.get(name, "").strip() or None for name in _VARIABLES}
+        missing = [name for name in _VARIABLES[:2] if given[name] is None]
+        if missing:
+            raise ConfigurationError(
+                f"{' and '.join(missing)} not set: the keys are at "
+                "https://dashboard.plaid.com/developers/keys"
+            )
+        client_id, secret, environment, base_url = given.values()
+        return cls.checked(
+            client_id=client_id,
+            secret=secret,
+            environment=environment or Environment.SANDBOX,
+            base_url=base_url,
+        )
+
+
+_VARIABLES = ("PLAID_CLIENT_ID", "PLAID_SECRET", "PLAID_ENV", "PLAID_BASE_URL")
+
+
+def read_environment(value: object) -> Environment:
+    """The environment of that name.
+
+    Raises:
+        ConfigurationError: there is none; the two are listed.
+    """
+    name = value.strip().lower() if isinstance(value, str) else value
+    if name == "development":
+        raise ConfigurationError(
+            "Plaid shut the environment 'development' down in June 2024: "
+            "use 'sandbox' or 'production'"
+        )
+    try:
+        return Environment(name)  # type: ignore[arg-type]
+    except ValueError:
+        pass
+    raise ConfigurationError(f"unknown environment {value!r}: choose 'sandbox' or 'production'")
+
+
+def environment_of(host: str) -> Environment | None:
+    """The environment that an address belongs to; a local one counts as the Sandbox."""
+    parts = urlsplit(host)
+    for environment, known in HOSTS.items():
+        if parts.hostname == urlsplit(known).hostname:
+            return environment
+    if parts.hostname == "development.plaid.com":
+        return read_environment("development")
+    return Environment.SANDBOX if is_loopback(parts.hostname) else None
+
+
+def is_loopback(hostname: str | None) -> bool:
+    """Whether a host's name or number means this machine."""
+    if hostname == "localhost":
+        return True
+    try:
+        return ip_address(hostname or "").is_loopback
+    except ValueError:
+        return False
+
+
+# What a header can carry and Plaid's keys consist of: anything else would be refused further
+# down, by an error that shows the value.
+_KEY = re.compile(r"[!-~]+")
+
+
+def _key(name: str, value: object) -> str:
+    if not isinstance(value, str) or not _KEY.fullmatch(value):
+        _refuse(
+            name, "a string of letters and digits, from https://dashboard.plaid.com/developers/keys"
+        )
+    return value
+
+
+def _address(value: object) -> str:
+    parts = _split(value)
+    plain = not (parts.username or parts.password or parts.query or parts.fragment)
+    if not plain or not parts.hostname or parts.scheme not in ("http", "https"):
+        _refuse("base_url", "an address such as https://sandbox.plaid.com, without user or query")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        _refuse("base_url", "https, or http on a loopback address such as http://127.0.0.1:8080")
+    return parts.geturl().rstrip("/")
+
+
+def _split(value: object) -> SplitResult:
+    try:
+        parts = urlsplit(value) if isinstance(value, str) else None
+        port = parts and parts.port  # an unusable port is told only when it is read
+    except ValueError:
+        parts = port = None
+    if parts is None or port == 0:
+        _refuse("base_url", "an address such as https://sandbox.plaid.com")
+    return parts

@@ -1,0 +1,165 @@
+"""One POST over a urllib3 pool: the answer's bytes, or what went wrong, in time."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Iterator, Mapping
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    import urllib3
+
+MAX_BODY = 16 * 1024 * 1024
+"""More than any answer of this workflow by far; what is longer is not read."""
+
+
+@frozen
+class Answer:
+    """What came over the wire."""
+
+    status: int
+    body: bytes
+    retry_after: str | None
+
+
+@frozen
+class Failure:
+    """Why no whole answer came.
+
+    Attributes:
+        reason: a few words, without any secret.
+        sent: whether the request may have reached the server.
+        passing: whether it may go better next time.
+    """
+
+    reason: str
+    sent: bool
+    passing: bool = True
+
+
+def post(
+    pool: urllib3.PoolManager,
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    times: tuple[float, float, float],
+) -> Answer | Failure:
+    """Send one request, once.
+
+    Args:
+        pool: where connections come from.
+        url: the address.
+        body: what is sent.
+        headers: all of them.
+        times: seconds for the connection, for one wait for data, and for the request in all.
+    """
+    import urllib3
+
+    connect, read, total = times
+    end = monotonic() + total
+    response = None
+    try:
+        response = pool.request(
+            "POST",
+            url,
+            body=body,
+            headers=headers,
+            timeout=urllib3.Timeout(total=total, connect=connect, read=read),
+            retries=False,
+            redirect=False,
+            preload_content=False,
+        )
+        outcome = _read_all(response, end)
+    except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
+        outcome = _failure(error)
+    # Raised ones hold headers and bodies, so none leaves this function, not even as a context.
+    if response is not None and isinstance(outcome, Failure):
+        response.close()
+    return outcome
+
+
+def _read_all(response: urllib3.BaseHTTPResponse, end: float) -> Answer | Failure:
+    chunks: list[bytes] = []
+    size = 0
+    for chunk in _chunks(response):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_BODY:
+            return Failure("the answer is too long", sent=True, passing=False)
+        # The time-out of the socket starts anew with every byte that trickles in.
+        if monotonic() > end:
+            return Failure("timed out while the answer came", sent=True)
+    response.release_conn()
+    return Answer(response.status, b"".join(chunks), response.headers.get("Retry-After"))
+
+
+def _chunks(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    """What has come, as it comes: one wait on the socket for each."""
+    if not hasattr(response, "read1"):  # urllib3 1.x
+        yield from _chunks_of_urllib3_1(response)
+        return
+    while chunk := response.read1(65536):
+        yield chunk
+        if getattr(response, "length_remaining", None) == 0:
+            return
+
+
+def _chunks_of_urllib3_1(response: Any) -> Iterator[bytes]:
+    source: http.client.HTTPResponse = response._fp
+    announced = response.headers.get("Content-Length")
+    size = 0
+    while chunk := source.read1(65536):
+        size += len(chunk)
+        yield chunk
+    if announced is not None and size < int(announced):
+        raise http.client.IncompleteRead(b"")
+
+
+def _failure(error: Exception) -> Failure:
+    import ssl
+
+    from urllib3 import exceptions
+
+    reason = _words(error)
+    if isinstance(error, exceptions.SSLError):
+        cause = error.args[0] if error.args else None
+        refused = isinstance(cause, ssl.SSLCertVerificationError) or "CERTIFICATE" in reason
+        return Failure(reason, sent=not refused, passing=not refused)
+    before = (
+        exceptions.ConnectTimeoutError,
+        exceptions.NewConnectionError,
+        exceptions.ProxyError,
+        exceptions.LocationValueError,
+    )
+    if isinstance(error, before):
+        wrong_address = isinstance(error, exceptions.LocationValueError)
+        return Failure(reason, sent=False, passing=not wrong_address)
+    return Failure(reason, sent=True)
+
+
+def _words(error: Exception) -> str:
+    """What happened, in our words: those of the error could show what was sent."""
+    from urllib3 import exceptions
+
+    root = _root(error)
+    if isinstance(error, exceptions.ConnectTimeoutError) and not isinstance(root, OSError):
+        return "timed out while connecting"
+    if isinstance(error, (exceptions.TimeoutError, TimeoutError)):
+        return "timed out while waiting for the answer"
+    if isinstance(error, exceptions.ProxyError):
+        return "the proxy refused"
+    if isinstance(error, (exceptions.IncompleteRead, http.client.IncompleteRead)):
+        return "the answer was cut short"
+    if isinstance(root, OSError):
+        return root.strerror or type(root).__name__
+    return f"the connection broke ({type(root).__name__})"
+
+
+def _root(error: BaseException) -> BaseException:
+    """The lowest error that urllib3 wrapped: in its arguments, or as the cause."""
+    inner = next((each for each in error.args if isinstance(each, BaseException)), None)
+    inner = inner or error.__cause__ or error.__context__
+    return error if inner is None or inner is error else _root(inner)
