@@ -1,0 +1,130 @@
+"""The Sandbox's banks and the default user's accounts."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from .errors import PlaidError
+from .model import Account, Bank, Number
+from .tables import table
+from .wire import Json
+
+# What every Sandbox bank offers. Kept to names that clients of any age know: the
+# generated ones of old refuse a product that they have not heard of.
+BANK_PRODUCTS = (
+    "assets",
+    "auth",
+    "balance",
+    "identity",
+    "investments",
+    "liabilities",
+    "transactions",
+)
+CURRENCIES = {"US": "USD", "CA": "CAD", "GB": "GBP"}
+# https://plaid.com/docs/auth/: the account types that have numbers to pay by.
+AUTH_SUBTYPES = frozenset({"checking", "savings", "cash management"})
+
+
+@cache
+def banks() -> dict[str, Bank]:
+    """All banks by id."""
+    return {
+        row["institution_id"]: Bank(
+            institution_id=row["institution_id"],
+            name=row["name"],
+            country=row["country"],
+            oauth=row["oauth"] == "yes",
+            health=row["health"] or "HEALTHY",
+            tokenized_numbers=row["tan"] == "yes",
+        )
+        for row in table("institutions")
+    }
+
+
+def find_bank(institution_id: str) -> Bank:
+    """Return the bank, or Plaid's error for an id that does not exist."""
+    try:
+        return banks()[institution_id]
+    except KeyError:
+        raise PlaidError("INVALID_INSTITUTION") from None
+
+
+def _number(cell: str) -> Number | None:
+    if not cell:
+        return None
+    return float(cell) if "." in cell else int(cell)
+
+
+def default_accounts(bank: Bank) -> list[Account]:
+    """Make the default user's accounts (seen on the Sandbox, September 2026), without ids."""
+    return [
+        Account(
+            account_id="",
+            name=row["name"],
+            official_name=row["official_name"] or None,
+            mask=row["mask"],
+            type=row["type"],
+            subtype=row["subtype"],
+            current=_number(row["current"]),
+            available=_number(row["available"]),
+            limit=_number(row["limit"]),
+            currency=CURRENCIES[bank.country],
+            apy=_number(row["apy"]),
+            holder_category=row["holder_category"] or None,
+            numbers=default_numbers(bank, row["mask"]) if row["subtype"] in AUTH_SUBTYPES else {},
+            owners=[default_owner()],
+        )
+        for row in table("accounts")
+    ]
+
+
+def default_numbers(bank: Bank, mask: str) -> Json:
+    """Make an account's numbers by scheme (US: seen on the Sandbox, 2026)."""
+    account = f"111122223333{mask}"
+    if bank.country == "CA":
+        return {"eft": {"account": account, "institution": "021", "branch": "01140"}}
+    if bank.country == "GB":
+        return {
+            "bacs": {"account": "31926819", "sort_code": "601613"},
+            "international": {"iban": "GB29NWBK60161331926819", "bic": "NWBKGB21"},
+        }
+    ach: Json = {"account": account, "routing": "011401533", "wire_routing": "021000021"}
+    if bank.tokenized_numbers:
+        ach["is_tokenized_account_number"] = True
+    return {"ach": ach}
+
+
+def default_owner() -> Json:
+    """Make the default user's identity (https://plaid.com/docs/api/products/identity/)."""
+    return {
+        "names": ["Alberta Bobbeth Charleson"],
+        "phone_numbers": [
+            {"data": "2025550123", "primary": False, "type": "home"},
+            {"data": "1112224444", "primary": False, "type": "work"},
+            {"data": "1112225555", "primary": False, "type": "mobile"},
+        ],
+        "emails": [
+            {"data": "accountholder0@example.com", "primary": True, "type": "primary"},
+            {"data": "accountholder1@example.com", "primary": False, "type": "secondary"},
+            {
+                "data": "extraordinarily.long.email.username.123456@reallylonghostname.com",
+                "primary": False,
+                "type": "other",
+            },
+        ],
+        "addresses": [
+            _address("2992 Cameron Road", "Malakoff", "NY", "14236", primary=True),
+            _address("2493 Leisure Lane", "San Matias", "CA", "93405-2255", primary=False),
+        ],
+    }
+
+
+def _address(street: str, city: str, region: str, postal_code: str, *, primary: bool) -> Json:
+    data = {
+        "street": street,
+        "city": city,
+        "region": region,
+        "postal_code": postal_code,
+        "country": "US",
+    }
+    return {"data": data, "primary": primary}

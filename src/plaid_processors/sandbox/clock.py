@@ -1,0 +1,30 @@
+"""Time as the local Plaid sees it: the machine's, or a still one; both can be moved on."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+
+class Clock:
+    """Tells the time, and is moved by hand."""
+
+    def __init__(self, now: dt.datetime | None = None):
+        if now is not None and now.tzinfo is None:
+            raise ValueError("the clock needs an aware datetime, as datetime.now(timezone.utc) is")
+        self._still = now.astimezone(dt.UTC) if now else None
+        self._moved = dt.timedelta()
+
+    def now(self) -> dt.datetime:
+        """Return the time in UTC."""
+        return (self._still or dt.datetime.now(dt.UTC)) + self._moved
+
+    def advance(self, by: dt.timedelta) -> None:
+        """Move the time on; backwards it does not go."""
+        if by < dt.timedelta():
+            raise ValueError("time can only be moved forwards")
+        self._moved += by
+
+
+def stamp(moment: dt.datetime) -> str:
+    """Write a moment as Plaid does: whole seconds, `Z`."""
+    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,45 @@
+"""Items: https://plaid.com/docs/api/items/."""
+
+from __future__ import annotations
+
+from plaid_processors.sandbox.calls import Call, endpoint
+from plaid_processors.sandbox.fields import choice, required, text
+from plaid_processors.sandbox.views import full_item_view, item_status
+from plaid_processors.sandbox.wire import Json
+
+from .common import ACCESS_TOKEN
+
+REMOVAL_REASONS = (
+    "FRAUD_FIRST_PARTY",
+    "FRAUD_FALSE_IDENTITY",
+    "FRAUD_ABUSE",
+    "FRAUD_OTHER",
+    "CONNECTION_IS_NON_FUNCTIONAL",
+    "OTHER",
+)
+
+
+@endpoint("/item/public_token/exchange", public_token=required(text()))
+def exchange(call: Call) -> Json:
+    """Spend a public token for the Item's access token."""
+    item = call.world.spend_public_token(call["public_token"], call.client_id)
+    return {"access_token": item.access_token, "item_id": item.item_id}
+
+
+@endpoint("/item/get", access_token=ACCESS_TOKEN)
+def get(call: Call) -> Json:
+    """Show an Item; a broken one too, with its error inside."""
+    item = call.item()
+    return {"item": full_item_view(item, call.now), "status": item_status(item, call.now)}
+
+
+@endpoint(
+    "/item/remove",
+    access_token=ACCESS_TOKEN,
+    reason_code=choice(REMOVAL_REASONS),
+    reason_note=text(longest=512),
+)
+def remove(call: Call) -> Json:
+    """Remove an Item, and with it every token of it."""
+    call.item().removed = True
+    return {}

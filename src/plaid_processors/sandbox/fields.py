@@ -1,0 +1,250 @@
+"""Request schemas as data, and the one place that checks a body against them.
+
+Problems are told in one order for all endpoints: what is missing, then what is
+unknown, then the first value that does not fit.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from .errors import PlaidError, invalid_field
+
+Check = Callable[[Any, str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """What one field may hold; `type` is the JSON type, `check` refuses a value of it."""
+
+    type: str
+    required: bool = False
+    nullable: bool = False
+    check: Check | None = None
+    fields: Mapping[str, Field] | None = None
+    items: Field | None = None
+
+
+def required(spec: Field) -> Field:
+    """Mark a field that must be given."""
+    return replace(spec, required=True)
+
+
+def nullable(spec: Field) -> Field:
+    """Mark a required field for which null says something."""
+    return replace(spec, nullable=True)
+
+
+def text(*, nonempty: bool = False, longest: int | None = None) -> Field:
+    """Describe a string."""
+
+    def check(value: str, path: str) -> None:
+        if nonempty and not value.strip():
+            raise invalid_field(f"{path} must be a non-empty string")
+        if longest is not None and len(value) > longest:
+            raise invalid_field(f"{path} must be at most {longest} characters long")
+
+    return Field(type="string", check=check)
+
+
+def choice(options: Sequence[str]) -> Field:
+    """Describe a string out of a closed list."""
+
+    def check(value: str, path: str) -> None:
+        if value not in options:
+            raise invalid_field(f"{path} must be one of: {', '.join(options)}")
+
+    return Field(type="string", check=check)
+
+
+def integer(low: int | None = None, high: int | None = None) -> Field:
+    """Describe a whole number within bounds."""
+
+    def check(value: int, path: str) -> None:
+        if low is not None and value < low:
+            raise invalid_field(f"{path} must be greater than or equal to {low}")
+        if high is not None and value > high:
+            raise invalid_field(f"{path} must be less than or equal to {high}")
+
+    return Field(type="integer", check=check)
+
+
+def flag() -> Field:
+    """Describe true or false."""
+    return Field(type="boolean")
+
+
+def number() -> Field:
+    """Describe any number."""
+    return Field(type="number")
+
+
+def url() -> Field:
+    """Describe an address that a webhook can be sent to."""
+
+    def check(value: str, path: str) -> None:
+        if not is_url(value):
+            raise invalid_field(f"{path} must be a valid URL")
+
+    return Field(type="string", check=check)
+
+
+def is_url(value: str) -> bool:
+    """Tell whether this is an http or https address with a host."""
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
+def date() -> Field:
+    """Describe a day, YYYY-MM-DD."""
+
+    def check(value: str, path: str) -> None:
+        if not is_date(value):
+            raise invalid_field(f"{path} must be a valid date in YYYY-MM-DD format")
+
+    return Field(type="string", check=check)
+
+
+def is_date(value: str) -> bool:
+    """Tell whether this is a day of the calendar, YYYY-MM-DD."""
+    try:
+        return bool(_DATE.fullmatch(value) and dt.date.fromisoformat(value))
+    except ValueError:
+        return False
+
+
+def instant() -> Field:
+    """Describe a moment in ISO 8601."""
+
+    def check(value: str, path: str) -> None:
+        try:
+            dt.datetime.fromisoformat(value)
+        except ValueError:
+            raise invalid_field(f"{path} must be a valid ISO 8601 datetime") from None
+
+    return Field(type="string", check=check)
+
+
+def many(items: Field, *, least: int = 0) -> Field:
+    """Describe a list."""
+
+    def check(value: list[object], path: str) -> None:
+        if len(value) < least:
+            raise invalid_field(f"{path} must be a non-empty array")
+
+    return Field(type="array", items=items, check=check)
+
+
+def record(**fields: Field) -> Field:
+    """Describe an object with these fields and no others."""
+    return Field(type="object", fields=fields)
+
+
+def free() -> Field:
+    """Describe an object of which nothing is looked at."""
+    return Field(type="object")
+
+
+# What a client sends beside the fields of the endpoint.
+CREDENTIALS = {
+    "client_id": required(Field(type="string")),
+    "secret": required(Field(type="string")),
+}
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+}
+
+
+def _fits(value: object, wanted: str) -> bool:
+    if isinstance(value, bool):  # Python's bool is an int
+        return wanted == "boolean"
+    if wanted == "integer" and isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, _TYPES[wanted])
+
+
+@dataclass
+class Report:
+    """What was found wrong with a body."""
+
+    missing: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    mistyped: list[tuple[str, str]] = field(default_factory=list)
+    refused: list[PlaidError] = field(default_factory=list)
+
+    def look(self, value: Any, spec: Field, path: str) -> None:
+        """Check one value and what is inside it."""
+        if not _fits(value, spec.type):
+            self.mistyped.append((path, spec.type))
+            return
+        if spec.check:
+            try:
+                spec.check(value, path)
+            except PlaidError as error:
+                self.refused.append(error)
+        if spec.items:
+            for number, item in enumerate(value):
+                self.look(item, spec.items, f"{path}[{number}]")
+        if spec.fields is not None:
+            self.look_inside(value, spec.fields, f"{path}." if path else "")
+
+    def look_inside(self, value: Mapping[str, Any], fields: Mapping[str, Field], at: str) -> None:
+        """Check an object's fields; null is as if absent, unless it says something."""
+        for name, spec in fields.items():
+            given = value.get(name)
+            if given is not None:
+                self.look(given, spec, at + name)
+            elif spec.required and not (spec.nullable and name in value):
+                self.missing.append(at + name)
+        for name, given in value.items():
+            if name not in fields and given is not None:
+                self.unknown.append(at + name)
+
+    def raise_first(self, odd_body: str | None) -> None:
+        """Raise what is told first; `odd_body` is the code for any value of a wrong type."""
+        if self.missing:
+            names = ", ".join(self.missing)
+            raise PlaidError(
+                "MISSING_FIELDS", f"the following required fields are missing: {names}"
+            )
+        if self.unknown:
+            names = ", ".join(sorted(self.unknown))
+            words = "the following fields are not recognized by this endpoint:"
+            raise PlaidError("UNKNOWN_FIELDS", f"{words} {names}")
+        if self.mistyped:
+            path, wanted = self.mistyped[0]
+            article = "an" if wanted[0] in "aio" else "a"
+            raise (
+                PlaidError(odd_body)
+                if odd_body
+                else invalid_field(f"{path} must be {article} {wanted}")
+            )
+        if self.refused:
+            raise self.refused[0]
+
+
+def checked(
+    body: Mapping[str, Any], fields: Mapping[str, Field], odd_body: str | None
+) -> dict[str, Any]:
+    """Refuse a body that does not fit; return it without the nulls at its top."""
+    report = Report()
+    report.look_inside(body, {**CREDENTIALS, **fields}, "")
+    report.raise_first(odd_body)
+    return {name: value for name, value in body.items() if value is not None}

@@ -1,0 +1,170 @@
+"""`LocalSandbox`: the local Plaid as a Python object, and `serve`, as a command runs it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import signal
+import threading
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from . import linking
+from .app import make_app
+from .clock import Clock
+from .core import dispatch
+from .errors import PlaidError
+from .ids import Ids
+from .linking import Linked
+from .server import ThreadedServer
+from .wire import Answer, Request
+from .world import World
+
+if TYPE_CHECKING:
+    from plaid_processors.client import PlaidClient
+
+DEFAULT_SEED = 1
+
+
+class LocalSandbox:
+    """Plaid's Sandbox on this machine, for as long as the `with` block lasts.
+
+    Args:
+        client_id: the only client id that is admitted; made from the seed if not given.
+        secret: its secret; made from the seed if not given.
+        any_keys: admit any other well-formed keys as well.
+        seed: what every id, token and key is made from.
+        host: the address to listen at; the loopback unless told otherwise.
+        port: the port; 0 takes a free one.
+        now: the time at which the clock stands still; the machine's clock if not given.
+        redirect_uris: the Dashboard's list of redirect URIs; any fit one if not given.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        client_id: str | None = None,
+        secret: str | None = None,
+        any_keys: bool = False,
+        seed: int | str = DEFAULT_SEED,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        now: dt.datetime | None = None,
+        redirect_uris: Iterable[str] | None = None,
+    ):
+        keys = Ids(seed)
+        self.client_id = client_id or keys.hexadecimal("client_id", 24)
+        self.secret = secret or keys.hexadecimal("secret", 30)
+        self._lock = threading.RLock()
+        self._world = World(
+            ids=Ids(seed),
+            clock=Clock(now),
+            keys={self.client_id: self.secret},
+            any_keys=any_keys,
+            redirect_uris=None if redirect_uris is None else frozenset(redirect_uris),
+        )
+        self._server = ThreadedServer(make_app(self._handle), host, port)
+
+    @property
+    def url(self) -> str:
+        """The address to point a Plaid client at."""
+        return self._server.url
+
+    def start(self) -> None:
+        """Start to answer, as entering the `with` block does."""
+        self._server.start()
+
+    def close(self) -> None:
+        """Stop answering and close every connection."""
+        self._server.stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def client(self, **options: Any) -> PlaidClient:
+        """Make a `PlaidClient` with this sandbox's keys and address."""
+        # The one tie to the SDK: a convenience, not a reading of Plaid.
+        from plaid_processors.client import PlaidClient
+
+        keys = {"client_id": self.client_id, "secret": self.secret}
+        return PlaidClient(**{**keys, "environment": "sandbox", "base_url": self.url, **options})
+
+    def complete_link(
+        self,
+        link_token: str,
+        institution_id: str = "ins_109508",
+        *,
+        masks: Sequence[str] | None = None,
+        username: str = "user_good",
+        password: str = "pass_good",  # noqa: S107 - the Sandbox's, printed in Plaid's docs
+    ) -> Linked:
+        """Do what the user does in Link, and return what `onSuccess` would get.
+
+        Args:
+            link_token: from `/link/token/create` of this sandbox.
+            institution_id: the bank that the user chooses.
+            masks: the accounts that the user chooses; all that Link offers if not given.
+            username: the test user that logs in.
+            password: its password.
+
+        Raises:
+            ValueError: no such link token, bank, user or account; tells what there is.
+
+        """
+        with self._lock:
+            try:
+                return linking.complete_link(
+                    self._world,
+                    link_token,
+                    institution_id=institution_id,
+                    masks=masks,
+                    username=username,
+                    password=password,
+                )
+            except PlaidError as error:
+                raise ValueError(str(error)) from None
+
+    def _handle(self, request: Request) -> Answer:
+        with self._lock:
+            return dispatch(self._world, request)
+
+
+def serve(
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    client_id: str | None = None,
+    secret: str | None = None,
+    *,
+    seed: int | str = DEFAULT_SEED,
+) -> None:
+    """Serve the local Plaid until SIGINT or SIGTERM.
+
+    It admits any well-formed keys, unless `client_id` and `secret` fix them. Once it
+    answers, it prints one line that ends in its address.
+    """
+    fixed = client_id is not None or secret is not None
+    sandbox = LocalSandbox(
+        client_id=client_id, secret=secret, any_keys=not fixed, seed=seed, host=host, port=port
+    )
+    stopped = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: stopped.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        with sandbox:
+            print(f"Local Plaid at {sandbox.url}", flush=True)  # noqa: T201 - the command's answer
+            stopped.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,131 @@
+"""The things that the local Plaid keeps."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+
+from .wire import Json
+
+PUBLIC_TOKEN_LIFE = dt.timedelta(minutes=30)
+LINK_TOKEN_LIFE = dt.timedelta(hours=4)
+UPDATE_MODE_LIFE = dt.timedelta(minutes=30)
+# https://plaid.com/docs/sandbox/: Items enter ITEM_LOGIN_REQUIRED 30 days after creation.
+LOGIN_LIFE = dt.timedelta(days=30)
+
+Number = int | float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bank:
+    """An institution of the Sandbox."""
+
+    institution_id: str
+    name: str
+    country: str
+    oauth: bool
+    health: str
+    tokenized_numbers: bool
+
+
+@dataclass(kw_only=True)
+class Account:
+    """One account at a bank, whether or not the user shared it."""
+
+    account_id: str
+    name: str
+    official_name: str | None
+    mask: str | None
+    type: str
+    subtype: str | None
+    current: Number | None
+    available: Number | None
+    limit: Number | None
+    currency: str = "USD"
+    apy: Number | None = None
+    holder_category: str | None = None
+    persistent_account_id: str | None = None
+    verification_status: str | None = None
+    numbers: Json = field(default_factory=dict)
+    owners: list[Json] = field(default_factory=list)
+    # None: made up from the seed; else as the custom user gave them.
+    given_transactions: list[Json] | None = None
+
+
+@dataclass(kw_only=True)
+class Item:
+    """One user's login at one bank."""
+
+    item_id: str
+    client_id: str
+    access_token: str
+    bank: Bank
+    accounts: list[Account]
+    shared: set[str]
+    products: list[str]
+    webhook: str
+    created_at: dt.datetime
+    mended_at: dt.datetime
+    days_requested: int = 90
+    error_code: str | None = None
+    removed: bool = False
+    last_webhook: Json | None = None
+
+    def shared_accounts(self) -> list[Account]:
+        """Return the accounts the user shared, in the bank's order."""
+        return [account for account in self.accounts if account.account_id in self.shared]
+
+    def error_at(self, now: dt.datetime) -> str | None:
+        """Return the code of what is wrong with the Item, if anything is."""
+        if self.error_code is None and now >= self.mended_at + LOGIN_LIFE:
+            return "ITEM_LOGIN_REQUIRED"
+        return self.error_code
+
+
+@dataclass(kw_only=True)
+class PublicToken:
+    """What Link hands out: good for one exchange within thirty minutes."""
+
+    token: str
+    item: Item
+    expires_at: dt.datetime
+    spent: bool = False
+
+
+@dataclass(kw_only=True)
+class ProcessorToken:
+    """A partner's key to one account; no products listed means all."""
+
+    token: str
+    item: Item
+    account_id: str
+    processor: str
+    products: list[str] = field(default_factory=list)
+    webhook: str | None = None
+
+
+@dataclass(kw_only=True)
+class LinkSession:
+    """One run of Link, ended with an Item or an exit."""
+
+    link_session_id: str
+    started_at: dt.datetime
+    finished_at: dt.datetime
+    public_token: str | None = None
+    metadata: Json = field(default_factory=dict)
+    error: Json | None = None
+    events: list[Json] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class LinkToken:
+    """What `/link/token/create` was asked for, and what came of it."""
+
+    token: str
+    client_id: str
+    options: Json
+    created_at: dt.datetime
+    expires_at: dt.datetime
+    update_item: Item | None = None
+    hosted_link_url: str | None = None
+    sessions: list[LinkSession] = field(default_factory=list)

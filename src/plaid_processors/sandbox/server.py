@@ -1,0 +1,95 @@
+"""An HTTP server in a thread of its own, ready when `start` returns."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from .protocol import Protocol
+
+BACKLOG = 2048
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Bind and listen; who connects from now on is answered once the server runs."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio sets TCP_NODELAY only on sockets that name their protocol.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn's server, told to stop by an event instead of a flag that it polls."""
+
+    def __init__(self, config: uvicorn.Config):
+        super().__init__(config)
+        self.answering = threading.Event()
+        self._stop: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def main_loop(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self.answering.set()
+        await self._stop.wait()
+
+    def stop(self) -> None:
+        if self._loop and self._stop:
+            self._loop.call_soon_threadsafe(self._stop.set)
+
+
+class ThreadedServer:
+    """Serves an ASGI application on a socket that is bound before the thread starts."""
+
+    def __init__(self, app: ASGIApp, host: str, port: int):
+        self._socket = _listen(host, port)
+        self.host, self.port = self._socket.getsockname()[:2]
+        config = uvicorn.Config(
+            app,
+            http=Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=0,
+        )
+        self._server = _Server(config)
+        self._thread = threading.Thread(target=self._run, name="local-plaid", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """The address that it answers at."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    def start(self) -> None:
+        """Start to answer."""
+        self._thread.start()
+        self._server.answering.wait()
+
+    def _run(self) -> None:
+        try:
+            self._server.run(sockets=[self._socket])
+        finally:
+            self._server.answering.set()
+
+    def stop(self) -> None:
+        """Stop, and close every connection."""
+        self._server.stop()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._socket.close()

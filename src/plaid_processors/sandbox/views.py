@@ -1,0 +1,93 @@
+"""How Items and accounts are shown in answers."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+
+from .bank import BANK_PRODUCTS
+from .clock import stamp
+from .errors import PlaidError
+from .model import Account, Item
+from .wire import Json
+
+
+def account_view(account: Account) -> Json:
+    """Show an account as `/accounts/get` does: `apy` always, some keys only where they say much."""
+    view: Json = {
+        "account_id": account.account_id,
+        "apy": account.apy,
+        "balances": {
+            "available": account.available,
+            "current": account.current,
+            "iso_currency_code": account.currency,
+            "limit": account.limit,
+            "unofficial_currency_code": None,
+        },
+        "mask": account.mask,
+        "name": account.name,
+        "official_name": account.official_name,
+        "subtype": account.subtype,
+        "type": account.type,
+    }
+    for name in ("holder_category", "persistent_account_id", "verification_status"):
+        if getattr(account, name) is not None:
+            view[name] = getattr(account, name)
+    return view
+
+
+def item_view(item: Item, now: dt.datetime) -> Json:
+    """Show an Item as it stands beside data."""
+    code = item.error_at(now)
+    return {
+        "available_products": [name for name in BANK_PRODUCTS if name not in item.products],
+        "billed_products": item.products,
+        "consent_expiration_time": None,
+        "error": PlaidError(code).body() if code else None,
+        "institution_id": item.bank.institution_id,
+        "institution_name": item.bank.name,
+        "item_id": item.item_id,
+        "products": item.products,
+        "update_type": "background",
+        "webhook": item.webhook,
+    }
+
+
+def full_item_view(item: Item, now: dt.datetime) -> Json:
+    """Show an Item as `/item/get` does."""
+    return {**item_view(item, now), "created_at": stamp(item.created_at)}
+
+
+def item_status(item: Item, now: dt.datetime) -> Json:
+    """Show when an Item's data was last brought up to date."""
+    updated = stamp(item.created_at) if item.error_at(now) else stamp(now)
+    status: Json = {"last_webhook": item.last_webhook}
+    for product in ("transactions", "investments"):
+        if product in item.products:
+            status[product] = {"last_failed_update": None, "last_successful_update": updated}
+    status.setdefault("transactions", {"last_failed_update": None, "last_successful_update": None})
+    return status
+
+
+def link_account_view(account: Account) -> Json:
+    """Show an account as Link's metadata does: the same values under other names."""
+    return {
+        "class_type": None,
+        "id": account.account_id,
+        "mask": account.mask,
+        "name": account.name,
+        "subtype": account.subtype,
+        "type": account.type,
+        "verification_status": account.verification_status,
+    }
+
+
+def pick_accounts(item: Item, account_ids: Iterable[str] | None) -> list[Account]:
+    """Return the shared accounts, or those of them that were asked for by id."""
+    shared = item.shared_accounts()
+    if account_ids is None:
+        return shared
+    wanted = set(account_ids)
+    if wanted - item.shared:
+        raise PlaidError("INVALID_ACCOUNT_ID")
+    return [account for account in shared if account.account_id in wanted]

@@ -1,0 +1,165 @@
+"""The state behind the answers: who may call, which Items and tokens there are."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .bank import find_bank
+from .clock import Clock
+from .errors import PlaidError
+from .ids import Ids, derived_word
+from .model import PUBLIC_TOKEN_LIFE, Account, Bank, Item, LinkToken, ProcessorToken, PublicToken
+from .tokens import check_form, expired_public_token, new_token, unknown
+from .wire import Json
+
+_CLIENT_ID = re.compile(r"[0-9a-fA-F]{24}")
+_SECRET = re.compile(r"[0-9a-fA-F]{30}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Webhook:
+    """A webhook to send; those of one `order` arrive in the order they were made."""
+
+    url: str
+    body: Json
+    order: str
+
+
+@dataclass(kw_only=True)
+class World:
+    """All that one local Plaid knows. Not locked: its holder lets one call in at a time."""
+
+    ids: Ids
+    clock: Clock
+    keys: dict[str, str]
+    any_keys: bool = False
+    redirect_uris: frozenset[str] | None = None
+    disabled_partners: set[str] = field(default_factory=set)
+    items: dict[str, Item] = field(default_factory=dict)
+    access_tokens: dict[str, Item] = field(default_factory=dict)
+    public_tokens: dict[str, PublicToken] = field(default_factory=dict)
+    processor_tokens: dict[str, ProcessorToken] = field(default_factory=dict)
+    link_tokens: dict[str, LinkToken] = field(default_factory=dict)
+    send: Callable[[Webhook], None] = lambda _: None
+
+    def now(self) -> dt.datetime:
+        """Return the time of this world."""
+        return self.clock.now()
+
+    def admit(self, client_id: str, secret: str) -> None:
+        """Refuse keys that are not known, or not well-formed."""
+        for name, value, form in (("client_id", client_id, _CLIENT_ID), ("secret", secret, None)):
+            if not value or (form and not form.fullmatch(value)):
+                raise PlaidError(
+                    "INVALID_FIELD", f"{name} must be a properly formatted, non-empty string"
+                )
+        if self.keys.get(client_id) == secret:
+            return
+        if not (self.any_keys and _SECRET.fullmatch(secret)):
+            raise PlaidError("INVALID_API_KEYS")
+
+    def add_item(
+        self,
+        *,
+        client_id: str,
+        bank: Bank,
+        accounts: list[Account],
+        products: list[str],
+        webhook: str = "",
+        days_requested: int = 90,
+    ) -> Item:
+        """Make an Item of these accounts, all of them shared."""
+        item_id = self.ids.word("item", 37)
+        for account in accounts:
+            account.account_id = self.ids.word("account", 37)
+            if bank.tokenized_numbers:
+                account.persistent_account_id = derived_word(bank.institution_id, account.mask)
+        item = Item(
+            item_id=item_id,
+            client_id=client_id,
+            access_token=new_token("access", self.ids.uuid("access")),
+            bank=bank,
+            accounts=accounts,
+            shared={account.account_id for account in accounts},
+            products=sorted(set(products)),
+            webhook=webhook,
+            created_at=self.now(),
+            mended_at=self.now(),
+            days_requested=days_requested,
+        )
+        self.items[item_id] = item
+        self.access_tokens[item.access_token] = item
+        return item
+
+    def rotate_access_token(self, item: Item) -> None:
+        """Give the Item a new access token; the old one is dead at once."""
+        del self.access_tokens[item.access_token]
+        item.access_token = new_token("access", self.ids.uuid("access"))
+        self.access_tokens[item.access_token] = item
+
+    def add_public_token(self, item: Item) -> PublicToken:
+        """Hand out a public token for an Item."""
+        token = PublicToken(
+            token=new_token("public", self.ids.uuid("public")),
+            item=item,
+            expires_at=self.now() + PUBLIC_TOKEN_LIFE,
+        )
+        self.public_tokens[token.token] = token
+        return token
+
+    def add_processor_token(self, item: Item, account_id: str, processor: str) -> ProcessorToken:
+        """Hand out a processor token; each call makes a new one, the older stay good."""
+        token = ProcessorToken(
+            token=new_token("processor", self.ids.uuid("processor")),
+            item=item,
+            account_id=account_id,
+            processor=processor,
+        )
+        self.processor_tokens[token.token] = token
+        return token
+
+    def spend_public_token(self, token: str, client_id: str) -> Item:
+        """Exchange a public token for its Item, once."""
+        check_form(token, "public")
+        found = self.public_tokens.get(token)
+        if found is None or found.item.client_id != client_id or found.spent:
+            raise unknown("public")
+        if found.item.removed:
+            raise PlaidError("ITEM_NOT_FOUND")
+        if self.now() >= found.expires_at:
+            raise expired_public_token()
+        found.spent = True
+        return found.item
+
+    def item_of(self, access_token: str, client_id: str) -> Item:
+        """Find the Item of an access token, whatever its state."""
+        check_form(access_token, "access")
+        item = self.access_tokens.get(access_token)
+        if item is None or item.client_id != client_id:
+            raise unknown("access")
+        if item.removed:
+            raise PlaidError("ITEM_NOT_FOUND")
+        return item
+
+    def find_processor_token(self, token: str) -> ProcessorToken:
+        """Find a processor token; any partner's keys may ask."""
+        check_form(token, "processor")
+        found = self.processor_tokens.get(token)
+        if found is None:
+            raise unknown("processor")
+        if found.item.removed:
+            raise PlaidError("ITEM_NOT_FOUND")
+        return found
+
+    def check_login(self, item: Item) -> None:
+        """Refuse data of an Item that is broken."""
+        code = item.error_at(self.now())
+        if code is not None:
+            raise PlaidError(code)
+
+    def bank(self, institution_id: str) -> Bank:
+        """Find a bank by its id."""
+        return find_bank(institution_id)

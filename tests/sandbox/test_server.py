@@ -1,0 +1,84 @@
+"""The server: up when it says so, down when it should be, and nothing left behind."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+import urllib3
+
+from plaid_processors.sandbox import LocalSandbox
+
+SERVE = "from plaid_processors.sandbox import serve; serve(port=0)"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serve_until_a_signal(number):
+    """The command's server prints its address once it answers, and ends well on a signal."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVE], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        line = process.stdout.readline()
+        match = re.fullmatch(r"Local Plaid at (http://127\.0\.0\.1:\d+)\n", line)
+        assert match
+        with urllib3.PoolManager() as pool:
+            keys = {"client_id": "a" * 24, "secret": "b" * 30}
+            body = {**keys, "institution_id": "ins_109508", "initial_products": ["auth"]}
+            url = f"{match[1]}/sandbox/public_token/create"
+            assert pool.request("POST", url, json=body).status == 200
+            process.send_signal(number)
+            assert process.wait(timeout=10) == 0
+
+
+def test_two_at_once_and_none_afterwards():
+    """Sandboxes stand side by side, and a closed one no longer listens."""
+    with LocalSandbox() as one, LocalSandbox() as two:
+        assert one.url != two.url
+        port = int(one.url.rsplit(":", 1)[1])
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), timeout=5)
+    assert not [thread for thread in threading.enumerate() if thread.name == "local-plaid"]
+
+
+def test_taken_port():
+    """A port that is taken is an OSError at once."""
+    with LocalSandbox() as sandbox:
+        port = int(sandbox.url.rsplit(":", 1)[1])
+        with pytest.raises(OSError, match="in use"):
+            LocalSandbox(port=port)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GARBAGE\r\n\r\n",
+        b"POST /item/get HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"POST /item/get HTTP/1.1\r\nHost: x\r\nX: \xff\xfe\x00\r\nContent-Length: 2\r\n\r\n{}",
+        (
+            b"POST /item/get HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"PLAID-CLIENT-ID: \xe9\xff\r\nContent-Length: 2\r\n\r\n{}"
+        ),
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"POST /\xff\xfe HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}",
+        b"POST /%ff%fe HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}",
+        b"X" * 200_000,
+    ],
+)
+def test_garbage_on_the_wire(api, raw):
+    """Bytes that are no HTTP, or odd HTTP, end in a 4xx or a closed connection."""
+    port = int(api.sandbox.url.rsplit(":", 1)[1])
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(raw)
+        connection.shutdown(socket.SHUT_WR)
+        try:
+            answer = connection.recv(1000)
+        except ConnectionResetError:
+            answer = b""
+    assert answer == b"" or re.match(rb"HTTP/1\.1 4\d\d ", answer)
+    assert api.access_token()

@@ -1,0 +1,248 @@
+"""From a link token to processor tokens, and what each answer holds."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from plaid_processors.sandbox import LocalSandbox
+
+MASKS = [
+    "0000", "1111", "2222", "3333", "4444", "5555", "6666",
+    "7777", "8888", "9001", "9002", "9003", "9004", "9999",
+]  # fmt: skip
+
+
+def test_link_token(api, link_request):
+    """A link token lives four hours, told in whole seconds."""
+    answer = api.ok("/link/token/create", **link_request)
+    assert set(answer) == {"link_token", "expiration", "request_id"}
+    expiration = dt.datetime.strptime(answer["expiration"], "%Y-%m-%dT%H:%M:%S%z")
+    left = expiration - dt.datetime.now(dt.UTC)
+    assert dt.timedelta(hours=4) - dt.timedelta(seconds=10) < left <= dt.timedelta(hours=4)
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        ({"client_name": " "}, "INVALID_FIELD", "client_name must be a non-empty string"),
+        ({"products": []}, "INVALID_FIELD", "must provide at least one product"),
+        ({"products": None}, "INVALID_FIELD", "must provide at least one product"),
+        (
+            {"products": ["balance"]},
+            "INVALID_PRODUCT",
+            'client is not authorized to access the following products: ["balance"]',
+        ),
+        (
+            {"redirect_uri": ""},
+            "INVALID_FIELD",
+            (
+                "OAuth redirect URI must be configured in the developer dashboard. "
+                "See https://plaid.com/docs/#oauth-redirect-uris"
+            ),
+        ),
+        (
+            {"user": {}},
+            "MISSING_FIELDS",
+            "the following required fields are missing: user.client_user_id",
+        ),
+        ({"user": None}, "MISSING_FIELDS", "the following required fields are missing: user"),
+        ({"language": "tlh"}, "INVALID_FIELD", None),
+        ({"country_codes": ["XX"]}, "INVALID_FIELD", None),
+        ({"webhook": "not a url"}, "INVALID_FIELD", None),
+        ({"access_token": "access-sandbox-x"}, "INVALID_ACCESS_TOKEN", None),
+    ],
+)
+def test_refused_link_tokens(api, link_request, change, code, message):
+    """What Plaid refuses in a link token, in its words where they were seen."""
+    _, got, words = api.error("/link/token/create", **{**link_request, **change})
+    assert got == code
+    assert message is None or words == message
+
+
+def test_complete_link(api, sandbox):
+    """What the user chose in Link is what `onSuccess` tells and the Item holds."""
+    done = sandbox.complete_link(
+        api.link_token(), institution_id="ins_109508", masks=["0000", "3333"]
+    )
+    assert set(done.metadata) == {
+        "institution",
+        "accounts",
+        "account",
+        "link_session_id",
+        "transfer_status",
+    }
+    assert done.metadata["institution"] == {
+        "name": "First Platypus Bank",
+        "institution_id": "ins_109508",
+    }
+    assert set(done.metadata["accounts"][0]) == {
+        "id", "name", "mask", "type", "subtype", "verification_status", "class_type",
+    }  # fmt: skip
+    token = api.ok("/item/public_token/exchange", public_token=done.public_token)["access_token"]
+    assert [a["account_id"] for a in api.accounts(token)] == [
+        a["id"] for a in done.metadata["accounts"]
+    ]
+    assert [a["mask"] for a in api.accounts(token)] == ["0000", "3333"]
+
+
+def test_complete_link_offers_what_the_link_token_allows(api, sandbox):
+    """Auth and filters narrow the accounts; a type that no filter names is left out."""
+
+    def masks(**more) -> list[str]:
+        done = sandbox.complete_link(api.link_token(**more))
+        return [account["mask"] for account in done.metadata["accounts"]]
+
+    assert masks() == MASKS
+    assert masks(products=["auth", "identity"]) == ["0000", "1111", "9002"]
+    assert masks(account_filters={"credit": {"account_subtypes": ["all"]}}) == ["3333", "9999"]
+    assert masks(account_filters={"depository": {"account_subtypes": ["cd", "hsa"]}}) == [
+        "2222",
+        "9001",
+    ]
+
+
+def test_complete_link_names_the_choices(api, sandbox):
+    """A mask that Link would not offer, a bank or token that is not there: told as ValueError."""
+    token = api.link_token(products=["auth"])
+    with pytest.raises(ValueError, match="0000, 1111, 9002"):
+        sandbox.complete_link(token, masks=["3333"])
+    with pytest.raises(ValueError, match="INVALID_INSTITUTION"):
+        sandbox.complete_link(token, institution_id="ins_0")
+    with pytest.raises(ValueError, match="no such link token"):
+        sandbox.complete_link("link-sandbox-x")
+
+
+def test_default_user(api):
+    """The default user has fourteen accounts, by mask, each with exactly Plaid's keys."""
+    token = api.access_token(initial_products=["auth"])
+    answer = api.ok("/accounts/get", access_token=token)
+    assert set(answer) == {"accounts", "item", "request_id"}
+    assert [account["mask"] for account in answer["accounts"]] == MASKS
+    assert answer["accounts"][6] == {
+        "account_id": answer["accounts"][6]["account_id"],
+        "apy": None,
+        "balances": {
+            "available": None,
+            "current": 23631.9805,
+            "iso_currency_code": "USD",
+            "limit": None,
+            "unofficial_currency_code": None,
+        },
+        "mask": "6666",
+        "name": "Plaid 401k",
+        "official_name": None,
+        "subtype": "401k",
+        "type": "investment",
+    }
+    assert "created_at" not in answer["item"]
+
+
+def test_account_ids(api):
+    """Accounts can be asked for by id, and only the Item's own."""
+    token, other = api.access_token(), api.access_token()
+    ids = [account["account_id"] for account in api.accounts(token)]
+    answer = api.ok("/accounts/get", access_token=token, options={"account_ids": ids[1:3]})
+    assert [account["account_id"] for account in answer["accounts"]] == ids[1:3]
+    foreign = api.accounts(other)[0]["account_id"]
+    assert api.error("/accounts/get", access_token=token, options={"account_ids": [foreign]})[
+        :2
+    ] == (
+        "INVALID_INPUT",
+        "INVALID_ACCOUNT_ID",
+    )
+
+
+def test_item_get(api):
+    """An Item shows what it was made with."""
+    answer = api.ok(
+        "/item/get", access_token=api.access_token(initial_products=["identity", "auth"])
+    )
+    assert set(answer) == {"item", "status", "request_id"}
+    assert set(answer["item"]) == {
+        "available_products", "billed_products", "consent_expiration_time", "created_at", "error",
+        "institution_id", "institution_name", "item_id", "products", "update_type", "webhook",
+    }  # fmt: skip
+    assert answer["item"]["billed_products"] == answer["item"]["products"] == ["auth", "identity"]
+    assert answer["item"]["institution_name"] == "First Platypus Bank"
+    assert answer["item"]["webhook"] == ""
+    assert answer["item"]["error"] is None
+    assert answer["status"]["last_webhook"] is None
+
+
+def test_processor_token(api):
+    """A token for one account of the Item; a second one is another, and wrong ids are refused."""
+    token, other = api.access_token(), api.access_token()
+    account_id = api.accounts(token)[0]["account_id"]
+    body = {"access_token": token, "account_id": account_id, "processor": "layer"}
+    first, second = (api.ok("/processor/token/create", **body) for _ in range(2))
+    assert set(first) == {"processor_token", "request_id"}
+    assert first["processor_token"] != second["processor_token"]
+    for wrong in ("", "x", account_id.swapcase(), api.accounts(other)[0]["account_id"]):
+        assert api.error("/processor/token/create", **{**body, "account_id": wrong}) == (
+            "INVALID_REQUEST",
+            "INVALID_FIELD",
+            "account_id must be a valid account ID",
+        )
+    assert api.error("/processor/token/create", **{**body, "processor": "nobody"}) == (
+        "INVALID_INPUT",
+        "INVALID_PROCESSOR",
+        "The provided processor is invalid.",
+    )
+
+
+def test_tokens_of_another_client():
+    """Public and access tokens are good for the client they were made for alone."""
+    import urllib3
+
+    with LocalSandbox(any_keys=True) as sandbox, urllib3.PoolManager() as pool:
+
+        def post(path: str, client: str, **body: object) -> dict[str, str]:
+            keys = {"client_id": client * 24, "secret": client * 30}
+            return pool.request("POST", sandbox.url + path, json={**keys, **body}).json()
+
+        made = post(
+            "/sandbox/public_token/create",
+            "a",
+            institution_id="ins_109508",
+            initial_products=["auth"],
+        )
+        theirs = post("/item/public_token/exchange", "b", public_token=made["public_token"])
+        ours = post("/item/public_token/exchange", "a", public_token=made["public_token"])
+        foreign = post("/item/get", "b", access_token=ours["access_token"])
+    assert theirs["error_message"] == "could not find matching public token"
+    assert foreign["error_message"] == "could not find matching access token"
+
+
+def test_unknown_bank(api):
+    """A bank that does not exist."""
+    assert api.error(
+        "/sandbox/public_token/create", institution_id="ins_0", initial_products=["auth"]
+    ) == ("INVALID_INPUT", "INVALID_INSTITUTION", "invalid institution_id provided")
+
+
+def test_error_password(api):
+    """A test user's password can call for an error at login."""
+    body = {"institution_id": "ins_109508", "initial_products": ["auth"]}
+    reply = api.post(
+        "/sandbox/public_token/create", **body, options={"override_password": "error_ITEM_LOCKED"}
+    )
+    assert reply.error[:2] == ("ITEM_ERROR", "ITEM_LOCKED")
+    assert reply.json["display_message"].startswith("The given account has been locked")
+
+
+def test_same_seed_same_tokens():
+    """Two sandboxes of one seed make the same ids, two of different seeds do not."""
+    import urllib3
+
+    def first_token(seed: int) -> str:
+        with LocalSandbox(seed=seed) as sandbox, urllib3.PoolManager() as pool:
+            body = {
+                "client_id": sandbox.client_id, "secret": sandbox.secret,
+                "institution_id": "ins_109508", "initial_products": ["auth"],
+            }  # fmt: skip
+            url = f"{sandbox.url}/sandbox/public_token/create"
+            return pool.request("POST", url, json=body).json()["public_token"]
+
+    assert first_token(7) == first_token(7) != first_token(8)
