@@ -142,7 +142,7 @@ def _accounts(reply: Reply) -> tuple[Account, ...]:
     if not isinstance(accounts, list):
         raise reply.unusable("accounts")
     try:
-        return as_accounts(accounts) if accounts else ()
+        return as_accounts(accounts)
     except (TypeError, ValueError):
         raise reply.unusable("accounts") from None
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from . import flow
 from .adapters import PartnerAdapter, get_adapters
-from .errors import ConfigurationError
+from .errors import AccountSelectionError, ConfigurationError
 from .redaction import token_kind
 from .results import Account, Environment, LinkResult, as_accounts
-from .selection import choices, rebind
+from .selection import Choice, choices, rebind
 
 Partner = str | PartnerAdapter | Iterable[str | PartnerAdapter]
 Accounts = Iterable[Account | Mapping[str, object]]
@@ -74,16 +74,29 @@ def plan(
     first_fitting: bool = False,
 ) -> flow.Plan:
     """What is to be linked."""
-    return flow.Plan(
-        choices=choices(
-            get_adapters(partner),
-            account_id=account_id,
-            account_ids=account_ids,
-            first_fitting=first_fitting,
-        ),
-        accounts=None if accounts is None else as_accounts(accounts),
-        verify=verify_accounts,
+    bound = choices(
+        get_adapters(partner),
+        account_id=account_id,
+        account_ids=account_ids,
+        first_fitting=first_fitting,
     )
+    return flow.Plan(
+        choices=bound, accounts=_given_accounts(accounts, bound), verify=verify_accounts
+    )
+
+
+def _given_accounts(
+    accounts: Accounts | None, bound: Sequence[Choice]
+) -> tuple[Account, ...] | None:
+    if accounts is None:
+        return None
+    read = as_accounts(accounts)
+    if not read:
+        raise AccountSelectionError(
+            "accounts is empty: pass at least one, or None to ask /accounts/get",
+            processor=", ".join(choice.adapter.processor for choice in bound),
+        )
+    return read
 
 
 def link_metadata(
@@ -124,7 +137,7 @@ def resume_plan(
     bound = choices(adapters, account_id=account_id, account_ids=account_ids)
     return flow.Plan(
         choices=tuple(rebind(choice, waiting[choice.adapter.processor]) for choice in bound),
-        accounts=None if accounts is None else as_accounts(accounts),
+        accounts=_given_accounts(accounts, bound),
         verify=verify_accounts,
     )
 

@@ -92,7 +92,7 @@ def as_accounts(accounts: Iterable[Account | Mapping[str, object]]) -> tuple[Acc
 
     Raises:
         TypeError: not an iterable of accounts or mappings.
-        ValueError: none at all, or one without an id.
+        ValueError: one has no id.
     """
     if isinstance(accounts, (str, bytes, Mapping)) or not isinstance(accounts, Iterable):
         raise TypeError(
@@ -103,8 +103,6 @@ def as_accounts(accounts: Iterable[Account | Mapping[str, object]]) -> tuple[Acc
     for position, account in enumerate(accounts):
         read = _as_account(account, position)
         by_id.setdefault(read.account_id, read)
-    if not by_id:
-        raise ValueError("accounts is empty: pass at least one, or None to ask /accounts/get")
     return tuple(by_id.values())
 
 

@@ -145,10 +145,9 @@ def _words(error: Exception) -> str:
     from urllib3 import exceptions
 
     root = _root(error)
-    if isinstance(error, exceptions.ConnectTimeoutError) and not isinstance(root, OSError):
-        return "timed out while connecting"
-    if isinstance(error, (exceptions.TimeoutError, TimeoutError)):
-        return "timed out while waiting for the answer"
+    if isinstance(root, TimeoutError) or isinstance(error, exceptions.ReadTimeoutError):
+        connecting = isinstance(error, exceptions.ConnectTimeoutError)
+        return f"timed out while {'connecting' if connecting else 'waiting for the answer'}"
     if isinstance(error, exceptions.ProxyError):
         return "the proxy refused"
     if isinstance(error, (exceptions.IncompleteRead, http.client.IncompleteRead)):

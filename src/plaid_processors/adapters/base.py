@@ -75,7 +75,8 @@ class PartnerAdapter:
         """
         eligible = tuple(account for account in accounts if self.fits(account))
         if not eligible:
-            raise self._refusal(accounts, eligible, f"none of the {_list(accounts)} fits")
+            found = f"none of the {_list(accounts)} fits" if accounts else "there is no account"
+            raise self._refusal(accounts, eligible, found)
         if self.single and len(eligible) > 1:
             raise self._refusal(accounts, eligible, f"{_list(eligible)} fit")
         return eligible
