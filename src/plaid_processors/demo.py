@@ -1,0 +1,208 @@
+"""The demo: each step of a link for Layer and for Finix, told as it happens.
+
+It uses the public API alone, as an application would; what it prints is masked by the results.
+"""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from time import perf_counter
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from ._version import __version__
+from .adapters import FinixAdapter, LayerAdapter, PartnerAdapter
+from .errors import AccountSelectionError, ConfigurationError, PlaidProcessorsError
+from .linker import ProcessorLinker
+from .redaction import mask
+from .results import Account, Environment, LinkedItem, LinkResult, LinkToken
+
+if TYPE_CHECKING:
+    from .sandbox import LocalSandbox
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+WIDTH = 88
+
+_LOCAL = """\
+Plaid is a local stand-in here, at {url}, written from Plaid's published
+descriptions. Nothing is sent to Plaid, to Layer or to Finix; the bank and the user are made up."""
+
+_LIVE = """\
+Requests go to {url} with your keys. The bank and the user are the Sandbox's own.
+Nothing is sent to Layer or to Finix."""
+
+
+def show_local(local_sandbox: type[LocalSandbox]) -> None:
+    """Run it on a local Plaid, which also plays the user in Link."""
+    with local_sandbox() as sandbox, ProcessorLinker(sandbox.client()) as linker:
+        _show(linker, _LOCAL.format(url=sandbox.url), sandbox)
+
+
+def show_live() -> None:
+    """Run it on Plaid's own Sandbox, with the keys in the environment.
+
+    Raises:
+        ConfigurationError: there are no keys, or they are not for the Sandbox.
+    """
+    with ProcessorLinker.from_env() as linker:
+        if linker.client.environment is not Environment.SANDBOX:
+            raise ConfigurationError("the demo makes test Items: set PLAID_ENV=sandbox")
+        url = os.environ.get("PLAID_BASE_URL") or "https://sandbox.plaid.com"
+        _show(linker, _LIVE.format(url=url), None)
+
+
+def _show(linker: ProcessorLinker, where: str, sandbox: LocalSandbox | None) -> None:
+    began = perf_counter()
+    print(f"plaid-processors {__version__}, the demo\n\n{where}")
+    with _removing_items(linker) as keep:
+        layer = _Walk(linker, LayerAdapter(), sandbox, keep).all_steps(masks=None)
+        finix = _Walk(linker, FinixAdapter(), sandbox, keep).all_steps(masks=["0000"])
+        _show_refusals(linker, layer)
+    tokens = len(layer.processor_tokens), len(finix.processor_tokens)
+    print(
+        f"\nDone in {_time_since(began)}: {tokens[0]} processor tokens for Layer, "
+        f"{tokens[1]} for Finix."
+    )
+
+
+@contextmanager
+def _removing_items(linker: ProcessorLinker) -> Iterator[Callable[[LinkedItem], None]]:
+    """Keeps what was linked, as an application would store it, and removes it in the end."""
+    items: list[LinkedItem] = []
+    try:
+        yield items.append
+    finally:
+        removed = [(item, _timed(linker.remove, item.access_token)) for item in items]
+        _heading("Clean-up")
+        for item, (_, took) in removed:
+            _line("→", "/item/remove", f"Item …{(item.item_id or '')[-4:]}", took)
+
+
+class _Walk:
+    """One partner's link, step by step."""
+
+    def __init__(
+        self,
+        linker: ProcessorLinker,
+        partner: PartnerAdapter,
+        sandbox: LocalSandbox | None,
+        keep: Callable[[LinkedItem], None],
+    ) -> None:
+        self._linker = linker
+        self._partner = partner
+        self._name = partner.processor
+        self._sandbox = sandbox
+        self._keep = keep
+        self._began = 0.0
+
+    def all_steps(self, masks: Sequence[str] | None) -> LinkResult:
+        _heading(f"{self._name.capitalize()}: {self._partner.rule}")
+        link_token = self._create_link_token()
+        if self._sandbox is None:
+            return self._link_without_a_browser()
+        return self._link_as_the_user(self._sandbox, link_token, masks)
+
+    def _create_link_token(self) -> LinkToken:
+        _step("1. Your server makes a link token", f'create_link_token("{self._name}", …)')
+        _line("→", "/link/token/create", f"products: {', '.join(self._partner.products)}")
+        token, took = _timed(
+            self._linker.create_link_token,
+            self._name,
+            client_user_id="user-42",
+            client_name="Acme Books",
+        )
+        _line("←", mask(token.link_token), f"valid until {token.expiration:%H:%M %Z}", took)
+        return token
+
+    def _link_as_the_user(
+        self, sandbox: LocalSandbox, link_token: LinkToken, masks: Sequence[str] | None
+    ) -> LinkResult:
+        _step("2. The user goes through Link in the browser", "played by the local Plaid")
+        done = sandbox.complete_link(link_token.link_token, masks=masks)
+        bank, count = done.metadata["institution"]["name"], len(done.metadata["accounts"])
+        _line("←", mask(done.public_token), f"{bank}, {_count(count, 'account')} chosen")
+
+        _step("3. Your server turns that into tokens", f'link("{self._name}", public_token=…, …)')
+        self._asked("/item/public_token/exchange", f"public_token: {mask(done.public_token)}")
+        return self._summed_up(
+            self._linker.link(
+                self._name,
+                public_token=done.public_token,
+                metadata=done.metadata,
+                on_exchange=self._exchanged,
+            )
+        )
+
+    def _link_without_a_browser(self) -> LinkResult:
+        _step("2. No browser here: the Sandbox's shortcut", f'link_sandbox("{self._name}")')
+        self._asked("/sandbox/public_token/create", "institution_id: ins_109508")
+        _line("→", "/item/public_token/exchange", "")
+        return self._summed_up(self._linker.link_sandbox(self._name, on_exchange=self._exchanged))
+
+    def _asked(self, endpoint: str, detail: str) -> None:
+        _line("→", endpoint, detail)
+        self._began = perf_counter()
+
+    def _exchanged(self, item: LinkedItem) -> None:
+        self._keep(item)
+        _line("←", mask(item.access_token), "stored in on_exchange", _time_since(self._began))
+        self._asked("/processor/token/create", f"processor: {self._name}, one for each account")
+
+    def _summed_up(self, result: LinkResult) -> LinkResult:
+        took = _time_since(self._began)
+        for token in result.processor_tokens:
+            _line("←", mask(token.processor_token), token.account.label)
+        count = _count(len(result.processor_tokens), "processor token")
+        _line("=", count, f"to hand to {self._name.capitalize()}", took)
+        return result
+
+
+def _show_refusals(linker: ProcessorLinker, layer: LinkResult) -> None:
+    finix = FinixAdapter()
+    accounts = [token.account for token in layer.processor_tokens]
+    _heading("What a partner's rule refuses, before any request")
+    _show_refusal(linker, layer, "two accounts that fit", [a for a in accounts if finix.fits(a)])
+    _show_refusal(linker, layer, "a credit card", [a for a in accounts if a.type == "credit"][:1])
+
+
+def _show_refusal(
+    linker: ProcessorLinker, layer: LinkResult, what: str, accounts: Sequence[Account]
+) -> None:
+    _step(f"Finix with {what}", 'issue("finix", access_token=…, accounts=…)')
+    try:
+        linker.issue("finix", access_token=layer.access_token, accounts=accounts)
+    except AccountSelectionError as error:
+        indent = " " * 7
+        words = f"     ✗ AccountSelectionError: {error}"
+        print(textwrap.fill(words, WIDTH, subsequent_indent=indent, break_long_words=False))
+    else:
+        raise PlaidProcessorsError(f"Finix with {what} should have been refused")
+
+
+def _timed(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[T, str]:
+    began = perf_counter()
+    return call(*args, **kwargs), _time_since(began)
+
+
+def _heading(text: str) -> None:
+    print(f"\n{text}\n{'─' * WIDTH}")
+
+
+def _step(text: str, code: str) -> None:
+    print(f"  {text:<{WIDTH - 2 - len(code)}}{code}")
+
+
+def _line(mark: str, what: str, detail: str, time: str = "") -> None:
+    print(f"     {mark} {what:<29}{detail:<{WIDTH - 36 - 9}}{time:>9}".rstrip())
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _time_since(began: float) -> str:
+    return f"{(perf_counter() - began) * 1000:,.0f} ms"
