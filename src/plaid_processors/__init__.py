@@ -1,5 +1,7 @@
 """From Plaid Link's public_token to the partner's processor_token, in one call."""
 
+from typing import TYPE_CHECKING
+
 from ._version import __version__
 from .adapters import FinixAdapter, LayerAdapter, PartnerAdapter, get_adapter
 from .client import PlaidClient
@@ -36,10 +38,14 @@ from .results import (
     ProcessorToken,
 )
 
+if TYPE_CHECKING:
+    from .aio import AsyncProcessorLinker
+
 __all__ = [
     "AccessTokenError",
     "Account",
     "AccountSelectionError",
+    "AsyncProcessorLinker",
     "AuthenticationError",
     "ConfigurationError",
     "Environment",
@@ -72,3 +78,11 @@ __all__ = [
     "get_adapter",
     "unfinished",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "AsyncProcessorLinker":  # asyncio is loaded by those who use it
+        from .aio import AsyncProcessorLinker
+
+        return AsyncProcessorLinker
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -57,11 +57,13 @@ class Call(Generic[T]):
         endpoint: the path.
         body: the JSON object, without the keys.
         read: makes the value of the answer, or raises PlaidConnectionError.
+        irrevocable: whether its answer, if lost, cannot be had again.
     """
 
     endpoint: str
     body: Mapping[str, object] = field(repr=False)
     read: Callable[[Reply], T] = field(repr=False)
+    irrevocable: bool = False
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -120,7 +122,10 @@ def create_sandbox_public_token(
 def exchange(public_token: str) -> Call[Exchanged]:
     """``/item/public_token/exchange``: makes the Item."""
     return Call(
-        endpoint="/item/public_token/exchange", body={"public_token": public_token}, read=_exchanged
+        endpoint="/item/public_token/exchange",
+        body={"public_token": public_token},
+        read=_exchanged,
+        irrevocable=True,
     )
 
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
+from queue import SimpleQueue
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 from ._version import __version__
 from .calls import Call, Reply
@@ -23,7 +26,8 @@ from .results import Environment
 from .retry import retry_after_seconds, wait_before_retry
 from .settings import Credentials, LimitOptions, Limits, environment_of, read_environment
 from .translation import api_error
-from .transport import Answer, Failure, post
+from .transport import Answer, Failure, missing_connections, open_connection, post
+from .workers import Workers
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -147,8 +151,21 @@ class PlaidClient:
         self._api = api
         self._environment = environment
         self._limits = limits
-        self._places = BoundedSemaphore(limits.max_connections)
         self._closed = False
+        self._pool = api.rest_client.pool_manager
+        self._renew_threads()
+        _clients.add(self)
+
+    def _renew_threads(self) -> None:
+        self._places = BoundedSemaphore(self._limits.max_connections)
+        self._workers = Workers(self._limits.max_connections)
+
+    def _renew_after_fork(self) -> None:
+        # The parent's threads are not here, and its connections are its own: two processes that
+        # write to one socket would get each other's answers.
+        self._renew_threads()
+        rest_client = type(self._api.rest_client)(self._api.configuration)
+        self._pool = _with_shared_certificates(rest_client.pool_manager)
 
     def __repr__(self) -> str:
         return f"<PlaidClient {self._environment.value} {self._api.configuration.host}>"
@@ -157,6 +174,11 @@ class PlaidClient:
     def environment(self) -> Environment:
         """``sandbox`` or ``production``."""
         return self._environment
+
+    @property
+    def longest_request(self) -> float:
+        """Seconds that one request may take in all."""
+        return self._limits.connect_and_read[2]
 
     def __enter__(self) -> Self:
         return self
@@ -170,10 +192,11 @@ class PlaidClient:
         self.close()
 
     def close(self) -> None:
-        """Close its connections; a later call is a ConfigurationError. May be called twice."""
+        """End its threads and connections; a later call is a ConfigurationError."""
         self._closed = True
+        self._workers.close()
         if self._owned:
-            self._api.rest_client.pool_manager.clear()
+            self._pool.clear()
 
     def begin(self) -> Deadline:
         """The start of a public call: how long it may take.
@@ -216,18 +239,68 @@ class PlaidClient:
     def send_all(
         self, calls: Sequence[Call[T]], deadline: Deadline
     ) -> Iterator[tuple[int, T | PlaidProcessorsError]]:
-        """Send several requests; each one's place and outcome, as it comes."""
+        """Send requests side by side; each one's place and outcome, as it comes."""
+        if len(calls) == 1:  # no thread for one
+            only = self.outcome(calls[0], deadline)
+            yield 0, only
+            return
+        arrived: SimpleQueue[tuple[int, T | PlaidProcessorsError]] = SimpleQueue()
         for place, call in enumerate(calls):
+            self.submit(call, deadline, partial(_put, arrived, place))
+        for _ in calls:
+            yield arrived.get()
+
+    def outcome(self, call: Call[T], deadline: Deadline) -> T | PlaidProcessorsError:
+        """As `send`, with the error as a value."""
+        try:
+            return self.send(call, deadline)
+        except PlaidProcessorsError as error:
+            return error
+
+    def submit(
+        self,
+        call: Call[T],
+        deadline: Deadline,
+        done: Callable[[T | PlaidProcessorsError], None],
+    ) -> None:
+        """Send a request on one of the client's threads, which calls ``done`` with its outcome."""
+
+        def job() -> None:
             try:
-                outcome: T | PlaidProcessorsError = self.send(call, deadline)
-            except PlaidProcessorsError as error:
-                outcome = error
-            yield place, outcome
+                outcome = self.outcome(call, deadline)
+            except BaseException as error:  # noqa: BLE001  whoever waits must be told
+                outcome = _unforeseen(call, error)
+            done(outcome)
+
+        try:
+            self._workers.submit(job)
+        except ConfigurationError as closed:
+            done(closed)
+
+    def prepare(self, count: int) -> None:
+        """Open connections for so many requests, on the client's threads, if there are none yet.
+
+        A kindness to what comes next: no failure of it is told, since the request itself will.
+        """
+        if getattr(self._pool, "proxy", None) is not None:
+            return
+        pool = self._pool.connection_from_url(self._api.configuration.host)
+        for _ in range(missing_connections(pool, min(count, self._limits.max_connections))):
+            self._workers.submit(partial(self._open_connection, pool))
+
+    def _open_connection(self, pool: Any) -> None:
+        if self._places.acquire(blocking=False):
+            try:
+                open_connection(pool, self._limits.connect_and_read[0])
+            finally:
+                self._places.release()
 
     def _attempt(
         self, call: Call[T], deadline: Deadline
     ) -> T | PlaidApiError | PlaidConnectionError:
         body = json.dumps(call.body).encode()
+        if deadline.abandoned:
+            return PlaidConnectionError("given up before it was sent", endpoint=call.endpoint)
         times = self._times(deadline)
         if times is None or not self._places.acquire(timeout=deadline.remaining()):
             return PlaidConnectionError(
@@ -236,7 +309,7 @@ class PlaidClient:
             )
         try:
             answer = post(
-                self._api.rest_client.pool_manager,
+                self._pool,
                 self._api.configuration.host.rstrip("/") + call.endpoint,
                 body,
                 self._headers(),
@@ -309,8 +382,50 @@ def _api_client(credentials: Credentials, limits: Limits) -> Any:
     )
     configuration.connection_pool_maxsize = limits.max_connections
     api = plaid.ApiClient(configuration)
+    _with_shared_certificates(api.rest_client.pool_manager)
     api.user_agent = f"plaid-processors/{__version__} plaid-python/{plaid.__version__}"
     return api
+
+
+def _with_shared_certificates(pool: Any) -> Any:
+    """The pool with one TLS context; by itself, urllib3 loads the certificates for each."""
+    settings = pool.connection_pool_kw
+    if not settings.get("ca_certs") and not settings.get("ssl_context"):
+        from urllib3.util.ssl_ import create_urllib3_context
+
+        context = create_urllib3_context(cert_reqs=settings.get("cert_reqs"))
+        context.load_default_certs()
+        settings["ssl_context"] = context
+    return pool
+
+
+def _put(
+    arrived: SimpleQueue[tuple[int, T | PlaidProcessorsError]],
+    place: int,
+    outcome: T | PlaidProcessorsError,
+) -> None:
+    arrived.put((place, outcome))
+
+
+def _unforeseen(call: Call[Any], error: BaseException) -> PlaidConnectionError:
+    return PlaidConnectionError(
+        f"the request could not be made ({type(error).__name__})",
+        endpoint=call.endpoint,
+        outcome_unknown=True,
+        retryable=False,
+    )
+
+
+_clients: WeakSet[PlaidClient] = WeakSet()
+
+
+def _after_fork() -> None:
+    for client in list(_clients):
+        client._renew_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _json_object(body: bytes) -> dict[str, object] | None:

@@ -3,6 +3,7 @@
 A flow yields what is to be done next, and is sent what came of it (or thrown it, if it failed):
 
 - `Call`: send this request; its value comes back.
+- `Prepare`: so many requests will follow; open connections, if that helps.
 - `Start`: send these requests, side by side if you can; nothing comes back.
 - `Next`: wait for the next of the started ones; its place and outcome come back.
 - `Tell`: call the caller's callback.
@@ -44,6 +45,13 @@ OnToken = Callable[[ProcessorToken], object]
 
 
 @frozen
+class Prepare:
+    """So many requests will go side by side soon: open connections, if that helps."""
+
+    count: int
+
+
+@frozen
 class Start:
     """Send these requests, side by side if you can."""
 
@@ -57,13 +65,20 @@ class Next:
 
 @frozen
 class Tell:
-    """Call the caller's callback; its time does not count."""
+    """Call the caller's callback; its time does not count.
+
+    Attributes:
+        callback: what the caller gave.
+        value: what it is called with.
+        irrevocable: whether it has to be done even if the call is cancelled meanwhile.
+    """
 
     callback: Callable[[Any], object]
     value: object = field(repr=False)
+    irrevocable: bool = False
 
 
-Step = Call[Any] | Start | Next | Tell
+Step = Call[Any] | Prepare | Start | Next | Tell
 Flow = Generator[Step, Any, T]
 
 
@@ -192,6 +207,8 @@ def link(
 ) -> Flow[LinkResult]:
     """Exchange, tell, choose the accounts, one processor token for each."""
     picked = plan.picked_early()
+    if picked is not None and len(picked) > 1:
+        yield Prepare(len(picked))
     exchanged: calls.Exchanged = yield calls.exchange(public_token)
     item = LinkedItem(
         access_token=exchanged.access_token,
@@ -219,7 +236,7 @@ def _after_exchange(
     options: Options,
 ) -> Flow[_Trouble | None]:
     if on_exchange is not None:
-        yield Tell(on_exchange, item)
+        yield Tell(on_exchange, item, irrevocable=True)
     return (yield from _finish(progress, plan, options))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from hashlib import sha256
 
 _ENVIRONMENTS = "sandbox|development|production"
 
@@ -45,6 +44,8 @@ def mask_repr(secret: str | None) -> str:
 
 def fingerprint(secret: str) -> str:
     """Twelve hexadecimal digits of the SHA-256: a name for a token in logs and tickets."""
+    from hashlib import sha256
+
     return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Iterator, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 if TYPE_CHECKING:
+    import http.client
+
     import urllib3
 
 MAX_BODY = 16 * 1024 * 1024
@@ -56,6 +57,8 @@ def post(
         headers: all of them.
         times: seconds for the connection, for one wait for data, and for the request in all.
     """
+    import http.client
+
     import urllib3
 
     connect, read, total = times
@@ -79,6 +82,32 @@ def post(
     if response is not None and isinstance(outcome, Failure):
         response.close()
     return outcome
+
+
+def missing_connections(pool: Any, wanted: int) -> int:
+    """How many connections a host's pool lacks for so many requests side by side.
+
+    One comes by itself, with the request that is made first.
+    """
+    slots = list(getattr(pool.pool, "queue", ()))
+    open_ones = sum(slot is not None for slot in slots)
+    return max(0, min(wanted, len(slots)) - max(1, open_ones))
+
+
+def open_connection(pool: Any, seconds: float) -> None:
+    """Put a connection that is open into a host's pool. A failure is silent.
+
+    urllib3 has no public way to do this; these two methods have been there since its 1.0, and if
+    they go, nothing is lost but the head start.
+    """
+    try:
+        connection = pool._get_conn()
+        if connection.sock is None:
+            connection.timeout = seconds
+            connection.connect()
+        pool._put_conn(connection)
+    except Exception:  # noqa: BLE001, S110  the request that follows tells what is wrong
+        pass
 
 
 def _read_all(response: urllib3.BaseHTTPResponse, end: float) -> Answer | Failure:
@@ -115,7 +144,9 @@ def _chunks_of_urllib3_1(response: Any) -> Iterator[bytes]:
         size += len(chunk)
         yield chunk
     if announced is not None and size < int(announced):
-        raise http.client.IncompleteRead(b"")
+        from http.client import IncompleteRead
+
+        raise IncompleteRead(b"")
 
 
 def _failure(error: Exception) -> Failure:
@@ -142,6 +173,8 @@ def _failure(error: Exception) -> Failure:
 
 def _words(error: Exception) -> str:
     """What happened, in our words: those of the error could show what was sent."""
+    import http.client
+
     from urllib3 import exceptions
 
     root = _root(error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from ..errors import UnknownProcessorError
 from .base import PartnerAdapter
@@ -25,6 +24,8 @@ def get_adapter(processor: str) -> PartnerAdapter:
         raise TypeError(f"a partner's name must be a string, not {type(processor).__name__}")
     adapter = _ADAPTERS.get(processor)
     if adapter is None:
+        from difflib import get_close_matches
+
         near = get_close_matches(processor.strip().lower(), _ADAPTERS, n=3, cutoff=0.6)
         raise UnknownProcessorError(processor, suggestions=near, known=sorted(_ADAPTERS))
     return adapter

@@ -1,0 +1,543 @@
+"""The calls of both linkers: what they take, checked, and made into a flow. Pure.
+
+Written once; `linker` and `aio` run what comes of it, each in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from . import flow
+from .adapters import PartnerAdapter, get_adapters
+from .errors import AccountSelectionError, ConfigurationError
+from .flow import Flow, OnExchange, OnToken
+from .redaction import token_kind
+from .results import Account, Environment, LinkResult, LinkToken, as_accounts
+from .selection import Choice, choices, rebind
+
+Partner = str | PartnerAdapter | Iterable[str | PartnerAdapter]
+Accounts = Iterable[Account | Mapping[str, object]]
+AccountIds = Mapping[str, Iterable[str]]
+
+
+class Operations:
+    """What can be asked of a linker, for a client of one environment."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+
+    def create_link_token(
+        self,
+        partner: Partner,
+        *,
+        client_user_id: str,
+        client_name: str,
+        products: Iterable[str] | None = None,
+        language: str = "en",
+        country_codes: Iterable[str] = ("US",),
+        user: Mapping[str, object] | None = None,
+        required_if_supported_products: Iterable[str] | None = None,
+        optional_products: Iterable[str] | None = None,
+        additional_consented_products: Iterable[str] | None = None,
+        account_filters: Mapping[str, object] | None = None,
+        link_customization_name: str | None = None,
+        webhook: str | None = None,
+        redirect_uri: str | None = None,
+        android_package_name: str | None = None,
+        hosted_link: Mapping[str, object] | None = None,
+        access_token: str | None = None,
+        account_selection_enabled: bool | None = None,
+        extra: Mapping[str, object] | None = None,
+    ) -> Flow[LinkToken]:
+        """What the browser opens Link with (https://plaid.com/docs/api/link/#linktokencreate).
+
+        Args:
+            partner: a name, an adapter, or several; they tell the products and the filter.
+            client_user_id: your id of the user; never a name, an email or a phone number.
+            client_name: your application's name, as Link shows it (at most 30 characters).
+            products: other products than the partners' own.
+            language: what Link speaks, such as ``"en"``, ``"es"`` or ``"fr"``.
+            country_codes: where the banks are.
+            user: more about the user, such as ``{"phone_number": "+12025550123"}``.
+            required_if_supported_products: asked for at the banks that have them.
+            optional_products: likewise, but nothing fails without them.
+            additional_consented_products: consented to now, used later.
+            account_filters: other filters than the partners' own.
+            link_customization_name: a customization made in the Dashboard.
+            webhook: where Plaid sends webhooks of this Item.
+            redirect_uri: where OAuth banks send the user back to; must be in the Dashboard's list.
+            android_package_name: likewise, for an Android app.
+            hosted_link: ``{}`` or its options, for a page of Plaid's (``hosted_link_url``).
+            access_token: of the Item to repair; Link opens in update mode.
+            account_selection_enabled: in update mode, whether accounts can be chosen anew.
+            extra: any other field of the request.
+
+        Raises:
+            UnknownProcessorError: a partner's name is not known.
+            PlaidApiError: Plaid refused.
+            PlaidConnectionError: no usable answer came.
+        """
+        body = _link_token_body(
+            partner,
+            self._environment,
+            client_user_id=client_user_id,
+            client_name=client_name,
+            products=products,
+            language=language,
+            country_codes=country_codes,
+            user=user,
+            access_token=access_token,
+            account_selection_enabled=account_selection_enabled,
+            account_filters=account_filters,
+            lists={
+                "required_if_supported_products": required_if_supported_products,
+                "optional_products": optional_products,
+                "additional_consented_products": additional_consented_products,
+            },
+            options={
+                "link_customization_name": link_customization_name,
+                "webhook": webhook,
+                "redirect_uri": redirect_uri,
+                "android_package_name": android_package_name,
+                "hosted_link": hosted_link,
+            },
+            extra=extra,
+        )
+        return flow.create_link_token(body)
+
+    def link(
+        self,
+        partner: Partner,
+        *,
+        public_token: str,
+        accounts: Accounts | None = None,
+        metadata: Mapping[str, object] | None = None,
+        account_id: str | None = None,
+        account_ids: AccountIds | None = None,
+        verify_accounts: bool = False,
+        partial: bool = False,
+        on_exchange: OnExchange | None = None,
+        on_token: OnToken | None = None,
+    ) -> Flow[LinkResult]:
+        """Exchange Link's public token and make a processor token for each account.
+
+        Args:
+            partner: a name, an adapter, or several.
+            public_token: from Link's onSuccess.
+            accounts: ``metadata.accounts`` of onSuccess; None: ask ``/accounts/get``.
+            metadata: all of onSuccess's metadata: accounts, institution and session.
+            account_id: the account for every partner.
+            account_ids: the accounts for some, such as ``{"finix": ["…"]}``.
+            verify_accounts: ask ``/accounts/get`` what the accounts really are; the browser is
+                not to be trusted with their subtypes.
+            partial: leave the accounts that Plaid refuses pending, rather than raise.
+            on_exchange: called with the `LinkedItem` as soon as it exists: store it there.
+            on_token: called with each `ProcessorToken` as it comes.
+
+        Raises:
+            AccountSelectionError: a partner's rule refuses the accounts; nothing was sent.
+            PublicTokenError: the public token is used, expired or unknown.
+            LinkIncompleteError: the Item exists and what came after failed: see its ``result``.
+            PlaidApiError: Plaid refused the exchange.
+            PlaidConnectionError: no usable answer came; see ``outcome_unknown``.
+        """
+        session, listed = _link_metadata(metadata, accounts)
+        _check_callback("on_exchange", on_exchange)
+        return flow.link(
+            _plan(
+                partner,
+                listed,
+                account_id=account_id,
+                account_ids=account_ids,
+                verify_accounts=verify_accounts,
+            ),
+            _checked_token("public_token", public_token, "public", self._environment),
+            self._environment,
+            session,
+            on_exchange=on_exchange,
+            options=_options(on_token, partial),
+        )
+
+    def link_sandbox(
+        self,
+        partner: Partner,
+        *,
+        institution_id: str = "ins_109508",
+        products: Iterable[str] | None = None,
+        options: Mapping[str, object] | None = None,
+        account_id: str | None = None,
+        account_ids: AccountIds | None = None,
+        partial: bool = False,
+        on_exchange: OnExchange | None = None,
+        on_token: OnToken | None = None,
+    ) -> Flow[LinkResult]:
+        """Link a bank of the Sandbox without a browser, then as `link`.
+
+        The accounts come from ``/accounts/get``; where nobody can be asked, a partner of one
+        account gets the first that its rule allows.
+
+        Args:
+            partner: a name, an adapter, or several.
+            institution_id: a bank of https://plaid.com/docs/sandbox/institutions/.
+            products: other products than the partners' own.
+            options: of ``/sandbox/public_token/create``, such as ``{"override_username": …}``.
+            account_id: the account for every partner.
+            account_ids: the accounts for some.
+            partial: as in `link`.
+            on_exchange: as in `link`.
+            on_token: as in `link`.
+
+        Raises:
+            ConfigurationError: the client is not of the Sandbox.
+            LinkIncompleteError: as in `link`, like all else.
+        """
+        if self._environment is not Environment.SANDBOX:
+            raise ConfigurationError("link_sandbox works in the Sandbox only")
+        _check_callback("on_exchange", on_exchange)
+        plan = _plan(
+            partner, None, account_id=account_id, account_ids=account_ids, first_fitting=True
+        )
+        return flow.link_sandbox(
+            plan,
+            _checked_text("institution_id", institution_id),
+            _sandbox_products(plan, products),
+            options,
+            self._environment,
+            on_exchange=on_exchange,
+            options=_options(on_token, partial),
+        )
+
+    def issue(
+        self,
+        partner: Partner,
+        *,
+        access_token: str,
+        accounts: Accounts | None = None,
+        item_id: str | None = None,
+        account_id: str | None = None,
+        account_ids: AccountIds | None = None,
+        verify_accounts: bool = False,
+        partial: bool = False,
+        on_token: OnToken | None = None,
+    ) -> Flow[LinkResult]:
+        """Make processor tokens for an Item that already exists.
+
+        Args:
+            partner: a name, an adapter, or several.
+            access_token: of the Item.
+            accounts: its accounts, where known; None: ask ``/accounts/get``.
+            item_id: its id, where known, for the result.
+            account_id: as in `link`, like all others.
+            account_ids: likewise.
+            verify_accounts: likewise.
+            partial: likewise.
+            on_token: likewise.
+
+        Raises:
+            LinkIncompleteError: some tokens were issued and some failed.
+            PlaidApiError: Plaid refused, and no token was issued.
+            PlaidConnectionError: no usable answer came, and no token was issued.
+        """
+        result = LinkResult(
+            access_token=_checked_token("access_token", access_token, "access", self._environment),
+            item_id=item_id,
+            environment=self._environment,
+        )
+        plan = _plan(
+            partner,
+            accounts,
+            account_id=account_id,
+            account_ids=account_ids,
+            verify_accounts=verify_accounts,
+        )
+        return flow.issue(plan, result, _options(on_token, partial))
+
+    def resume(
+        self,
+        result: LinkResult,
+        *,
+        partner: Partner | None = None,
+        accounts: Accounts | None = None,
+        account_id: str | None = None,
+        account_ids: AccountIds | None = None,
+        verify_accounts: bool = False,
+        partial: bool = False,
+        on_token: OnToken | None = None,
+    ) -> Flow[LinkResult]:
+        """Ask for what is missing of a result, and for nothing else.
+
+        Args:
+            result: from ``error.result``, or from `LinkResult.from_dict`.
+            partner: an adapter of your own that the result knows only by name.
+            accounts: what was missing to choose the accounts; None: ask ``/accounts/get``.
+            account_id: likewise.
+            account_ids: likewise.
+            verify_accounts: as in `link`, like all others.
+            partial: likewise.
+            on_token: likewise.
+
+        Raises:
+            LinkIncompleteError: some tokens were issued and some failed.
+            PlaidApiError: Plaid refused, and no token was issued.
+            PlaidConnectionError: no usable answer came, and no token was issued.
+            ConfigurationError: the result is of another environment.
+        """
+        if not isinstance(result, LinkResult):
+            raise TypeError(f"result must be a LinkResult, not {type(result).__name__}")
+        if result.environment is not self._environment:
+            raise ConfigurationError(
+                f"the result is of the environment {result.environment.value!r}, "
+                f"but this client is of {self._environment.value!r}"
+            )
+        plan = _resume_plan(
+            result,
+            partner,
+            accounts,
+            account_id=account_id,
+            account_ids=account_ids,
+            verify_accounts=verify_accounts,
+        )
+        return flow.resume(plan, result, _options(on_token, partial))
+
+    def accounts(self, access_token: str) -> Flow[tuple[Account, ...]]:
+        """The Item's accounts (``/accounts/get``: at most 15 a minute for an Item)."""
+        token = _checked_token("access_token", access_token, "access", self._environment)
+        return flow.accounts(token)
+
+    def remove(self, access_token: str) -> Flow[bool]:
+        """Remove the Item: billing ends, and the partners' tokens of it are void.
+
+        Returns:
+            True if it was removed now, False if it was gone already.
+        """
+        token = _checked_token("access_token", access_token, "access", self._environment)
+        return flow.remove(token)
+
+
+def _checked_token(name: str, token: object, wanted: str, environment: Environment) -> str:
+    """The token, if nothing about it says that it is another one than is wanted here.
+
+    Plaid's tokens are ``<type>-<environment>-…``; what does not look like that is sent as it is.
+
+    Raises:
+        TypeError: it is not a string.
+        ConfigurationError: it is empty, or of another type or environment.
+    """
+    if not isinstance(token, str):
+        raise TypeError(f"{name} must be a string, not {type(token).__name__}")
+    if not token.strip():
+        raise ConfigurationError(f"{name} is empty")
+    kind = token_kind(token)
+    if kind is not None and kind[0] != wanted:
+        raise ConfigurationError(f"{name} is a token of type {kind[0]!r}, expected {wanted!r}")
+    if kind is not None and kind[1] != environment:
+        raise ConfigurationError(
+            f"{name} is of the environment {kind[1]!r}, but this client is of {environment.value!r}"
+        )
+    return token
+
+
+def _checked_text(name: str, value: object) -> str:
+    """A text that must not be missing."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
+    if not value.strip():
+        raise ValueError(f"{name} must not be empty")
+    return value
+
+
+def _options(on_token: OnToken | None, partial: bool) -> flow.Options:
+    """How tokens are asked for and told."""
+    _check_callback("on_token", on_token)
+    return flow.Options(on_token=on_token, partial=bool(partial))
+
+
+def _check_callback(name: str, callback: object) -> None:
+    """Refuse what cannot be called before anything is sent, not after."""
+    if callback is not None and not callable(callback):
+        raise TypeError(f"{name} must be callable, not {type(callback).__name__}")
+
+
+def _plan(
+    partner: Partner,
+    accounts: Accounts | None,
+    *,
+    account_id: str | None = None,
+    account_ids: AccountIds | None = None,
+    verify_accounts: bool = False,
+    first_fitting: bool = False,
+) -> flow.Plan:
+    """What is to be linked."""
+    bound = choices(
+        get_adapters(partner),
+        account_id=account_id,
+        account_ids=account_ids,
+        first_fitting=first_fitting,
+    )
+    return flow.Plan(
+        choices=bound, accounts=_given_accounts(accounts, bound), verify=verify_accounts
+    )
+
+
+def _given_accounts(
+    accounts: Accounts | None, bound: Sequence[Choice]
+) -> tuple[Account, ...] | None:
+    if accounts is None:
+        return None
+    read = as_accounts(accounts)
+    if not read:
+        raise AccountSelectionError(
+            "accounts is empty: pass at least one, or None to ask /accounts/get",
+            processor=", ".join(choice.adapter.processor for choice in bound),
+        )
+    return read
+
+
+def _link_metadata(
+    metadata: Mapping[str, object] | None, accounts: Accounts | None
+) -> tuple[flow.Session, Accounts | None]:
+    """The session, and the accounts: those given, else those of Link's metadata."""
+    if metadata is None:
+        return flow.Session(), accounts
+    if not isinstance(metadata, Mapping):
+        raise TypeError(f"metadata must be Link's metadata object, not {type(metadata).__name__}")
+    listed: Any = metadata.get("accounts") if accounts is None else accounts
+    return flow.Session.from_metadata(metadata), listed
+
+
+def _resume_plan(
+    result: LinkResult,
+    partner: Partner | None,
+    accounts: Accounts | None,
+    *,
+    account_id: str | None = None,
+    account_ids: AccountIds | None = None,
+    verify_accounts: bool = False,
+) -> flow.Plan | None:
+    """What is to be linked for the partners of a result whose accounts are not chosen yet.
+
+    Raises:
+        ValueError: something is given for partners that have their accounts.
+    """
+    waiting = {each.processor: each for each in result.unselected}
+    if not waiting:
+        given = (partner, accounts, account_id, account_ids)
+        if any(each is not None for each in given):
+            raise ValueError(
+                "this result's accounts are chosen already: resume(result) asks for what is pending"
+            )
+        return None
+    adapters = _waiting_adapters(tuple(waiting), partner)
+    bound = choices(adapters, account_id=account_id, account_ids=account_ids)
+    return flow.Plan(
+        choices=tuple(rebind(choice, waiting[choice.adapter.processor]) for choice in bound),
+        accounts=_given_accounts(accounts, bound),
+        verify=verify_accounts,
+    )
+
+
+def _waiting_adapters(
+    waiting: Sequence[str], partner: Partner | None
+) -> tuple[PartnerAdapter, ...]:
+    given = {} if partner is None else {each.processor: each for each in get_adapters(partner)}
+    if unknown := [name for name in given if name not in waiting]:
+        raise ValueError(
+            f"{', '.join(unknown)} is not waiting for accounts in this result; "
+            f"{', '.join(waiting)} is"
+        )
+    missing = [name for name in waiting if name not in given]
+    known = {each.processor: each for each in get_adapters(missing)} if missing else {}
+    return tuple(given.get(name) or known[name] for name in waiting)
+
+
+def _products_of(adapters: Sequence[PartnerAdapter]) -> list[str]:
+    """The products of all these partners, each once, in their order."""
+    return list(dict.fromkeys(product for each in adapters for product in each.products))
+
+
+def _sandbox_products(plan_: flow.Plan, products: Iterable[str] | None) -> list[str]:
+    """What a Sandbox Item is made with: the partners' products, or the caller's."""
+    if products is not None:
+        return _names("products", products)
+    return _products_of([choice.adapter for choice in plan_.choices])
+
+
+def _names(name: str, values: Iterable[str]) -> list[str]:
+    if isinstance(values, str):
+        raise TypeError(f"{name} must be a sequence of strings, not the string {values!r}")
+    return list(values)
+
+
+def _link_token_body(
+    partner: Partner,
+    environment: Environment,
+    *,
+    client_user_id: str,
+    client_name: str,
+    products: Iterable[str] | None,
+    language: str,
+    country_codes: Iterable[str],
+    user: Mapping[str, object] | None,
+    access_token: str | None,
+    account_selection_enabled: bool | None,
+    account_filters: Mapping[str, object] | None,
+    lists: Mapping[str, Iterable[str] | None],
+    options: Mapping[str, object | None],
+    extra: Mapping[str, object] | None,
+) -> dict[str, object]:
+    """The body of ``/link/token/create``."""
+    adapters = get_adapters(partner)
+    body: dict[str, object] = {
+        "client_name": _checked_text("client_name", client_name),
+        "language": language,
+        "country_codes": _names("country_codes", country_codes),
+        "user": {**(user or {}), "client_user_id": _checked_text("client_user_id", client_user_id)},
+    }
+    if products is not None:
+        body["products"] = _names("products", products)
+    elif access_token is None:
+        body["products"] = _products_of(adapters)
+    if access_token is not None:
+        body["access_token"] = _checked_token("access_token", access_token, "access", environment)
+    if account_selection_enabled is not None:
+        body["update"] = {"account_selection_enabled": account_selection_enabled}
+    # In update mode Plaid takes filters only where accounts can be selected anew:
+    # https://plaid.com/docs/api/link/#link-token-create-request-account-filters
+    filterable = access_token is None or bool(account_selection_enabled)
+    filters = account_filters or (_account_filters(adapters) if filterable else None)
+    body.update({name: _names(name, each) for name, each in lists.items() if each is not None})
+    body.update({name: each for name, each in options.items() if each is not None})
+    if filters:
+        body["account_filters"] = filters
+    return _with_extra(body, extra or {})
+
+
+def _account_filters(adapters: Sequence[PartnerAdapter]) -> dict[str, object] | None:
+    """What Link shows the user: a filter only where every partner has one.
+
+    A type without a filter is hidden altogether once another has one
+    (https://plaid.com/docs/api/link/#link-token-create-request-account-filters), and the
+    partners' subtypes known here are all of type depository.
+    """
+    subtypes: dict[str, None] = {}
+    for adapter in adapters:
+        if adapter.subtypes is None or not _DEPOSITORY.issuperset(adapter.subtypes):
+            return None
+        subtypes.update(dict.fromkeys(adapter.subtypes))
+    return {"depository": {"account_subtypes": list(subtypes)}}
+
+
+# https://plaid.com/docs/api/accounts/#account-type-schema
+_DEPOSITORY = frozenset(
+    {
+        "checking", "savings", "hsa", "cd", "money market", "paypal", "prepaid",
+        "cash management", "ebt",
+    }
+)  # fmt: skip
+
+
+def _with_extra(body: dict[str, object], extra: Mapping[str, object]) -> dict[str, object]:
+    if twice := [name for name in extra if name in body]:
+        raise ValueError(f"extra has {', '.join(twice)}, which this call sets by its own arguments")
+    return {**body, **extra}
