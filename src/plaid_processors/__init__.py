@@ -1,45 +1,50 @@
-"""From Plaid Link's public_token to the partner's processor_token, in one call."""
+"""From Plaid Link's public_token to the partner's processor_token, in one call.
+
+Each name is loaded when it is first used, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ._version import __version__
-from .adapters import FinixAdapter, LayerAdapter, PartnerAdapter, get_adapter
-from .client import PlaidClient
-from .errors import (
-    AccessTokenError,
-    AccountSelectionError,
-    AuthenticationError,
-    ConfigurationError,
-    InvalidRequestError,
-    ItemLoginRequiredError,
-    ItemNotFoundError,
-    ItemNotSupportedError,
-    LinkIncompleteError,
-    NotEnabledError,
-    PlaidApiError,
-    PlaidConnectionError,
-    PlaidProcessorsError,
-    PlaidUnavailableError,
-    ProcessorNotEnabledError,
-    PublicTokenError,
-    RateLimitError,
-    UnknownProcessorError,
-    unfinished,
-)
-from .linker import ProcessorLinker
-from .results import (
-    Account,
-    Environment,
-    LinkedItem,
-    LinkResult,
-    LinkToken,
-    PendingPartner,
-    PendingToken,
-    ProcessorToken,
-)
 
 if TYPE_CHECKING:
+    from .adapters import FinixAdapter, LayerAdapter, PartnerAdapter, get_adapter
     from .aio import AsyncProcessorLinker
+    from .client import PlaidClient
+    from .errors import (
+        AccessTokenError,
+        AccountSelectionError,
+        AuthenticationError,
+        ConfigurationError,
+        InvalidRequestError,
+        ItemLoginRequiredError,
+        ItemNotFoundError,
+        ItemNotSupportedError,
+        LinkIncompleteError,
+        NotEnabledError,
+        PlaidApiError,
+        PlaidConnectionError,
+        PlaidProcessorsError,
+        PlaidUnavailableError,
+        ProcessorNotEnabledError,
+        PublicTokenError,
+        RateLimitError,
+        UnknownProcessorError,
+        unfinished,
+    )
+    from .linker import ProcessorLinker
+    from .results import (
+        Account,
+        Environment,
+        LinkedItem,
+        LinkResult,
+        LinkToken,
+        PendingPartner,
+        PendingToken,
+        ProcessorToken,
+    )
 
 __all__ = [
     "AccessTokenError",
@@ -79,10 +84,36 @@ __all__ = [
     "unfinished",
 ]
 
+_HOMES = {
+    "adapters": "FinixAdapter LayerAdapter PartnerAdapter get_adapter",
+    "aio": "AsyncProcessorLinker",
+    "client": "PlaidClient",
+    "errors": (
+        "AccessTokenError AccountSelectionError AuthenticationError ConfigurationError "
+        "InvalidRequestError ItemLoginRequiredError ItemNotFoundError ItemNotSupportedError "
+        "LinkIncompleteError NotEnabledError PlaidApiError PlaidConnectionError "
+        "PlaidProcessorsError PlaidUnavailableError ProcessorNotEnabledError PublicTokenError "
+        "RateLimitError UnknownProcessorError unfinished"
+    ),
+    "linker": "ProcessorLinker",
+    "results": (
+        "Account Environment LinkedItem LinkResult LinkToken PendingPartner PendingToken "
+        "ProcessorToken"
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
 
 def __getattr__(name: str) -> object:
-    if name == "AsyncProcessorLinker":  # asyncio is loaded by those who use it
-        from .aio import AsyncProcessorLinker
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return AsyncProcessorLinker
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

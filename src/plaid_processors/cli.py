@@ -92,8 +92,8 @@ def _key(digits: int) -> Callable[[str], str]:
     """The reader of a key of Plaid's: so many hexadecimal digits."""
 
     def read(text: str) -> str:
-        if not re.fullmatch(rf"[0-9a-f]{{{digits}}}", text):
-            raise argparse.ArgumentTypeError(f"must be {digits} hexadecimal digits, in lower case")
+        if not re.fullmatch(rf"[0-9a-fA-F]{{{digits}}}", text):
+            raise argparse.ArgumentTypeError(f"must be {digits} hexadecimal digits")
         return text
 
     return read

@@ -24,7 +24,7 @@ from .deadline import Deadline
 from .errors import ConfigurationError, PlaidApiError, PlaidConnectionError, PlaidProcessorsError
 from .results import Environment
 from .retry import retry_after_seconds, wait_before_retry
-from .settings import Credentials, LimitOptions, Limits, environment_of, read_environment
+from .settings import Credentials, Limits, environment_of, read_environment
 from .translation import api_error
 from .transport import Answer, Failure, missing_connections, open_connection, post
 from .workers import Workers
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from typing_extensions import Unpack
+
+    from .settings import LimitOptions
 
 T = TypeVar("T")
 

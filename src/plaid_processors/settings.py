@@ -6,11 +6,10 @@ import math
 import re
 from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
 from attrs import field, frozen
-from typing_extensions import TypedDict
 
 from .errors import ConfigurationError
 from .results import Environment
@@ -61,13 +60,16 @@ class Limits:
         return self.timeout, self.timeout, self.timeout
 
 
-class LimitOptions(TypedDict, total=False):
-    """`Limits`, as the keyword arguments of a client."""
+if TYPE_CHECKING:
+    from typing_extensions import TypedDict
 
-    timeout: Timeout
-    deadline: float | None
-    max_attempts: int
-    max_connections: int
+    class LimitOptions(TypedDict, total=False):
+        """`Limits`, as the keyword arguments of a client."""
+
+        timeout: Timeout
+        deadline: float | None
+        max_attempts: int
+        max_connections: int
 
 
 def _is_positive(value: object) -> bool:
