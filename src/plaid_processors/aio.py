@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from .calls import Call
 from .errors import PlaidProcessorsError
 from .flow import Flow, Next, Prepare, Start, Step, Tell
-from .linker import BaseLinker
+from .linker import BaseLinker, present
 from .operations import Operations
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def _awaited(
     async def method(self: AsyncProcessorLinker, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._run(operation(self._operations, *args, **kwargs))
 
-    return method
+    return present(method, operation, "AsyncProcessorLinker")
 
 
 class AsyncProcessorLinker(BaseLinker):

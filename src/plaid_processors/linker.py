@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, signature
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from .calls import Call
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 P = ParamSpec("P")
+M = TypeVar("M", bound=Callable[..., object])
 
 
 class BaseLinker:
@@ -51,6 +52,16 @@ class BaseLinker:
         return self._client
 
 
+def present(method: M, operation: Callable[..., object], owner: str) -> M:
+    """Show a method's users its value, not the flow that leads to it."""
+    signed = signature(operation)
+    value = str(signed.return_annotation).removeprefix("Flow[").removesuffix("]")
+    method.__signature__ = signed.replace(return_annotation=value)  # type: ignore[attr-defined]
+    method.__annotations__ = {**operation.__annotations__, "return": value}
+    method.__qualname__ = f"{owner}.{operation.__name__}"
+    return method
+
+
 def _blocking(
     operation: Callable[Concatenate[Operations, P], Flow[T]],
 ) -> Callable[Concatenate[ProcessorLinker, P], T]:
@@ -63,7 +74,7 @@ def _blocking(
                 raise TypeError(f"{name} is a coroutine function: AsyncProcessorLinker awaits it")
         return self._run(operation(self._operations, *args, **kwargs))
 
-    return method
+    return present(method, operation, "ProcessorLinker")
 
 
 class ProcessorLinker(BaseLinker):
