@@ -1,0 +1,55 @@
+"""Runs the Python code of the README and the docs, against a local Plaid; and the no-skip rule."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from typing import TypeVar
+
+import pytest
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+
+from plaid_processors.sandbox import LocalSandbox
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+pytest_collect_file = Sybil(
+    parsers=[PythonCodeBlockParser(), SkipParser()],
+    patterns=["README.md", "docs/*.md"],
+    fixtures=["local_plaid"],
+).pytest()
+
+
+@pytest.fixture(scope="module")
+def local_plaid() -> Iterator[LocalSandbox]:
+    """One local Plaid for each page, with the environment that a client of it needs."""
+    with LocalSandbox() as sandbox, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLAID_CLIENT_ID", sandbox.client_id)
+        patch.setenv("PLAID_SECRET", sandbox.secret)
+        patch.setenv("PLAID_BASE_URL", sandbox.url)
+        patch.setenv("PLAID_ENV", "sandbox")
+        yield sandbox
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With PLAID_PROCESSORS_NO_SKIP set, as in .ci/run, a skipped test is a failed one."""
+    return _unskipped((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a whole module that skips itself."""
+    return _unskipped((yield))
+
+
+def _unskipped(report: Report) -> Report:
+    if report.skipped and not hasattr(report, "wasxfail") and _skips_fail():
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which .ci/run does not allow: {report.longrepr}"
+    return report
+
+
+def _skips_fail() -> bool:
+    return bool(os.environ.get("PLAID_PROCESSORS_NO_SKIP"))
