@@ -288,8 +288,11 @@ class LinkResult:
         The access token is the one of ``other``: merge the later result into the earlier.
 
         Raises:
+            TypeError: the other is not a result.
             ValueError: they are of different Items.
         """
+        if not isinstance(other, LinkResult):
+            raise TypeError(f"other must be a LinkResult, not {type(other).__name__}")
         if not self._same_item(other):
             raise ValueError("only results of the same Item can be merged")
         entries = _merged((*self.entries, *other.entries))
@@ -374,16 +377,14 @@ def _to_json(_owner: object, _field: object, value: object) -> object:
 
 
 def _result_from(data: Mapping[str, Any]) -> LinkResult:
-    known = {each.name for each in attrs.fields(LinkResult)}
-    plain = {key: value for key, value in data.items() if key in known}
+    own = ("access_token", "environment", "entries", "unselected")
+    names = [each.name for each in attrs.fields(LinkResult) if each.name not in own]
     return LinkResult(
-        **{
-            **plain,
-            "access_token": _stored_text(data["access_token"]),
-            "environment": Environment(data["environment"]),
-            "entries": tuple(_entry_from(each) for each in data["entries"]),
-            "unselected": tuple(_partner_from(each) for each in data["unselected"]),
-        }
+        access_token=_stored_text(data["access_token"]),
+        environment=Environment(data["environment"]),
+        entries=tuple(_entry_from(each) for each in data["entries"]),
+        unselected=tuple(_partner_from(each) for each in data["unselected"]),
+        **{name: _optional_text(data.get(name)) for name in names},
     )
 
 
@@ -391,6 +392,19 @@ def _stored_text(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise TypeError
     return value
+
+
+def _optional_text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise TypeError
+
+
+def _stored_moment(value: str) -> datetime:
+    moment = datetime.fromisoformat(value)
+    if moment.tzinfo is None:
+        raise ValueError
+    return moment
 
 
 def _entry_from(data: Mapping[str, Any]) -> ProcessorToken | PendingToken:
@@ -403,9 +417,9 @@ def _token_from(data: Mapping[str, Any]) -> ProcessorToken:
         processor=_stored_text(data["processor"]),
         account=Account.from_mapping(data["account"]),
         processor_token=_stored_text(data["processor_token"]),
-        request_id=data.get("request_id"),
-        issued_at=datetime.fromisoformat(data["issued_at"]),
-        expires_at=None if expires_at is None else datetime.fromisoformat(expires_at),
+        request_id=_optional_text(data.get("request_id")),
+        issued_at=_stored_moment(data["issued_at"]),
+        expires_at=None if expires_at is None else _stored_moment(expires_at),
     )
 
 
@@ -413,8 +427,8 @@ def _pending_from(data: Mapping[str, Any]) -> PendingToken:
     return PendingToken(
         processor=_stored_text(data["processor"]),
         account=Account.from_mapping(data["account"]),
-        error_code=data.get("error_code"),
-        error_message=data.get("error_message"),
+        error_code=_optional_text(data.get("error_code")),
+        error_message=_optional_text(data.get("error_message")),
     )
 
 
