@@ -78,7 +78,8 @@ def test_finix_refusal_names_rule_and_way_out(
     accounts: tuple[Account, ...], eligible: tuple[Account, ...]
 ) -> None:
     """A refusal by Finix's rule carries the accounts and says rule and way out."""
-    with pytest.raises(AccountSelectionError, match=r"one .*account.*checking or savings") as caught:
+    rule = r"one .*account.*checking or savings"
+    with pytest.raises(AccountSelectionError, match=rule) as caught:
         FinixAdapter().select_accounts(accounts)
     error = caught.value
     assert (error.processor, error.accounts, error.eligible) == ("finix", accounts, eligible)
@@ -111,7 +112,8 @@ def test_found_by_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "right"), [("finx", "finix"), ("Finix", "finix"), ("layr", "layer"), (" LAYER ", "layer")]
+    ("wrong", "right"),
+    [("finx", "finix"), ("Finix", "finix"), ("layr", "layer"), (" LAYER ", "layer")],
 )
 def test_misspelled_partner(wrong: str, right: str) -> None:
     """A misspelled partner gets the nearest name, and no guess is made."""

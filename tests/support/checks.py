@@ -10,7 +10,7 @@ from plaid_processors import PlaidProcessorsError
 
 ERRORS = [
     each
-    for each in vars(plaid_processors).values()
+    for each in (getattr(plaid_processors, name) for name in plaid_processors.__all__)
     if isinstance(each, type) and issubclass(each, PlaidProcessorsError)
 ]
 """Every exported error."""

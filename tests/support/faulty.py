@@ -11,6 +11,7 @@ import struct
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -52,10 +53,8 @@ class Connection:
 
     def close(self) -> None:
         """End the connection for good: its reading file would keep it open."""
-        try:
+        with suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
 
 
 Answer = Callable[[Connection, Request], bool | None]
@@ -83,9 +82,7 @@ def http(
     return f"HTTP/1.1 {status} Whatever\r\n{head}\r\n".encode() + body
 
 
-def reply(
-    body: object, status: int = 200, *, headers: Mapping[str, str] | None = None
-) -> Answer:
+def reply(body: object, status: int = 200, *, headers: Mapping[str, str] | None = None) -> Answer:
     """Answer with this body."""
     data = http(body, status, headers=headers)
 
@@ -174,9 +171,7 @@ def trickle(data: bytes, *, every: float = 0.03) -> Answer:
 
 def exchanged(access_token: str = ACCESS_TOKEN) -> Answer:
     """What a good exchange answers."""
-    return reply(
-        {"access_token": access_token, "item_id": "item-1", "request_id": "req-exchange"}
-    )
+    return reply({"access_token": access_token, "item_id": "item-1", "request_id": "req-exchange"})
 
 
 def issued(request: Request) -> Answer:

@@ -1,0 +1,98 @@
+"""How secrets are spoken of."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plaid_processors.redaction import fingerprint, mask, redact
+
+types = st.sampled_from(
+    ["access", "public", "link", "processor", "asset", "item-add", "user", "hosted_link"]
+)
+environments = st.sampled_from(["sandbox", "production", "development"])
+identifiers = st.uuids().map(str) | st.text(
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.~", min_size=1, max_size=40
+)
+tokens = st.builds("{}-{}-{}".format, types, environments, identifiers) | st.from_regex(
+    r"btok_[A-Za-z0-9]{1,30}", fullmatch=True
+)
+odd_secrets = st.text("!#$%ABCDEFG0123456789", min_size=16, max_size=40)
+texts = st.text(max_size=20)
+
+
+@given(token=tokens, before=texts, after=texts)
+def test_no_token_of_plaids_shape_gets_through(token: str, before: str, after: str) -> None:
+    """Whatever stands around it, a token of Plaid's shape does not survive."""
+    assert token not in redact(before + token + after)
+
+
+@given(secret=odd_secrets, before=texts, after=texts)
+def test_no_given_secret_gets_through(secret: str, before: str, after: str) -> None:
+    """A secret of any shape does not survive where it is known."""
+    assert secret not in redact(before + secret + after, (secret,))
+
+
+@given(text=texts, token=tokens, secret=odd_secrets)
+def test_redact_is_idempotent(text: str, token: str, secret: str) -> None:
+    """What is redacted already stays as it is."""
+    once = redact(f"{text} {token} {text} {secret}", (secret,))
+    assert redact(once, (secret,)) == once
+
+
+@given(one=odd_secrets, more=odd_secrets)
+def test_a_secret_within_another(one: str, more: str) -> None:
+    """Of two secrets that overlap, neither shows."""
+    shown = redact(f"{one}{more} {one}", (one, one + more))
+    assert one not in shown
+    assert more not in shown
+
+
+@given(text=st.text("abc XYZ,.:/…", max_size=60))
+def test_plain_text_is_left_alone(text: str) -> None:
+    """A text without a token is not touched."""
+    assert redact(text) == text
+
+
+@given(token=st.builds("{}-{}-{}".format, types, environments, identifiers))
+def test_mask_shows_at_most_four_characters(token: str) -> None:
+    """Of an identifier at most the last four characters show, and of a short one none."""
+    head, _, identifier = token.partition(next(e for e in _AFTER if e in token))
+    shown = mask(token).partition("…")[2]
+    assert shown in ("", identifier[-4:])
+    assert len(identifier) >= 12 or shown == ""
+    assert mask(token).startswith(head)
+
+
+_AFTER = ("-sandbox-", "-production-", "-development-")
+
+
+@given(secret=odd_secrets)
+def test_mask_of_an_odd_secret_shows_nothing(secret: str) -> None:
+    """What is not of Plaid's shape shows nothing at all."""
+    assert mask(secret) == "…"
+
+
+@pytest.mark.parametrize(
+    ("secret", "shown"),
+    [
+        ("access-sandbox-de3ce8ef-33f8-452c-a685-8671031fc0f6", "access-sandbox-…c0f6"),
+        ("processor-sandbox-0asd1-a92nc", "processor-sandbox-…"),
+        ("btok_5oEetfLzPklE1fwJZ7SG", "btok_…Z7SG"),
+        ("5e" * 15, "…"),
+        ("", "…"),
+    ],
+)
+def test_mask_examples(secret: str, shown: str) -> None:
+    """Tokens of the shapes in Plaid's docs are masked so."""
+    assert mask(secret) == shown
+
+
+@given(secret=st.text())
+def test_fingerprint_is_of_sha256(secret: str) -> None:
+    """A fingerprint is twelve hexadecimal digits of the SHA-256."""
+    digest = sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+    assert fingerprint(secret) == digest[:12]

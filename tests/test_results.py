@@ -1,0 +1,366 @@
+"""The values that come out: frozen, told without secrets, and stored as JSON."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plaid_processors import (
+    Account,
+    Environment,
+    LinkedItem,
+    LinkResult,
+    LinkToken,
+    PendingPartner,
+    PendingToken,
+    ProcessorToken,
+)
+
+from .support.strategies import accounts, json_values, results
+
+NOW = datetime(2026, 11, 21, 1, 0, tzinfo=UTC)
+ACCESS = "access-sandbox-5e171e1a-aaaa-4bbb-8ccc-0123456789ab"
+A = Account(account_id="A", subtype="checking", mask="0000")
+B = Account(account_id="B", subtype="savings", mask="1111")
+
+
+def token(account: Account = A, processor: str = "layer", *, minutes: int = 0) -> ProcessorToken:
+    """A token issued so many minutes after now."""
+    return ProcessorToken(
+        processor=processor,
+        account=account,
+        processor_token=f"processor-sandbox-{processor}-{account.account_id}-{minutes:012d}",
+        issued_at=NOW + timedelta(minutes=minutes),
+    )
+
+
+def pending(account: Account = A, processor: str = "layer") -> PendingToken:
+    """A token that is missing."""
+    return PendingToken(processor=processor, account=account)
+
+
+def result(*entries: ProcessorToken | PendingToken, **more: Any) -> LinkResult:
+    """A result of one and the same Item."""
+    return LinkResult(
+        **{
+            "access_token": ACCESS,
+            "item_id": "item-1",
+            "environment": Environment.SANDBOX,
+            "entries": entries,
+            **more,
+        }
+    )
+
+
+VALUES = [
+    A,
+    token(),
+    pending(),
+    PendingPartner(processor="finix", account_ids=("A",)),
+    result(token(), pending(B), unselected=(PendingPartner(processor="finix"),)),
+    LinkedItem(access_token=ACCESS, environment=Environment.PRODUCTION),
+    LinkToken(
+        link_token="link-sandbox-5e171e1a-aaaa-4bbb-8ccc-0123456789ab",
+        expiration=NOW,
+        hosted_link_url="https://secure.plaid.com/hl/5e171e1c",
+    ),
+]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda each: type(each).__name__)
+def test_values_pickle_copy_and_hash(value: Any) -> None:
+    """Every value survives a pickle and a copy, and can be a key."""
+    for copied in (pickle.loads(pickle.dumps(value)), copy.deepcopy(value), copy.copy(value)):
+        assert copied == value
+        assert hash(copied) == hash(value)
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda each: type(each).__name__)
+def test_values_are_frozen_and_keyword_only(value: Any) -> None:
+    """No value can be changed, nor made by position."""
+    name = attrs.fields(type(value))[0].name
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        setattr(value, name, "other")
+    with pytest.raises(TypeError):
+        type(value)("positional")
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda each: type(each).__name__)
+def test_values_show_no_secret(value: Any) -> None:
+    """Neither repr, str nor format of a value shows the identifier of a token."""
+    assert "5e171e1a" not in repr(value) + str(value) + format(value)
+    assert "5e171e1c" not in repr(value)
+
+
+def test_fingerprint() -> None:
+    """A token's fingerprint is the first twelve hexadecimal digits of its SHA-256."""
+    one = token()
+    assert one.fingerprint == sha256(one.processor_token.encode()).hexdigest()[:12]
+
+
+def test_repr_names_type_environment_and_last_four() -> None:
+    """A token is shown by its type, its environment and its last four characters."""
+    assert "'access-sandbox-…89ab'" in repr(result())
+
+
+# --- accounts
+
+
+def test_account_as_link_tells_it() -> None:
+    """Link calls the id `id`."""
+    read = Account.from_mapping(
+        {"id": "A", "name": "N", "mask": "0000", "type": "depository", "subtype": "checking",
+         "verification_status": None, "class_type": None}
+    )  # fmt: skip
+    assert read == Account(
+        account_id="A", name="N", mask="0000", type="depository", subtype="checking"
+    )
+
+
+def test_account_as_accounts_get_tells_it() -> None:
+    """`/accounts/get` calls it `account_id` and tells more."""
+    read = Account.from_mapping(
+        {"account_id": "A", "official_name": "O", "persistent_account_id": "P",
+         "holder_category": "business", "balances": {"available": 1}}
+    )  # fmt: skip
+    assert read == Account(
+        account_id="A", official_name="O", persistent_account_id="P", holder_category="business"
+    )
+
+
+@given(
+    known=st.dictionaries(
+        st.sampled_from([each.name for each in attrs.fields(Account)]), json_values
+    ),
+    extra=st.dictionaries(st.text(max_size=5), json_values, max_size=3),
+    account_id=st.text(min_size=1, max_size=5),
+)
+def test_account_takes_whatever_else_there_is(
+    known: dict[str, Any], extra: dict[str, Any], account_id: str
+) -> None:
+    """Nothing that Plaid may say besides the id breaks the reading of an account."""
+    read = Account.from_mapping({**extra, **known, "account_id": account_id})
+    assert read.account_id == account_id
+    assert hash(read) == hash(copy.copy(read))
+
+
+@pytest.mark.parametrize("data", [{}, {"id": None}, {"id": ""}, {"account_id": 5}, {"name": "N"}])
+def test_account_needs_an_id(data: dict[str, object]) -> None:
+    """An account without an id is refused, in words that name both spellings."""
+    with pytest.raises(ValueError, match=r"'id'.*'account_id'"):
+        Account.from_mapping(data)
+
+
+@given(account=accounts)
+def test_account_label_never_fails(account: Account) -> None:
+    """Every account has a short name for messages."""
+    assert "…" in account.label
+
+
+# --- what a result says
+
+
+def test_tokens_and_pending_in_order() -> None:
+    """Tokens and wants each keep the order of the entries."""
+    one, two, want = token(A), token(B), pending(A, "finix")
+    whole = result(one, two, want)
+    assert whole.processor_tokens == (one, two)
+    assert whole.pending == (want,)
+    assert not whole.complete
+
+
+@pytest.mark.parametrize(
+    ("whole", "complete"),
+    [
+        (result(token()), True),
+        (result(token(), pending(B)), False),
+        (result(unselected=(PendingPartner(processor="finix"),)), False),
+    ],
+)
+def test_complete(whole: LinkResult, complete: bool) -> None:
+    """A result is complete when neither a token nor a choice is missing."""
+    assert whole.complete is complete
+
+
+def test_token_of_a_partner() -> None:
+    """`token` gives the one token of a partner."""
+    mine = token(A, "finix")
+    assert result(token(A), token(B), mine).token("finix") == mine
+
+
+@pytest.mark.parametrize(("partner", "count"), [("layer", "2"), ("finix", "0"), ("nobody", "0")])
+def test_token_needs_exactly_one(partner: str, count: str) -> None:
+    """`token` refuses none and several, and tells for whom there are tokens."""
+    with pytest.raises(ValueError, match=f"{count} tokens for '{partner}'.*layer"):
+        result(token(A), token(B), pending(A, "finix")).token(partner)
+
+
+# --- stored
+
+
+@given(whole=results())
+def test_stored_and_read_again(whole: LinkResult) -> None:
+    """A result comes back from JSON as it was, tokens included."""
+    text = json.dumps(whole.to_dict())
+    assert LinkResult.from_dict(json.loads(text)) == whole
+
+
+def test_stored_form_has_a_version_and_the_tokens() -> None:
+    """The stored form names its version, and holds the tokens."""
+    stored = result(token()).to_dict()
+    assert stored["format"] == 1
+    assert ACCESS in json.dumps(stored)
+    assert token().processor_token in json.dumps(stored)
+
+
+@pytest.mark.parametrize("version", [None, 0, 2, "1", "new"])
+def test_other_versions_are_refused(version: object) -> None:
+    """A form of another version is refused rather than misread."""
+    with pytest.raises(ValueError, match="format"):
+        LinkResult.from_dict({**result(token()).to_dict(), "format": version})
+
+
+@pytest.mark.parametrize("data", [None, [], "text", 5, {}, {"format": 1}])
+def test_what_is_no_result_is_refused(data: Any) -> None:
+    """Whatever was stored instead of a result is a ValueError."""
+    with pytest.raises(ValueError, match="result"):
+        LinkResult.from_dict(data)
+
+
+def test_later_fields_are_ignored() -> None:
+    """A stored result with fields of a later version is still read."""
+    stored = result(token(), pending(B)).to_dict()
+    stored["new"] = 1
+    for entry in stored["entries"]:  # type: ignore[attr-defined]
+        entry["new"] = {"nested": True}
+    assert LinkResult.from_dict(stored) == result(token(), pending(B))
+
+
+@st.composite
+def _damaged(draw: st.DrawFn) -> Any:
+    """A stored result with one value of it, anywhere, replaced or gone."""
+    stored: Any = json.loads(json.dumps(draw(results()).to_dict()))
+    place = stored
+    while True:
+        key = draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        inner = place[key]
+        if not (isinstance(inner, (dict, list)) and inner and draw(st.booleans())):
+            break
+        place = inner
+    if draw(st.booleans()):
+        del place[key]
+    else:
+        place[key] = draw(json_values | st.just("2026-11-21T01:00:00"))
+    return stored
+
+
+@given(stored=_damaged(), other=results())
+def test_damaged_form_is_refused_or_usable(stored: Any, other: LinkResult) -> None:
+    """A damaged form is a ValueError without secrets, or gives a result that works."""
+    refusal = ""
+    try:
+        read = LinkResult.from_dict(stored)
+        read.merge(other)
+    except ValueError as error:
+        read, refusal = other, str(error)
+    assert "5e171e1a" not in refusal
+    assert hash(read) == hash(LinkResult.from_dict(read.to_dict()))
+    assert "5e171e1a" not in repr(read)
+
+
+# --- merged
+
+
+@given(whole=results())
+def test_merge_is_idempotent(whole: LinkResult) -> None:
+    """A result merged with itself is itself."""
+    assert whole.merge(whole) == whole
+
+
+@given(one=results(), other=results())
+def test_merge_loses_no_token(one: LinkResult, other: LinkResult) -> None:
+    """Every account that had a token has one after, and each partner and account stands once."""
+    merged = one.merge(other)
+    keys = [entry.key for entry in merged.entries]
+    assert len(set(keys)) == len(keys)
+    assert {each.key for each in merged.processor_tokens} == {
+        each.key for each in (*one.processor_tokens, *other.processor_tokens)
+    }
+
+
+@given(one=results(), other=results())
+def test_merge_takes_the_newer_token(one: LinkResult, other: LinkResult) -> None:
+    """Of two tokens for an account, the newer stays, whichever side it comes from."""
+    for merged in (one.merge(other), other.merge(one)):
+        for each in merged.processor_tokens:
+            rivals = [
+                rival.issued_at
+                for rival in (*one.processor_tokens, *other.processor_tokens)
+                if rival.key == each.key
+            ]
+            assert each.issued_at == max(rivals)
+
+
+@given(one=results(), other=results())
+def test_merge_twice_is_merge_once(one: LinkResult, other: LinkResult) -> None:
+    """Merging the same result again changes nothing."""
+    merged = one.merge(other)
+    assert merged.merge(other) == merged
+
+
+@given(one=results(), other=results())
+def test_merge_keeps_partners_together(one: LinkResult, other: LinkResult) -> None:
+    """Entries stay ordered by partner, and no partner is chosen and unchosen at once."""
+    merged = one.merge(other)
+    order = [entry.processor for entry in merged.entries]
+    assert order == sorted(order, key=order.index)
+    assert not {each.processor for each in merged.unselected} & set(order)
+
+
+def test_merge_fills_what_is_missing() -> None:
+    """A token takes the place of its want, in its order."""
+    merged = result(pending(A), token(B)).merge(result(token(A)))
+    assert merged == result(token(A), token(B))
+
+
+def test_merge_keeps_the_bank() -> None:
+    """What only one of the two knows of the Item is kept."""
+    first = result(token(A), institution_id="ins_1", institution_name="Bank", link_session_id="s")
+    merged = first.merge(result(token(B), item_id=None))
+    assert (merged.institution_id, merged.institution_name) == ("ins_1", "Bank")
+    assert (merged.link_session_id, merged.item_id) == ("s", "item-1")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        result(item_id="item-2"),
+        result(environment=Environment.PRODUCTION),
+        result(item_id=None, access_token="access-sandbox-other"),
+    ],
+)
+def test_merge_refuses_another_item(other: LinkResult) -> None:
+    """Results of different Items cannot be merged."""
+    with pytest.raises(ValueError, match="same Item"):
+        result(token()).merge(other)
+
+
+@pytest.mark.parametrize("other", [None, {}, "result"])
+def test_merge_refuses_what_is_no_result(other: Any) -> None:
+    """A wrong argument is told as such."""
+    with pytest.raises(TypeError):
+        result(token()).merge(other)
+
+
+def test_environment_is_one_of_two() -> None:
+    """There are two environments, and each is its own name."""
+    assert [str(each) for each in Environment] == ["sandbox", "production"]
