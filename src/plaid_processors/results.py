@@ -415,7 +415,7 @@ def _token_from(data: Mapping[str, Any]) -> ProcessorToken:
     expires_at = data.get("expires_at")
     return ProcessorToken(
         processor=_stored_text(data["processor"]),
-        account=Account.from_mapping(data["account"]),
+        account=_account_from(data["account"]),
         processor_token=_stored_text(data["processor_token"]),
         request_id=_optional_text(data.get("request_id")),
         issued_at=_stored_moment(data["issued_at"]),
@@ -426,9 +426,17 @@ def _token_from(data: Mapping[str, Any]) -> ProcessorToken:
 def _pending_from(data: Mapping[str, Any]) -> PendingToken:
     return PendingToken(
         processor=_stored_text(data["processor"]),
-        account=Account.from_mapping(data["account"]),
+        account=_account_from(data["account"]),
         error_code=_optional_text(data.get("error_code")),
         error_message=_optional_text(data.get("error_message")),
+    )
+
+
+def _account_from(data: Mapping[str, Any]) -> Account:
+    others = (name for name in _ACCOUNT_FIELDS if name != "account_id")
+    return Account(
+        account_id=_stored_text(data["account_id"]),
+        **{name: _optional_text(data.get(name)) for name in others},
     )
 
 
