@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -24,8 +25,6 @@ class Reply:
 
     @property
     def json(self) -> Json:
-        import json
-
         return json.loads(self.data)
 
     @property
@@ -39,9 +38,7 @@ class Api:
     """Speaks to the local Plaid as any client would, keys in the body."""
 
     sandbox: LocalSandbox
-    pool: urllib3.PoolManager = field(
-        default_factory=lambda: urllib3.PoolManager(retries=False, timeout=10)
-    )
+    pool: urllib3.PoolManager
 
     @property
     def keys(self) -> Json:
@@ -57,8 +54,6 @@ class Api:
         return Reply(reply.status, reply.headers, reply.data)
 
     def post(self, path: str, **body: Any) -> Reply:
-        import json
-
         return self.send(path, json.dumps({**self.keys, **body}).encode())
 
     def ok(self, path: str, **body: Any) -> Json:
@@ -108,17 +103,29 @@ LINK: Json = {
 }
 
 
-@pytest.fixture
-def sandbox() -> Iterator[LocalSandbox]:
-    with LocalSandbox() as running:
-        yield running
+@pytest.fixture(scope="session")
+def running() -> Iterator[LocalSandbox]:
+    with LocalSandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[urllib3.PoolManager]:
+    with urllib3.PoolManager(retries=False, timeout=10) as pool:
+        yield pool
 
 
 @pytest.fixture
-def api(sandbox: LocalSandbox) -> Iterator[Api]:
-    api = Api(sandbox)
-    yield api
-    api.pool.clear()
+def sandbox(running: LocalSandbox) -> LocalSandbox:
+    """One server for all tests, new for each."""
+    running.reset(seed=1)
+    running.limit_rates(False)
+    return running
+
+
+@pytest.fixture
+def api(sandbox: LocalSandbox, pool: urllib3.PoolManager) -> Api:
+    return Api(sandbox, pool)
 
 
 @pytest.fixture

@@ -1,21 +1,29 @@
-"""The ASGI application: reads a request whole, lets the local Plaid answer, sends it."""
+"""The ASGI application: reads a request, lets the local Plaid answer, sends what it says."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
 
 from starlette.applications import Starlette
 from starlette.routing import Mount
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .control import control_app
+from .engine import Engine, Outcome
+from .protocol import Corked
 from .wire import Answer, Request
 
-Handler = Callable[[Request], Answer]
 MAX_BODY = 1 << 20
+CONTROL = "/_sandbox"
 
 
 class BodyTooLargeError(Exception):
     """The client sent more than any request of Plaid's could need."""
+
+
+_TOO_LARGE = Answer(
+    status=413, body=b"Request Entity Too Large", headers={"Content-Type": "text/plain"}
+)
 
 
 async def read_request(scope: Scope, receive: Receive) -> Request:
@@ -36,27 +44,81 @@ async def read_request(scope: Scope, receive: Receive) -> Request:
     )
 
 
-async def send_answer(send: Send, answer: Answer) -> None:
-    """Send an answer under its own length."""
-    headers = {**answer.headers, "Content-Length": str(len(answer.body))}
-    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": answer.status, "headers": raw})
-    await send({"type": "http.response.body", "body": answer.body})
+class Exchange:
+    """One request and the way its answer goes out, faults and all."""
 
+    def __init__(self, scope: Scope, receive: Receive, send: Send):
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._connection: Corked = scope["state"]["connection"]
 
-_TOO_LARGE = Answer(
-    status=413, body=b"Request Entity Too Large", headers={"Content-Type": "text/plain"}
-)
-
-
-def make_app(handle: Handler) -> Starlette:
-    """Make the application around the function that answers."""
-
-    async def plaid(scope: Scope, receive: Receive, send: Send) -> None:
+    async def run(self, engine: Engine) -> None:
+        """Answer the request."""
+        fault = engine.fault_for(self._scope["path"])
+        if fault and fault.drop == "unread":
+            request = Request(method=self._scope["method"], path=self._scope["path"])
+            await self._send_outcome(engine.handle(request, fault))
+            return
         try:
-            answer = handle(await read_request(scope, receive))
+            request = await read_request(self._scope, self._receive)
         except BodyTooLargeError:
-            answer = _TOO_LARGE
-        await send_answer(send, answer)
+            await self._send_whole(_TOO_LARGE)
+            return
+        await self._send_outcome(engine.handle(request, fault))
 
-    return Starlette(routes=[Mount("/", app=plaid)])
+    async def _send_outcome(self, outcome: Outcome) -> None:
+        fault = outcome.fault
+        if fault and fault.delay:
+            await asyncio.sleep(fault.delay)
+        if outcome.answer is None:
+            self._connection.reset()
+        elif fault and (fault.cut is not None or fault.trickle is not None):
+            await self._send_bit_by_bit(outcome.answer, fault.cut, fault.trickle)
+        else:
+            await self._send_whole(outcome.answer)
+
+    async def _send_whole(self, answer: Answer) -> None:
+        await self._start(answer)
+        await self._send({"type": "http.response.body", "body": answer.body})
+
+    async def _start(self, answer: Answer) -> None:
+        headers = {**answer.headers, "Content-Length": str(len(answer.body))}
+        raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        await self._send({"type": "http.response.start", "status": answer.status, "headers": raw})
+
+    async def _send_bit_by_bit(
+        self, answer: Answer, cut: int | None, trickle: float | None
+    ) -> None:
+        """Promise the whole length; send up to the cut, byte by byte if it shall trickle."""
+        await self._start(answer)
+        body = answer.body if cut is None else answer.body[:cut]
+        step = 1 if trickle is not None else max(len(body), 1)
+        for at in range(0, len(body), step):
+            piece = body[at : at + step]
+            await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+            if trickle:
+                await asyncio.sleep(trickle)
+        if len(body) < len(answer.body):
+            self._connection.close()
+        else:
+            await self._send({"type": "http.response.body", "body": b""})
+
+
+def plaid_app(engine: Engine) -> ASGIApp:
+    """Make the application that speaks as Plaid does."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await Exchange(scope, receive, send).run(engine)
+
+    return app
+
+
+def make_app(engine: Engine) -> Starlette:
+    """Put the control plane beside Plaid's own paths."""
+    return Starlette(
+        routes=[
+            Mount(CONTROL, app=control_app(engine)),
+            Mount("/", app=plaid_app(engine)),
+        ]
+    )

@@ -75,7 +75,7 @@ ENDPOINTS: dict[str, Endpoint] = {}
 
 
 def endpoint(
-    path: str, *, odd_body: str | None = None, **fields: Field
+    path: str, odd_body: str | None = None, /, **fields: Field
 ) -> Callable[[Handler], Handler]:
     """Register the decorated function as the answer to a path."""
 

@@ -32,9 +32,10 @@ def _answer(world: World, request: Request) -> Json:
     _check_headers(request)
     body = read_body(request, found)
     arguments = found.arguments(body)
-    world.admit(arguments["client_id"], arguments["secret"])
-    call = Call(world=world, client_id=arguments["client_id"], arguments=arguments)
-    return found.handler(call)
+    client_id = arguments.pop("client_id")
+    world.admit(client_id, arguments.pop("secret"))
+    world.limits.check(found.path, client_id, arguments.get("access_token"), world.now())
+    return found.handler(Call(world=world, client_id=client_id, arguments=arguments))
 
 
 def find_endpoint(request: Request) -> Endpoint:

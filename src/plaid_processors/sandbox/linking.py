@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from . import notices
 from .bank import AUTH_SUBTYPES, BANK_PRODUCTS
+from .errors import PlaidError
 from .model import Account, Bank, Item, LinkSession, LinkToken
 from .users import accounts_of_user
 from .views import link_account_view
@@ -24,6 +26,20 @@ class Linked:
     """
 
     public_token: str = field(repr=False)
+    metadata: Json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exited:
+    """What the browser hands over when the user leaves Link.
+
+    Attributes:
+        error: the first argument of `onExit`, None if the user just left.
+        metadata: its second argument, JSON-ready.
+
+    """
+
+    error: Json | None
     metadata: Json
 
 
@@ -52,6 +68,8 @@ def find_link_token(world: World, link_token: str) -> LinkToken:
         raise ValueError("this local Plaid made no such link token")
     if world.now() >= token.expires_at:
         raise ValueError("the link token is expired")
+    if token.update_item is not None and token.update_item.removed:
+        raise ValueError("the Item of this link token was removed")
     return token
 
 
@@ -66,19 +84,63 @@ def complete_link(
 ) -> Linked:
     """Do what the user does in Link: choose the bank, log in, choose accounts."""
     token = find_link_token(world, link_token)
-    started = world.now()
     if token.update_item is not None:
         item = _update(world, token, token.update_item, masks)
     else:
         item = _connect(world, token, world.bank(institution_id), masks, (username, password))
+    session_id = world.ids.uuid("session")
     public_token = world.add_public_token(item).token
-    session = LinkSession(
-        link_session_id=world.ids.uuid("session"), started_at=started, finished_at=world.now()
+    metadata = _success_metadata(session_id, item)
+    _finish(world, token, _session(world, session_id, metadata, public_token=public_token))
+    return Linked(public_token=public_token, metadata=metadata)
+
+
+def exit_link(
+    world: World,
+    link_token: str,
+    *,
+    institution_id: str | None = None,
+    error_code: str | None = None,
+    status: str | None = None,
+) -> Exited:
+    """Leave Link without an Item, with an error or of the user's own will."""
+    token = find_link_token(world, link_token)
+    bank = world.bank(institution_id) if institution_id else None
+    session_id, request_id = world.ids.uuid("session"), world.ids.hexadecimal("request", 15)
+    error = PlaidError(error_code).body(request_id) if error_code else None
+    metadata: Json = {
+        "institution": _institution(bank) if bank else None,
+        "status": status,
+        "link_session_id": session_id,
+        "request_id": request_id,
+    }
+    _finish(world, token, _session(world, session_id, metadata, error=error))
+    kept = ("error_type", "error_code", "error_message", "display_message")
+    shown = {name: error[name] for name in kept} if error else None
+    return Exited(error=shown, metadata=metadata)
+
+
+def _session(
+    world: World,
+    session_id: str,
+    metadata: Json,
+    *,
+    public_token: str | None = None,
+    error: Json | None = None,
+) -> LinkSession:
+    return LinkSession(
+        link_session_id=session_id,
+        started_at=world.now(),
+        finished_at=world.now(),
+        metadata=metadata,
+        public_token=public_token,
+        error=error,
     )
-    session.public_token = public_token
-    session.metadata = _success_metadata(session, item)
+
+
+def _finish(world: World, token: LinkToken, session: LinkSession) -> None:
     token.sessions.append(session)
-    return Linked(public_token=public_token, metadata=session.metadata)
+    notices.session_finished(world, token, session)
 
 
 def _connect(
@@ -139,12 +201,16 @@ def _choose(accounts: list[Account], masks: Sequence[str] | None) -> list[Accoun
     return [account for account in accounts if account.mask in masks]
 
 
-def _success_metadata(session: LinkSession, item: Item) -> Json:
+def _institution(bank: Bank) -> Json:
+    return {"name": bank.name, "institution_id": bank.institution_id}
+
+
+def _success_metadata(session_id: str, item: Item) -> Json:
     accounts = [link_account_view(account) for account in item.shared_accounts()]
     return {
-        "institution": {"name": item.bank.name, "institution_id": item.bank.institution_id},
+        "institution": _institution(item.bank),
         "accounts": accounts,
         "account": accounts[0] if len(accounts) == 1 else None,
-        "link_session_id": session.link_session_id,
+        "link_session_id": session_id,
         "transfer_status": None,
     }

@@ -1,32 +1,23 @@
-"""`LocalSandbox`: the local Plaid as a Python object, and `serve`, as a command runs it."""
+"""`LocalSandbox`: the local Plaid behind a socket, and `serve`, as a command runs it."""
 
 from __future__ import annotations
 
 import datetime as dt
 import signal
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from . import linking
 from .app import make_app
-from .clock import Clock
-from .core import dispatch
-from .errors import PlaidError
-from .ids import Ids
-from .linking import Linked
+from .engine import DEFAULT_SEED, Engine
 from .server import ThreadedServer
-from .wire import Answer, Request
-from .world import World
 
 if TYPE_CHECKING:
     from plaid_processors.client import PlaidClient
 
-DEFAULT_SEED = 1
 
-
-class LocalSandbox:
+class LocalSandbox(Engine):
     """Plaid's Sandbox on this machine, for as long as the `with` block lasts.
 
     Args:
@@ -53,18 +44,15 @@ class LocalSandbox:
         now: dt.datetime | None = None,
         redirect_uris: Iterable[str] | None = None,
     ):
-        keys = Ids(seed)
-        self.client_id = client_id or keys.hexadecimal("client_id", 24)
-        self.secret = secret or keys.hexadecimal("secret", 30)
-        self._lock = threading.RLock()
-        self._world = World(
-            ids=Ids(seed),
-            clock=Clock(now),
-            keys={self.client_id: self.secret},
+        super().__init__(
+            client_id=client_id,
+            secret=secret,
             any_keys=any_keys,
-            redirect_uris=None if redirect_uris is None else frozenset(redirect_uris),
+            seed=seed,
+            now=now,
+            redirect_uris=redirect_uris,
         )
-        self._server = ThreadedServer(make_app(self._handle), host, port)
+        self._server = ThreadedServer(make_app(self), host, port)
 
     @property
     def url(self) -> str:
@@ -98,45 +86,6 @@ class LocalSandbox:
 
         keys = {"client_id": self.client_id, "secret": self.secret}
         return PlaidClient(**{**keys, "environment": "sandbox", "base_url": self.url, **options})
-
-    def complete_link(
-        self,
-        link_token: str,
-        institution_id: str = "ins_109508",
-        *,
-        masks: Sequence[str] | None = None,
-        username: str = "user_good",
-        password: str = "pass_good",  # noqa: S107 - the Sandbox's, printed in Plaid's docs
-    ) -> Linked:
-        """Do what the user does in Link, and return what `onSuccess` would get.
-
-        Args:
-            link_token: from `/link/token/create` of this sandbox.
-            institution_id: the bank that the user chooses.
-            masks: the accounts that the user chooses; all that Link offers if not given.
-            username: the test user that logs in.
-            password: its password.
-
-        Raises:
-            ValueError: no such link token, bank, user or account; tells what there is.
-
-        """
-        with self._lock:
-            try:
-                return linking.complete_link(
-                    self._world,
-                    link_token,
-                    institution_id=institution_id,
-                    masks=masks,
-                    username=username,
-                    password=password,
-                )
-            except PlaidError as error:
-                raise ValueError(str(error)) from None
-
-    def _handle(self, request: Request) -> Answer:
-        with self._lock:
-            return dispatch(self._world, request)
 
 
 def serve(

@@ -10,6 +10,8 @@ from .wire import Json
 PUBLIC_TOKEN_LIFE = dt.timedelta(minutes=30)
 LINK_TOKEN_LIFE = dt.timedelta(hours=4)
 UPDATE_MODE_LIFE = dt.timedelta(minutes=30)
+# https://plaid.com/docs/link/hosted-link/: how long a session's data is kept.
+SESSION_KEPT = dt.timedelta(hours=6)
 # https://plaid.com/docs/sandbox/: Items enter ITEM_LOGIN_REQUIRED 30 days after creation.
 LOGIN_LIFE = dt.timedelta(days=30)
 
@@ -70,6 +72,8 @@ class Item:
     error_code: str | None = None
     removed: bool = False
     last_webhook: Json | None = None
+    exchanged: bool = False
+    synced: bool = False
 
     def shared_accounts(self) -> list[Account]:
         """Return the accounts the user shared, in the bank's order."""
@@ -111,8 +115,8 @@ class LinkSession:
     link_session_id: str
     started_at: dt.datetime
     finished_at: dt.datetime
+    metadata: Json
     public_token: str | None = None
-    metadata: Json = field(default_factory=dict)
     error: Json | None = None
     events: list[Json] = field(default_factory=list)
 

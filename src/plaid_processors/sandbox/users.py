@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from .bank import default_accounts
+from .custom import custom_accounts
 from .errors import PlaidError, documented
 from .model import Account, Bank
 
@@ -17,6 +18,8 @@ _GOOD_PASSWORD = re.compile(r"pass_good|mfa_\w+")
 
 def accounts_of_user(bank: Bank, username: str, password: str) -> list[Account]:
     """Return what the bank holds for a user, or the error that logging in ends with."""
+    if username == "user_custom":
+        return custom_accounts(bank, password)
     error = _ERROR_PASSWORD.fullmatch(password)
     if error and error[1] in documented():
         raise PlaidError(error[1])

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from .bank import BANK_PRODUCTS
 from .clock import stamp
 from .errors import PlaidError
-from .model import Account, Item
+from .model import Account, Item, LinkSession
 from .wire import Json
 
 
@@ -91,3 +91,65 @@ def pick_accounts(item: Item, account_ids: Iterable[str] | None) -> list[Account
     if wanted - item.shared:
         raise PlaidError("INVALID_ACCOUNT_ID")
     return [account for account in shared if account.account_id in wanted]
+
+
+SCHEMES = ("ach", "bacs", "eft", "international")
+
+
+def with_numbers(accounts: Iterable[Account]) -> list[Account]:
+    """Return the accounts that have numbers; none at all is Plaid's NO_AUTH_ACCOUNTS."""
+    payable = [account for account in accounts if account.numbers]
+    if not payable:
+        raise PlaidError("NO_AUTH_ACCOUNTS")
+    return payable
+
+
+def numbers_of(account: Account, scheme: str) -> Json | None:
+    """Show an account's numbers in one scheme."""
+    numbers = account.numbers.get(scheme)
+    return {"account_id": account.account_id, **numbers} if numbers else None
+
+
+def numbers_view(accounts: Iterable[Account]) -> Json:
+    """Show the numbers of accounts by scheme."""
+    accounts = list(accounts)
+    return {
+        scheme: [shown for account in accounts if (shown := numbers_of(account, scheme))]
+        for scheme in SCHEMES
+    }
+
+
+def owned_account_view(account: Account) -> Json:
+    """Show an account with its owners."""
+    return {**account_view(account), "owners": account.owners}
+
+
+def session_view(session: LinkSession) -> Json:
+    """Show how a Link session went, in the newer form and the older one."""
+    view: Json = {
+        "events": session.events,
+        "finished_at": stamp(session.finished_at),
+        "link_session_id": session.link_session_id,
+        "started_at": stamp(session.started_at),
+    }
+    if session.public_token is None:
+        ended = {"error": session.error, "metadata": session.metadata}
+        return {**view, "exit": ended, "on_exit": ended}
+    added = {
+        "accounts": session.metadata["accounts"],
+        "institution": session.metadata["institution"],
+        "public_token": session.public_token,
+    }
+    metadata = {name: value for name, value in session.metadata.items() if name != "account"}
+    return {
+        **view,
+        "on_success": {"metadata": metadata, "public_token": session.public_token},
+        "results": {
+            "bank_income_results": [],
+            "cra_item_add_results": [],
+            "cra_update_results": [],
+            "document_income_results": None,
+            "item_add_results": [added],
+            "payroll_income_results": [],
+        },
+    }

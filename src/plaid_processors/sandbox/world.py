@@ -11,7 +11,9 @@ from .bank import find_bank
 from .clock import Clock
 from .errors import PlaidError
 from .ids import Ids, derived_word
+from .limits import Limits
 from .model import PUBLIC_TOKEN_LIFE, Account, Bank, Item, LinkToken, ProcessorToken, PublicToken
+from .signing import Signer
 from .tokens import check_form, expired_public_token, new_token, unknown
 from .wire import Json
 
@@ -43,7 +45,12 @@ class World:
     public_tokens: dict[str, PublicToken] = field(default_factory=dict)
     processor_tokens: dict[str, ProcessorToken] = field(default_factory=dict)
     link_tokens: dict[str, LinkToken] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    signer: Signer = field(init=False)
     send: Callable[[Webhook], None] = lambda _: None
+
+    def __post_init__(self) -> None:
+        self.signer = Signer(self.ids, self.now())
 
     def now(self) -> dt.datetime:
         """Return the time of this world."""

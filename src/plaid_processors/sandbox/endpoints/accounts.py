@@ -1,20 +1,63 @@
-"""Accounts: https://plaid.com/docs/api/accounts/."""
+"""Accounts and what is known of them.
+
+https://plaid.com/docs/api/accounts/, /auth/ and /identity/.
+"""
 
 from __future__ import annotations
 
 from plaid_processors.sandbox.calls import Call, endpoint
-from plaid_processors.sandbox.views import account_view, item_view, pick_accounts
+from plaid_processors.sandbox.fields import instant
+from plaid_processors.sandbox.model import Account, Item
+from plaid_processors.sandbox.views import (
+    account_view,
+    item_view,
+    numbers_view,
+    owned_account_view,
+    pick_accounts,
+    with_numbers,
+)
 from plaid_processors.sandbox.wire import Json
 
 from .common import ACCESS_TOKEN, account_options
 
 
-@endpoint("/accounts/get", access_token=ACCESS_TOKEN, options=account_options())
-def get(call: Call) -> Json:
-    """Show the accounts that the user shared."""
+def _asked_for(call: Call) -> tuple[Item, list[Account]]:
     item = call.healthy_item()
-    accounts = pick_accounts(item, call.option("account_ids"))
+    return item, pick_accounts(item, call.option("account_ids"))
+
+
+@endpoint("/accounts/get", access_token=ACCESS_TOKEN, options=account_options())
+@endpoint(
+    "/accounts/balance/get",
+    access_token=ACCESS_TOKEN,
+    options=account_options(min_last_updated_datetime=instant()),
+)
+def get(call: Call) -> Json:
+    """Show the accounts that the user shared; cached balances are fresh ones here."""
+    item, accounts = _asked_for(call)
     return {
         "accounts": [account_view(account) for account in accounts],
+        "item": item_view(item, call.now),
+    }
+
+
+@endpoint("/auth/get", access_token=ACCESS_TOKEN, options=account_options())
+def auth(call: Call) -> Json:
+    """Show the accounts that can be paid from and to, with their numbers."""
+    item, accounts = _asked_for(call)
+    payable = with_numbers(accounts)
+    return {
+        "accounts": [account_view(account) for account in payable],
+        "item": item_view(item, call.now),
+        "numbers": numbers_view(payable),
+    }
+
+
+@endpoint("/identity/get", access_token=ACCESS_TOKEN, options=account_options())
+def identity(call: Call) -> Json:
+    """Show the accounts with their owners."""
+    item, accounts = _asked_for(call)
+    return {
+        "accounts": [owned_account_view(account) for account in accounts],
         "item": item_view(item, call.now),
     }

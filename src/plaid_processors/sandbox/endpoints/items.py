@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from plaid_processors.sandbox import notices
 from plaid_processors.sandbox.calls import Call, endpoint
-from plaid_processors.sandbox.fields import choice, required, text
-from plaid_processors.sandbox.views import full_item_view, item_status
+from plaid_processors.sandbox.fields import choice, required, text, url
+from plaid_processors.sandbox.views import full_item_view, item_status, item_view
 from plaid_processors.sandbox.wire import Json
 
 from .common import ACCESS_TOKEN
@@ -23,7 +24,16 @@ REMOVAL_REASONS = (
 def exchange(call: Call) -> Json:
     """Spend a public token for the Item's access token."""
     item = call.world.spend_public_token(call["public_token"], call.client_id)
+    if not item.exchanged:
+        item.exchanged = True
+        notices.item_linked(call.world, item)
     return {"access_token": item.access_token, "item_id": item.item_id}
+
+
+@endpoint("/item/public_token/create", access_token=ACCESS_TOKEN)
+def create_public_token(call: Call) -> Json:
+    """Hand out one more public token of an Item."""
+    return {"public_token": call.world.add_public_token(call.item()).token}
 
 
 @endpoint("/item/get", access_token=ACCESS_TOKEN)
@@ -43,3 +53,20 @@ def remove(call: Call) -> Json:
     """Remove an Item, and with it every token of it."""
     call.item().removed = True
     return {}
+
+
+@endpoint("/item/webhook/update", access_token=ACCESS_TOKEN, webhook=url())
+def update_webhook(call: Call) -> Json:
+    """Set where an Item's webhooks go; null means nowhere."""
+    item = call.item()
+    item.webhook = call.get("webhook") or ""
+    notices.webhook_updated(call.world, item)
+    return {"item": item_view(item, call.now)}
+
+
+@endpoint("/item/access_token/invalidate", access_token=ACCESS_TOKEN)
+def invalidate(call: Call) -> Json:
+    """Rotate an Item's access token; its processor tokens stay."""
+    item = call.item()
+    call.world.rotate_access_token(item)
+    return {"new_access_token": item.access_token}

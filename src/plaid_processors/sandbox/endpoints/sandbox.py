@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
+from plaid_processors.sandbox import notices
 from plaid_processors.sandbox.calls import Call, endpoint
-from plaid_processors.sandbox.fields import date, free, integer, many, record, required, text, url
+from plaid_processors.sandbox.errors import PlaidError
+from plaid_processors.sandbox.fields import (
+    choice,
+    date,
+    free,
+    integer,
+    many,
+    record,
+    required,
+    text,
+    url,
+)
 from plaid_processors.sandbox.model import Item
 from plaid_processors.sandbox.products import check_products
 from plaid_processors.sandbox.users import accounts_of_user
+from plaid_processors.sandbox.views import pick_accounts
 from plaid_processors.sandbox.wire import Json
 
+from .common import ACCESS_TOKEN
+
 _OVERRIDES = {"override_username": text(), "override_password": text()}
+_KINDS = sorted({kind for kind, _ in notices.EXTRAS})
+_CODES = sorted({code for _, code in notices.EXTRAS})
+# The webhooks that only Items with a product send.
+_PRODUCT_OF_KIND = {
+    "TRANSACTIONS": "transactions",
+    "AUTH": "auth",
+    "LIABILITIES": "liabilities",
+    "HOLDINGS": "investments",
+    "INVESTMENTS_TRANSACTIONS": "investments",
+    "ASSETS": "assets",
+}
 
 
-def _new_item(call: Call, products: list[str], webhook: str, days_requested: int) -> Item:
+def _new_item(call: Call, products: list[str], webhook: str = "", days_requested: int = 90) -> Item:
     """Make the Item of the user named in the options."""
     bank = call.world.bank(call["institution_id"])
     accounts = accounts_of_user(
@@ -47,6 +73,74 @@ def _new_item(call: Call, products: list[str], webhook: str, days_requested: int
 def create_public_token(call: Call) -> Json:
     """Link a Sandbox user without the browser; Account Select is bypassed."""
     check_products(call["initial_products"])
-    days = call.option("transactions", {}).get("days_requested") or 90
+    days = int(call.option("transactions", {}).get("days_requested") or 90)
     item = _new_item(call, call["initial_products"], call.option("webhook", ""), days)
     return {"public_token": call.world.add_public_token(item).token}
+
+
+@endpoint(
+    "/sandbox/processor_token/create",
+    institution_id=required(text()),
+    options=record(**_OVERRIDES),
+)
+def create_processor_token(call: Call) -> Json:
+    """Make an Item for a partner's own tests: a processor token, and no access token seen."""
+    item = _new_item(call, ["auth", "identity", "transactions"])
+    if not item.accounts:
+        raise PlaidError("NO_ACCOUNTS")
+    token = call.world.add_processor_token(item, item.accounts[0].account_id, "")
+    return {"processor_token": token.token}
+
+
+@endpoint("/sandbox/item/reset_login", access_token=ACCESS_TOKEN)
+def reset_login(call: Call) -> Json:
+    """Break an Item's login."""
+    item = call.item()
+    item.error_code = "ITEM_LOGIN_REQUIRED"
+    notices.item_broken(call.world, item)
+    return {"reset_login": True}
+
+
+@endpoint(
+    "/sandbox/item/fire_webhook",
+    access_token=ACCESS_TOKEN,
+    webhook_type=choice(_KINDS),
+    webhook_code=required(choice(_CODES)),
+)
+def fire_webhook(call: Call) -> Json:
+    """Send a webhook about an Item."""
+    item, code = call.item(), call["webhook_code"]
+    kind = call.get("webhook_type") or _kind_of(code)
+    if (kind, code) not in notices.EXTRAS:
+        raise PlaidError("INVALID_FIELD", f"webhook_code {code} does not exist for {kind}")
+    product = _PRODUCT_OF_KIND.get(kind)
+    if product and product not in item.products:
+        words = f"The {product} product is not enabled on this item"
+        raise PlaidError("SANDBOX_PRODUCT_NOT_ENABLED", words)
+    if not item.webhook:
+        raise PlaidError("SANDBOX_WEBHOOK_INVALID")
+    notices.send_item_webhook(call.world, item, kind, code)
+    return {"webhook_fired": True}
+
+
+def _kind_of(code: str) -> str:
+    """Return the type of a code that was sent alone; of a shared code, transactions' own."""
+    kinds = [kind for kind, known in notices.EXTRAS if known == code]
+    return "TRANSACTIONS" if "TRANSACTIONS" in kinds else kinds[0]
+
+
+@endpoint(
+    "/sandbox/item/set_verification_status",
+    access_token=ACCESS_TOKEN,
+    account_id=required(text()),
+    verification_status=required(choice(("automatically_verified", "verification_expired"))),
+)
+def set_verification_status(call: Call) -> Json:
+    """Bring the micro-deposits of an account to an end."""
+    item = call.item()
+    account = pick_accounts(item, [call["account_id"]])[0]
+    account.verification_status = call["verification_status"]
+    more = {"account_id": account.account_id}
+    code = call["verification_status"].upper()
+    notices.send_item_webhook(call.world, item, "AUTH", code, **more)
+    return {}

@@ -1,0 +1,99 @@
+"""The partner's side: https://plaid.com/docs/api/processor-partners/.
+
+A processor token opens one account, with any valid keys: the partner's are not the
+developer's, and in the Sandbox a developer's own were seen to be answered too.
+"""
+
+from __future__ import annotations
+
+from plaid_processors.sandbox.calls import Call, endpoint
+from plaid_processors.sandbox.errors import PlaidError
+from plaid_processors.sandbox.fields import instant, record
+from plaid_processors.sandbox.model import Account, ProcessorToken
+from plaid_processors.sandbox.products import unauthorized_products
+from plaid_processors.sandbox.views import (
+    SCHEMES,
+    account_view,
+    numbers_of,
+    owned_account_view,
+    with_numbers,
+)
+from plaid_processors.sandbox.wire import Json
+
+from .common import PROCESSOR_TOKEN
+from .transactions import (
+    GET_OPTIONS,
+    PERIOD,
+    SYNC_FIELDS,
+    page_view,
+    sync_page,
+    transactions_between,
+)
+
+
+def _open(call: Call, product: str | None = None) -> tuple[ProcessorToken, Account]:
+    """Return the token's account, if the token may read the product."""
+    token = call.processor_token()
+    if product and token.products and product not in token.products:
+        raise unauthorized_products([product])
+    call.world.check_login(token.item)
+    for account in token.item.shared_accounts():
+        if account.account_id == token.account_id:
+            return token, account
+    raise PlaidError("INVALID_ACCOUNT_ID")  # the user has since taken it back
+
+
+@endpoint("/processor/account/get", processor_token=PROCESSOR_TOKEN)
+def account(call: Call) -> Json:
+    """Show the account."""
+    token, found = _open(call)
+    return {"account": account_view(found), "institution_id": token.item.bank.institution_id}
+
+
+@endpoint(
+    "/processor/balance/get",
+    processor_token=PROCESSOR_TOKEN,
+    options=record(min_last_updated_datetime=instant()),
+)
+def balance(call: Call) -> Json:
+    """Show the account with its balances as of now."""
+    return {"account": account_view(_open(call, "balance")[1])}
+
+
+@endpoint("/processor/auth/get", processor_token=PROCESSOR_TOKEN)
+def auth(call: Call) -> Json:
+    """Show the account's numbers; an object for each scheme here, not a list."""
+    found = with_numbers([_open(call, "auth")[1]])[0]
+    return {
+        "account": account_view(found),
+        "numbers": {scheme: numbers_of(found, scheme) for scheme in SCHEMES},
+    }
+
+
+@endpoint("/processor/identity/get", processor_token=PROCESSOR_TOKEN)
+def identity(call: Call) -> Json:
+    """Show the account with its owners."""
+    return {"account": owned_account_view(_open(call, "identity")[1])}
+
+
+@endpoint(
+    "/processor/transactions/get",
+    processor_token=PROCESSOR_TOKEN,
+    **PERIOD,
+    options=record(**GET_OPTIONS),
+)
+def transactions(call: Call) -> Json:
+    """Show the account's transactions of a period."""
+    token, found = _open(call, "transactions")
+    return {
+        "account": account_view(found),
+        **transactions_between(call, token.item, {found.account_id}),
+    }
+
+
+@endpoint("/processor/transactions/sync", processor_token=PROCESSOR_TOKEN, **SYNC_FIELDS)
+def sync(call: Call) -> Json:
+    """Show what changed at the account since a cursor."""
+    token, found = _open(call, "transactions")
+    page = sync_page(call, token.item, found.account_id)
+    return {"account": account_view(found), **page_view(call, page)}

@@ -1,0 +1,124 @@
+"""Transactions: https://plaid.com/docs/api/products/transactions/."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from plaid_processors.sandbox.calls import Call, endpoint
+from plaid_processors.sandbox.errors import invalid_field
+from plaid_processors.sandbox.fields import (
+    Field,
+    choice,
+    date,
+    flag,
+    integer,
+    many,
+    record,
+    required,
+    text,
+)
+from plaid_processors.sandbox.model import Item
+from plaid_processors.sandbox.syncing import Page, next_page, read_cursor
+from plaid_processors.sandbox.transactions import entries_at, entry_view
+from plaid_processors.sandbox.views import account_view, item_view, pick_accounts
+from plaid_processors.sandbox.wire import Json
+
+from .common import ACCESS_TOKEN
+
+_COMMON_OPTIONS: dict[str, Field] = {
+    "include_original_description": flag(),
+    "include_personal_finance_category": flag(),
+    "include_personal_finance_category_beta": flag(),
+    "include_logo_and_counterparty_beta": flag(),
+    "personal_finance_category_version": choice(("v1", "v2")),
+    "days_requested": integer(1, 730),
+}
+GET_OPTIONS = {**_COMMON_OPTIONS, "count": integer(1, 500), "offset": integer(0)}
+PERIOD = {"start_date": required(date()), "end_date": required(date())}
+SYNC_FIELDS = {
+    "cursor": text(longest=256),
+    "count": integer(1, 500),
+    "options": record(**_COMMON_OPTIONS, account_id=text()),
+}
+
+
+def transactions_between(call: Call, item: Item, account_ids: set[str]) -> Json:
+    """Show the transactions of a period, newest first, a page of them."""
+    start, end = (dt.date.fromisoformat(call[name]) for name in ("start_date", "end_date"))
+    if start > end:
+        raise invalid_field("start_date must not be after end_date")
+    found = [
+        entry
+        for entry in entries_at(item, call.now.date())
+        if start <= entry.day <= end and entry.account.account_id in account_ids
+    ]
+    found.reverse()
+    offset, count = int(call.option("offset", 0)), int(call.option("count", 100))
+    original = call.option("include_original_description", False)
+    return {
+        "transactions": [
+            entry_view(entry, original=original) for entry in found[offset : offset + count]
+        ],
+        "total_transactions": len(found),
+    }
+
+
+def sync_page(call: Call, item: Item, account_id: str | None) -> Page:
+    """Return the page of changes that a call asks for."""
+    item.synced = True
+    cursor = read_cursor(call.get("cursor", ""), item)
+    return next_page(item, cursor, call.now.date(), int(call.get("count", 100)), account_id)
+
+
+def page_view(call: Call, page: Page) -> Json:
+    """Show a page of changes."""
+    original = call.option("include_original_description", False)
+    return {
+        "added": [
+            entry_view(entry, original=original) for kind, entry in page.changes if kind == "added"
+        ],
+        "modified": [],
+        "removed": [
+            {
+                "account_id": entry.account.account_id,
+                "transaction_id": entry.transaction_id,
+            }
+            for kind, entry in page.changes
+            if kind == "removed"
+        ],
+        "next_cursor": page.cursor.encode(),
+        "has_more": page.has_more,
+        "transactions_update_status": "HISTORICAL_UPDATE_COMPLETE",
+    }
+
+
+@endpoint(
+    "/transactions/get",
+    access_token=ACCESS_TOKEN,
+    **PERIOD,
+    options=record(account_ids=many(text()), **GET_OPTIONS),
+)
+def get(call: Call) -> Json:
+    """Show the transactions of a period."""
+    item = call.healthy_item()
+    accounts = pick_accounts(item, call.option("account_ids"))
+    return {
+        "accounts": [account_view(account) for account in accounts],
+        "item": item_view(item, call.now),
+        **transactions_between(call, item, {account.account_id for account in accounts}),
+    }
+
+
+@endpoint("/transactions/sync", access_token=ACCESS_TOKEN, **SYNC_FIELDS)
+def sync(call: Call) -> Json:
+    """Show what changed since a cursor."""
+    item = call.healthy_item()
+    account_id = call.option("account_id")
+    if account_id is not None:
+        pick_accounts(item, [account_id])
+    page = sync_page(call, item, account_id)
+    touched = {entry.account.account_id for kind, entry in page.changes if kind == "added"}
+    return {
+        "accounts": [account_view(a) for a in item.shared_accounts() if a.account_id in touched],
+        **page_view(call, page),
+    }

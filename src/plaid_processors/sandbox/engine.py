@@ -1,0 +1,346 @@
+"""The local Plaid without its server: its world, its faults, its log, under one lock."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import linking, notices
+from .clock import Clock
+from .core import dispatch
+from .courier import Courier, Delivery
+from .errors import PlaidError
+from .faults import ANYWHERE, Fault, Faults, altered, replacement
+from .ids import Ids
+from .journal import Journal, LoggedRequest, masked, masked_text
+from .linking import Exited, Linked
+from .partners import STRIPE, processors
+from .wire import Answer, Request, from_json
+from .world import World
+
+DEFAULT_SEED = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """A client's keys."""
+
+    client_id: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemState:
+    """One Item as the local Plaid holds it.
+
+    Attributes:
+        item_id: its id.
+        client_id: whose it is.
+        access_token: the one that is good for it now.
+        institution_id: its bank.
+        account_ids: the accounts that the user shared.
+        processor_tokens: the tokens issued for it, in their order.
+        exchanged: whether a public token of it was ever exchanged.
+        removed: whether it was removed.
+
+    """
+
+    item_id: str
+    client_id: str
+    access_token: str = field(repr=False)
+    institution_id: str
+    account_ids: tuple[str, ...]
+    processor_tokens: tuple[str, ...] = field(repr=False)
+    exchanged: bool
+    removed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What to send back: an answer, or none; and the fault that bends how it is sent."""
+
+    answer: Answer | None
+    fault: Fault | None = None
+
+
+class Engine:
+    """All of the local Plaid but the socket, and its control plane from Python."""
+
+    def __init__(
+        self,
+        *,
+        client_id: str | None = None,
+        secret: str | None = None,
+        any_keys: bool = False,
+        seed: int | str = DEFAULT_SEED,
+        now: dt.datetime | None = None,
+        redirect_uris: Iterable[str] | None = None,
+    ):
+        keys = Ids(seed)
+        self.client_id = client_id or keys.hexadecimal("client_id", 24)
+        self.secret = secret or keys.hexadecimal("secret", 30)
+        self._any_keys = any_keys
+        self._seed = seed
+        self._start_at = now
+        self._redirect_uris = None if redirect_uris is None else frozenset(redirect_uris)
+        self._lock = threading.RLock()
+        self._faults = Faults()
+        self._journal = Journal()
+        self._courier = Courier(lambda body, at: self._world.signer.sign(body, at))
+        self._world = self._new_world()
+
+    def _new_world(self) -> World:
+        return World(
+            ids=Ids(self._seed),
+            clock=Clock(self._start_at),
+            keys={self.client_id: self.secret},
+            any_keys=self._any_keys,
+            redirect_uris=self._redirect_uris,
+            send=self._courier.send,
+        )
+
+    # Answering
+
+    def fault_for(self, path: str) -> Fault | None:
+        """Return the fault that strikes a request to this path, if one does."""
+        return self._faults.take(path)
+
+    def handle(self, request: Request, fault: Fault | None = None) -> Outcome:
+        """Answer a request, bent by the fault that struck it."""
+        number = self._journal.next_number()
+        outcome = Outcome(answer=self._answer(request, fault), fault=fault)
+        self._log(number, request, outcome)
+        return outcome
+
+    def _answer(self, request: Request, fault: Fault | None) -> Answer | None:
+        if fault is None:
+            return self._dispatch(request)
+        if fault.drop in ("unread", "before"):
+            return None
+        if fault.drop == "after":
+            self._dispatch(request)
+            return None
+        if not fault.replaces:
+            return altered(fault, self._dispatch(request))
+        if fault.work:
+            self._dispatch(request)
+        with self._lock:
+            return replacement(fault, self._world.ids.hexadecimal("request", 15))
+
+    def _dispatch(self, request: Request) -> Answer:
+        with self._lock:
+            return dispatch(self._world, request)
+
+    def _log(self, number: int, request: Request, outcome: Outcome) -> None:
+        answer = outcome.answer
+        told = _json_or_none(answer.body) if answer else None
+        told = told if isinstance(told, dict) else {}
+        self._journal.add(
+            LoggedRequest(
+                number=number,
+                at=self.now,
+                method=request.method,
+                path=masked_text(request.path),
+                body=masked(_json_or_none(request.body)),
+                status=answer.status if answer else None,
+                error_code=told.get("error_code"),
+                request_id=told.get("request_id"),
+                fault=masked(outcome.fault.to_dict()) if outcome.fault else None,
+            )
+        )
+
+    # The user's part
+
+    def complete_link(
+        self,
+        link_token: str,
+        institution_id: str = "ins_109508",
+        *,
+        masks: Sequence[str] | None = None,
+        username: str = "user_good",
+        password: str = "pass_good",  # noqa: S107 - the Sandbox's, printed in Plaid's docs
+    ) -> Linked:
+        """Do what the user does in Link, and return what `onSuccess` would get.
+
+        Args:
+            link_token: from `/link/token/create` of this sandbox.
+            institution_id: the bank that the user chooses.
+            masks: the accounts that the user chooses; all that Link offers if not given.
+            username: the test user that logs in.
+            password: its password.
+
+        Raises:
+            ValueError: no such link token, bank, user or account; tells what there is.
+
+        """
+        with self._lock:
+            try:
+                return linking.complete_link(
+                    self._world,
+                    link_token,
+                    institution_id=institution_id,
+                    masks=masks,
+                    username=username,
+                    password=password,
+                )
+            except PlaidError as error:
+                raise ValueError(str(error)) from None
+
+    def exit_link(
+        self,
+        link_token: str,
+        *,
+        institution_id: str | None = None,
+        error_code: str | None = None,
+        status: str | None = None,
+    ) -> Exited:
+        """Leave Link as a user does, and return what `onExit` would get.
+
+        Raises:
+            ValueError: no such link token, bank or error code.
+
+        """
+        with self._lock:
+            try:
+                return linking.exit_link(
+                    self._world,
+                    link_token,
+                    institution_id=institution_id,
+                    error_code=error_code,
+                    status=status,
+                )
+            except (PlaidError, KeyError) as error:
+                raise ValueError(str(error)) from None
+
+    # Control
+
+    def reset(self, seed: int | str | None = None) -> None:
+        """Begin anew: no Items, no tokens, no faults, an empty log; the keys stay."""
+        with self._lock:
+            self._seed = self._seed if seed is None else seed
+            self._world = self._new_world()
+            self._faults.clear()
+            self._journal.clear()
+            self._courier.clear()
+
+    @property
+    def now(self) -> dt.datetime:
+        """The time as this Plaid sees it."""
+        return self._world.now()
+
+    def advance(self, by: dt.timedelta | float) -> dt.datetime:
+        """Move the clock on, by a timedelta or by seconds, and return the new time."""
+        by = by if isinstance(by, dt.timedelta) else dt.timedelta(seconds=by)
+        with self._lock:
+            world, before = self._world, self._world.now()
+            world.clock.advance(by)
+            for item in world.items.values():
+                if not item.removed and world.now().date() > before.date():
+                    notices.time_passed(world, item, before)
+            return world.now()
+
+    def enable_partner(self, processor: str) -> None:
+        """Switch a partner on for the keys, as the Dashboard does; all are, at first."""
+        _check_partner(processor)
+        with self._lock:
+            self._world.disabled_partners.discard(processor)
+
+    def disable_partner(self, processor: str) -> None:
+        """Switch a partner off for the keys."""
+        _check_partner(processor)
+        with self._lock:
+            self._world.disabled_partners.add(processor)
+
+    def new_keys(self) -> Keys:
+        """Make keys of another client, admitted from now on."""
+        with self._lock:
+            ids = self._world.ids
+            keys = Keys(
+                client_id=ids.hexadecimal("other_client_id", 24),
+                secret=ids.hexadecimal("other_secret", 30),
+            )
+            self._world.keys[keys.client_id] = keys.secret
+            return keys
+
+    def fail(self, path: str = ANYWHERE, **what: Any) -> None:
+        """Lay a fault in wait for requests to a path; `what` as in `Fault`.
+
+        Raises:
+            ValueError: no such path, code or kind of fault.
+
+        """
+        self._faults.add(Fault(path=path, **what))
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """The faults that can still strike."""
+        return self._faults.waiting()
+
+    def clear_faults(self) -> None:
+        """Take all faults back."""
+        self._faults.clear()
+
+    @property
+    def requests(self) -> tuple[LoggedRequest, ...]:
+        """The log of requests, secrets masked, in the order in which they came."""
+        return tuple(sorted(self._journal.entries(), key=lambda entry: entry.number))
+
+    def clear_requests(self) -> None:
+        """Empty the log."""
+        self._journal.clear()
+
+    def limit_rates(
+        self, enabled: bool = True, per_client: Mapping[str, int] | None = None
+    ) -> None:
+        """Switch the documented rate limits on or off; `per_client` sets other ones by path."""
+        with self._lock:
+            self._world.limits.set(enabled, per_client)
+
+    @property
+    def webhooks(self) -> tuple[Delivery, ...]:
+        """The webhooks sent so far."""
+        return self._courier.deliveries()
+
+    def wait_for_webhooks(self, timeout: float = 15) -> bool:
+        """Wait until every webhook so far is sent; tell whether that came in time."""
+        return self._courier.wait(timeout)
+
+    def rotate_webhook_key(self) -> None:
+        """Sign webhooks with a new key from now on."""
+        with self._lock:
+            self._world.signer.rotate(self._world.now())
+
+    @property
+    def items(self) -> tuple[ItemState, ...]:
+        """Every Item that was ever made here, removed ones too."""
+        with self._lock:
+            return tuple(self._item_state(item_id) for item_id in self._world.items)
+
+    def _item_state(self, item_id: str) -> ItemState:
+        item = self._world.items[item_id]
+        tokens = self._world.processor_tokens.values()
+        return ItemState(
+            item_id=item.item_id,
+            client_id=item.client_id,
+            access_token=item.access_token,
+            institution_id=item.bank.institution_id,
+            account_ids=tuple(account.account_id for account in item.shared_accounts()),
+            processor_tokens=tuple(token.token for token in tokens if token.item is item),
+            exchanged=item.exchanged,
+            removed=item.removed,
+        )
+
+
+def _check_partner(processor: str) -> None:
+    if processor != STRIPE and processor not in processors():
+        raise ValueError(f"Plaid knows no processor {processor!r}")
+
+
+def _json_or_none(body: bytes) -> Any:
+    try:
+        return from_json(body)
+    except ValueError:
+        return None

@@ -1,0 +1,173 @@
+"""Faults on demand: what shall go wrong, where, and how often."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .calls import ENDPOINTS
+from .errors import documented
+from .wire import API_VERSION, Answer, Json, from_json, json_answer, to_json
+
+ANYWHERE = "*"
+Drop = Literal["unread", "before", "after"]
+DROPS: tuple[Drop, ...] = ("unread", "before", "after")
+_UNSET: Any = object()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What goes wrong with a request.
+
+    Attributes:
+        path: the endpoint, or `*` for any.
+        times: how many requests it strikes; None is all from now on.
+        skip: how many requests it lets pass first.
+        delay: seconds before the answer begins.
+        drop: reset the connection: `unread` (before the request's body is read),
+            `before` the work is done, or `after` it.
+        error_code: answer with this error; one of Plaid's, or any with `error_type`.
+        error_type: the error's type, where the code alone does not tell it.
+        error_message: the error's message, where it shall not be the documented one.
+        status: answer with this HTTP status; a gateway's HTML page unless there is a body.
+        headers: set these headers on the answer.
+        body: answer with this text.
+        json: answer with this value as JSON.
+        work: whether the work is done although its answer is replaced.
+        change: set these keys in the true answer.
+        remove: take these keys out of the true answer.
+        cut: send so many bytes of the body, then close the connection.
+        trickle: seconds between the bytes of the body, sent one by one.
+
+    """
+
+    path: str = ANYWHERE
+    times: int | None = 1
+    skip: int = 0
+    delay: float = 0
+    drop: Drop | None = None
+    error_code: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str | None = None
+    json: Any = _UNSET
+    work: bool = False
+    change: Mapping[str, Any] = field(default_factory=dict)
+    remove: Sequence[str] = ()
+    cut: int | None = None
+    trickle: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.path != ANYWHERE and self.path not in ENDPOINTS:
+            raise ValueError(f"no endpoint {self.path}; there are: {', '.join(sorted(ENDPOINTS))}")
+        if self.drop is not None and self.drop not in DROPS:
+            raise ValueError(f"drop is one of {', '.join(DROPS)}, not {self.drop!r}")
+        if self.error_code and not self.error_type and self.error_code not in documented():
+            raise ValueError(f"{self.error_code} is no documented error: give its error_type too")
+        if self.times is not None and self.times < 1:
+            raise ValueError("times is at least 1, or None for ever")
+
+    @property
+    def replaces(self) -> bool:
+        """Whether another answer takes the true one's place."""
+        bodies = self.body is not None or self.json is not _UNSET
+        return bool(self.error_code or self.status is not None or bodies)
+
+    def to_dict(self) -> Json:
+        """Write what is set, as the control plane takes it."""
+        default = Fault()
+        return {
+            name: value
+            for name, value in self.__dict__.items()
+            if value is not _UNSET and value != getattr(default, name)
+        }
+
+
+def replacement(fault: Fault, request_id: str) -> Answer:
+    """Write the answer that a fault puts in the true one's place."""
+    if fault.error_code:
+        return _error_answer(fault, fault.error_code, request_id)
+    headers = {"Content-Type": "application/json; charset=utf-8", "Plaid-Version": API_VERSION}
+    body = fault.body.encode() if fault.body is not None else b""
+    if fault.json is not _UNSET:
+        body = to_json(fault.json)
+    elif fault.body is None:
+        headers = {"Content-Type": "text/html"}
+        body = f"<html><body><h1>{fault.status} Gateway</h1></body></html>\n".encode()
+    return Answer(status=fault.status or 200, body=body, headers={**headers, **fault.headers})
+
+
+def _error_answer(fault: Fault, code: str, request_id: str) -> Answer:
+    spec = documented().get(code)
+    known = spec is not None and fault.error_type in (None, spec.type)
+    message = spec.message if spec and known else ""
+    body: Json = {
+        "display_message": spec.display if spec and known else None,
+        "error_code": code,
+        "error_message": message if fault.error_message is None else fault.error_message,
+        "error_type": spec.type if spec and known else fault.error_type,
+        "request_id": request_id,
+        "suggested_action": None,
+    }
+    if spec and known and spec.documentation_url:
+        body["documentation_url"] = spec.documentation_url
+    answer = json_answer(fault.status or (spec.status if spec and known else 400), body)
+    return Answer(
+        status=answer.status, body=answer.body, headers={**answer.headers, **fault.headers}
+    )
+
+
+def altered(fault: Fault, answer: Answer) -> Answer:
+    """Change keys and headers of the true answer."""
+    if not (fault.change or fault.remove or fault.headers):
+        return answer
+    body = from_json(answer.body)
+    changed = {k: v for k, v in {**body, **fault.change}.items() if k not in fault.remove}
+    return Answer(
+        status=answer.status,
+        body=to_json(changed),
+        headers={**answer.headers, **fault.headers},
+    )
+
+
+class Faults:
+    """The faults in wait, in the order in which they were set."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[Fault, list[int]]] = []
+
+    def add(self, fault: Fault) -> None:
+        """Lay a fault in wait."""
+        with self._lock:
+            self._waiting.append((fault, [0]))
+
+    def clear(self) -> None:
+        """Take all faults back."""
+        with self._lock:
+            self._waiting.clear()
+
+    def waiting(self) -> tuple[Fault, ...]:
+        """Return the faults that can still strike."""
+        with self._lock:
+            return tuple(fault for fault, _ in self._waiting)
+
+    def take(self, path: str) -> Fault | None:
+        """Return the fault that strikes a request to this path, if one does."""
+        with self._lock:
+            for entry in list(self._waiting):
+                fault, seen = entry
+                if fault.path not in (path, ANYWHERE):
+                    continue
+                seen[0] += 1
+                struck = seen[0] - fault.skip
+                if struck < 1:
+                    continue
+                if fault.times is not None and struck >= fault.times:
+                    self._waiting.remove(entry)
+                return fault
+        return None

@@ -1,0 +1,90 @@
+"""What Plaid refuses in `/link/token/create` beyond the form of each field."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from .calls import Call
+from .errors import PlaidError, invalid_field
+from .model import Item
+from .products import check_products
+
+_PRODUCT_LISTS = (
+    "products",
+    "required_if_supported_products",
+    "optional_products",
+    "additional_consented_products",
+)
+# https://plaid.com/docs/api/link/: the products that update mode may add to an Item.
+_UPDATE_MODE_PRODUCTS = re.compile(
+    r"assets|auth|identity|statements|income_verification|employment|cra_\w+"
+)
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_PHONE = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
+
+
+def check_user(call: Call) -> None:
+    """Refuse a user without an id, or one told by what identifies a person."""
+    user = call.get("user")
+    if user is None:
+        if call.get("user_id") is None and call.get("user_token") is None:
+            words = "the following required fields are missing: user"
+            raise PlaidError("MISSING_FIELDS", words)
+        return
+    if _EMAIL.fullmatch(user["client_user_id"]):
+        raise invalid_field(
+            "user.client_user_id must not contain personally identifiable information"
+        )
+    # Validated in the Sandbox too since 2026 (https://plaid.com/docs/changelog/).
+    if user.get("email_address") and not _EMAIL.fullmatch(user["email_address"]):
+        raise PlaidError("INVALID_USER_IDENTITY_DATA", "Invalid email format.")
+    if user.get("phone_number") and not _PHONE.fullmatch(_digits(user["phone_number"])):
+        raise PlaidError("INVALID_USER_IDENTITY_DATA", "Invalid phone number format.")
+
+
+def _digits(phone_number: str) -> str:
+    return re.sub(r"[\s().-]", "", phone_number)
+
+
+def check_link_products(call: Call, item: Item | None) -> None:
+    """Refuse no products, odd ones, ones named twice, and most of them in update mode."""
+    for name in _PRODUCT_LISTS:
+        check_products(call.get(name) or (), link=True)
+    products: Sequence[str] = call.get("products") or ()
+    if item is None and not products:
+        raise invalid_field("must provide at least one product")
+    if item is not None:
+        odd = [name for name in products if not _UPDATE_MODE_PRODUCTS.fullmatch(name)]
+        if odd:
+            raise invalid_field(f"products must not be set in update mode: {', '.join(odd)}")
+    for name in _PRODUCT_LISTS[1:]:
+        doubled = set(products) & set(call.get(name) or ())
+        if doubled:
+            raise invalid_field(
+                f"products and {name} must not overlap: {json.dumps(sorted(doubled))}"
+            )
+
+
+def check_redirect_uri(call: Call) -> None:
+    """Refuse an address that the Dashboard's list does not, or could not, hold."""
+    uri = call.get("redirect_uri")
+    if uri is None:
+        return
+    allowed = call.world.redirect_uris
+    if (uri not in allowed) if allowed is not None else not _fit_for_redirect(uri):
+        raise invalid_field(
+            "OAuth redirect URI must be configured in the developer dashboard. "
+            "See https://plaid.com/docs/#oauth-redirect-uris"
+        )
+
+
+def _fit_for_redirect(uri: str) -> bool:
+    """Tell whether the Dashboard's list could hold it at all."""
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not set(uri) & set("?#*")

@@ -1,0 +1,191 @@
+"""The webhooks that Plaid sends, and when: https://plaid.com/docs/api/webhooks/."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+
+from .clock import stamp
+from .errors import PlaidError
+from .model import Item, LinkSession, LinkToken, ProcessorToken
+from .tokens import ENVIRONMENT
+from .transactions import entries_at
+from .wire import Json
+from .world import Webhook, World
+
+_Extra = Callable[[World, Item], Json]
+
+
+def login_error() -> Json:
+    """Write the error of a broken login as webhooks carry it: with a status, without a request."""
+    error = PlaidError("ITEM_LOGIN_REQUIRED")
+    return {**error.body(), "status": error.status}
+
+
+def _pending_disconnect(world: World, _: Item) -> Json:
+    gone = world.now() + dt.timedelta(days=7)
+    return {"reason": "INSTITUTION_MIGRATION", "disconnect_time": stamp(gone)}
+
+
+def _auth_update(_: World, item: Item) -> Json:
+    updated = {a.account_id: ["ACCOUNT_NUMBER"] for a in item.shared_accounts() if a.numbers}
+    return {
+        "error": None,
+        "account_ids_with_new_auth": [],
+        "account_ids_with_updated_auth": updated,
+    }
+
+
+def _new_transactions(world: World, item: Item) -> Json:
+    return {"error": None, "new_transactions": len(entries_at(item, world.now().date()))}
+
+
+def _complete(_: World, __: Item) -> Json:
+    return {"initial_update_complete": True, "historical_update_complete": True}
+
+
+def _account_ids(_: World, item: Item) -> Json:
+    return {"account_ids": sorted(item.shared)}
+
+
+def _first_account(_: World, item: Item) -> Json:
+    return {"account_id": item.shared_accounts()[0].account_id}
+
+
+def _no_error(_: World, __: Item) -> Json:
+    return {"error": None}
+
+
+def _nothing(_: World, __: Item) -> Json:
+    return {}
+
+
+# What `/sandbox/item/fire_webhook` can fire, with what each says beside the common keys.
+EXTRAS: dict[tuple[str, str], _Extra] = {
+    ("ITEM", "ERROR"): lambda _, __: {"error": login_error()},
+    ("ITEM", "LOGIN_REPAIRED"): _nothing,
+    ("ITEM", "NEW_ACCOUNTS_AVAILABLE"): _no_error,
+    ("ITEM", "PENDING_DISCONNECT"): _pending_disconnect,
+    ("ITEM", "USER_PERMISSION_REVOKED"): _no_error,
+    ("ITEM", "USER_ACCOUNT_REVOKED"): _first_account,
+    ("ITEM", "AUTHORIZATION_GRANTED"): _no_error,
+    ("AUTH", "DEFAULT_UPDATE"): _auth_update,
+    ("AUTH", "SMS_MICRODEPOSITS_VERIFICATION"): lambda _, item: {
+        **_first_account(_, item),
+        "status": "MANUALLY_VERIFIED",
+    },
+    ("TRANSACTIONS", "DEFAULT_UPDATE"): _new_transactions,
+    ("TRANSACTIONS", "SYNC_UPDATES_AVAILABLE"): _complete,
+    ("TRANSACTIONS", "RECURRING_TRANSACTIONS_UPDATE"): _account_ids,
+    ("HOLDINGS", "DEFAULT_UPDATE"): lambda _, __: {
+        "error": None,
+        "new_holdings": 0,
+        "updated_holdings": 0,
+    },
+    ("INVESTMENTS_TRANSACTIONS", "DEFAULT_UPDATE"): lambda _, __: {
+        "error": None,
+        "new_investments_transactions": 0,
+        "canceled_investments_transactions": 0,
+    },
+    ("LIABILITIES", "DEFAULT_UPDATE"): lambda _, __: {
+        "error": None,
+        "account_ids_with_new_liabilities": [],
+        "account_ids_with_updated_liabilities": {},
+    },
+    ("ASSETS", "PRODUCT_READY"): _nothing,
+}
+_SOON = {
+    ("TRANSACTIONS", "INITIAL_UPDATE"): _new_transactions,
+    ("TRANSACTIONS", "HISTORICAL_UPDATE"): _new_transactions,
+    ("AUTH", "AUTOMATICALLY_VERIFIED"): _first_account,
+    ("AUTH", "VERIFICATION_EXPIRED"): _first_account,
+}
+
+
+def send_item_webhook(world: World, item: Item, kind: str, code: str, **more: object) -> None:
+    """Send a webhook about an Item, if it has an address."""
+    if not item.webhook:
+        return
+    extra = {**EXTRAS, **_SOON}.get((kind, code), _nothing)
+    body = {
+        "webhook_type": kind,
+        "webhook_code": code,
+        "item_id": item.item_id,
+        "environment": ENVIRONMENT,
+        **extra(world, item),
+        **more,
+    }
+    item.last_webhook = {"code_sent": code, "sent_at": stamp(world.now())}
+    world.send(Webhook(url=item.webhook, body=body, order=item.item_id))
+
+
+def item_linked(world: World, item: Item) -> None:
+    """Tell that the first data of a new Item is there; here that takes no time."""
+    if "transactions" in item.products:
+        send_item_webhook(world, item, "TRANSACTIONS", "INITIAL_UPDATE")
+        send_item_webhook(world, item, "TRANSACTIONS", "HISTORICAL_UPDATE")
+
+
+def time_passed(world: World, item: Item, before: dt.datetime) -> None:
+    """Tell what the days since `before` brought: a broken login, or new transactions."""
+    if item.error_at(world.now()):
+        if not item.error_at(before):
+            item_broken(world, item)
+    elif "transactions" in item.products:
+        send_item_webhook(world, item, "TRANSACTIONS", "DEFAULT_UPDATE")
+        if item.synced:
+            send_item_webhook(world, item, "TRANSACTIONS", "SYNC_UPDATES_AVAILABLE")
+
+
+def item_broken(world: World, item: Item) -> None:
+    """Tell that an Item needs its user; `/item/get` shows it sent, address or not."""
+    send_item_webhook(world, item, "ITEM", "ERROR")
+    item.last_webhook = {"code_sent": "ERROR", "sent_at": stamp(world.now())}
+
+
+def webhook_updated(world: World, item: Item) -> None:
+    """Acknowledge an Item's new address at that address."""
+    more = {"error": None, "new_webhook_url": item.webhook}
+    send_item_webhook(world, item, "ITEM", "WEBHOOK_UPDATE_ACKNOWLEDGED", **more)
+
+
+def processor_webhook_updated(world: World, token: ProcessorToken) -> None:
+    """Acknowledge a processor token's new address at that address."""
+    if token.webhook:
+        body = {
+            "webhook_type": "PROCESSOR_TOKEN",
+            "webhook_code": "WEBHOOK_UPDATE_ACKNOWLEDGED",
+            "account_id": token.account_id,
+            "new_webhook_url": token.webhook,
+            "error": None,
+            "environment": ENVIRONMENT,
+        }
+        world.send(Webhook(url=token.webhook, body=body, order=token.token))
+
+
+def session_finished(world: World, token: LinkToken, session: LinkSession) -> None:
+    """Tell how a Link session ended; by default only Hosted and multi-Item Link do."""
+    options = token.options
+    hosted = options.get("hosted_link") is not None or options.get("enable_multi_item_link")
+    if not (hosted and options.get("webhook")):
+        return
+    base = {
+        "webhook_type": "LINK",
+        "link_session_id": session.link_session_id,
+        "link_token": token.token,
+        "environment": ENVIRONMENT,
+    }
+    bodies: list[Json] = []
+    if session.public_token:
+        added = {"webhook_code": "ITEM_ADD_RESULT", "public_token": session.public_token}
+        bodies.append({**base, **added})
+    finished: Json = {
+        "webhook_code": "SESSION_FINISHED",
+        "status": "SUCCESS" if session.public_token else "EXITED",
+        "public_tokens": [session.public_token] if session.public_token else [],
+    }
+    if session.public_token:
+        finished["public_token"] = session.public_token
+    bodies.append({**base, **finished})
+    for body in bodies:
+        world.send(Webhook(url=options["webhook"], body=body, order=token.token))
