@@ -81,7 +81,7 @@ class _Shell:
     """Does the steps of one flow, awaiting each."""
 
     def __init__(self, client: PlaidClient) -> None:
-        self._client = client
+        self._sender = client.sender
         self._deadline = client.begin()
         self._loop = asyncio.get_running_loop()
         self._arrived: asyncio.Queue[tuple[int, Any]] = asyncio.Queue()
@@ -89,22 +89,28 @@ class _Shell:
 
     async def run(self, steps: Flow[T]) -> T:
         try:
-            step = next(steps)
-            while True:
-                try:
-                    came = await self._do(step)
-                except BaseException as error:  # noqa: BLE001  the flow decides what it means
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(came)
-        except StopIteration as end:
-            value: T = end.value
-            return value
+            return await self._drive(steps)
         except Exception as error:
             if self._cancelled is not None:
                 # What was irrevocable failed, but the caller is still owed the cancellation.
                 raise self._cancelled from error
             raise
+
+    async def _drive(self, steps: Flow[T]) -> T:
+        step = next(steps)
+        while True:
+            came, failed = await self._outcome(step)
+            try:
+                step = steps.send(came) if failed is None else steps.throw(failed)
+            except StopIteration as end:
+                value: T = end.value
+                return value
+
+    async def _outcome(self, step: Step) -> tuple[object, BaseException | None]:
+        try:
+            return await self._do(step), None
+        except BaseException as error:  # noqa: BLE001  the flow decides what it means
+            return None, error
 
     def abandon(self) -> None:
         """Nobody waits any more: what was started and not sent yet is not sent."""
@@ -119,10 +125,10 @@ class _Shell:
             case Call():
                 return await self._unless_cancelled(self._sent(step), irrevocable)
             case Prepare(count):
-                self._client.prepare(count)
+                self._sender.prepare(count)
             case Start(calls):
                 for place, call in enumerate(calls):
-                    self._client.submit(call, self._deadline, partial(self._arrive, place))
+                    self._sender.submit(call, self._deadline, partial(self._arrive, place))
             case Next():
                 return await self._arrived.get()
             case Tell(callback, value):
@@ -135,7 +141,7 @@ class _Shell:
 
     async def _sent(self, call: Call[Any]) -> object:
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._client.submit(call, self._deadline, partial(self._hand_over, future))
+        self._sender.submit(call, self._deadline, partial(self._hand_over, future))
         outcome = await future
         if isinstance(outcome, PlaidProcessorsError):
             raise outcome
@@ -168,7 +174,7 @@ class _Shell:
 
     async def _within_timeout(self, task: asyncio.Future[T]) -> T:
         assert self._cancelled is not None
-        end = self._loop.time() + self._client.longest_request
+        end = self._loop.time() + self._sender.limits.connect_and_read[2]
         while not task.done() and (left := end - self._loop.time()) > 0:
             try:
                 await asyncio.wait([task], timeout=left)

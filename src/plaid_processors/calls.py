@@ -71,15 +71,6 @@ class Call(Generic[T]):
         return tuple(str(self.body[name]) for name in _SECRET_FIELDS if self.body.get(name))
 
 
-@frozen(kw_only=True)
-class Exchanged:
-    """What the exchange gives. The Item's id is no more than a name: its want loses nothing."""
-
-    access_token: str = field(repr=False)
-    item_id: str | None
-    request_id: str | None
-
-
 def create_link_token(body: Mapping[str, object]) -> Call[LinkToken]:
     """``/link/token/create``."""
     return Call(endpoint="/link/token/create", body=body, read=_link_token)
@@ -119,21 +110,22 @@ def create_sandbox_public_token(
     )
 
 
-def exchange(public_token: str) -> Call[Exchanged]:
-    """``/item/public_token/exchange``: makes the Item."""
+def exchange(public_token: str, land: Callable[[str, str | None, str | None], T]) -> Call[T]:
+    """``/item/public_token/exchange``: makes the Item.
+
+    The Item's id is no more than a name: its want loses nothing, so it is not demanded.
+
+    Args:
+        public_token: what Link gave.
+        land: takes the access token, the Item's id and the request's id, as soon as they are read.
+    """
     return Call(
         endpoint="/item/public_token/exchange",
         body={"public_token": public_token},
-        read=_exchanged,
+        read=lambda reply: land(
+            reply.text("access_token"), reply.optional("item_id"), reply.optional("request_id")
+        ),
         irrevocable=True,
-    )
-
-
-def _exchanged(reply: Reply) -> Exchanged:
-    return Exchanged(
-        access_token=reply.text("access_token"),
-        item_id=reply.optional("item_id"),
-        request_id=reply.optional("request_id"),
     )
 
 

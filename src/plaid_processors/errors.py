@@ -31,7 +31,8 @@ from typing import TYPE_CHECKING, ClassVar
 from .redaction import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from .results import Account, LinkResult, PendingToken
 
@@ -118,9 +119,13 @@ class PlaidApiError(PlaidProcessorsError):
         retryable: whether the same call may succeed later, unchanged.
         outcome_unknown: whether Plaid may have done what was asked all the same.
         retry_after: seconds that the answer asks to wait, where it does.
+        occurred_at: when it came, in UTC.
+        support: what Plaid's support asks for, where an exchange's outcome is unknown.
     """
 
     retry_after: float | None = None
+    occurred_at: datetime | None = None
+    support: Mapping[str, str] | None = None
     default_advice: ClassVar[str] = (
         "Look the code up at https://plaid.com/docs/errors/; if it is not explained there, "
         "send the request_id to Plaid's support."
@@ -273,9 +278,13 @@ class PlaidConnectionError(PlaidProcessorsError):
         retryable: whether the same call may succeed later, unchanged.
         advice: what to do next.
         retry_after: seconds that the answer asks to wait, where it does.
+        occurred_at: when it came, in UTC.
+        support: what Plaid's support asks for, where an exchange's outcome is unknown.
     """
 
     retry_after: float | None = None
+    occurred_at: datetime | None = None
+    support: Mapping[str, str] | None = None
 
     def __init__(
         self,

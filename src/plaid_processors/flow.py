@@ -13,7 +13,8 @@ The shells (`linker`) do these, each in its own way; the order of the steps is h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from attrs import asdict, evolve, field, frozen
@@ -24,9 +25,11 @@ from .errors import (
     ItemNotFoundError,
     LinkIncompleteError,
     PlaidApiError,
+    PlaidConnectionError,
     PlaidProcessorsError,
     mark_unfinished,
 )
+from .redaction import mask
 from .results import (
     Account,
     Environment,
@@ -207,22 +210,16 @@ def link(
 ) -> Flow[LinkResult]:
     """Exchange, tell, choose the accounts, one processor token for each."""
     picked = plan.picked_early()
+    landing = _Landing(plan, picked, environment, session)
     if picked is not None and len(picked) > 1:
         yield Prepare(len(picked))
-    exchanged: calls.Exchanged = yield calls.exchange(public_token)
-    item = LinkedItem(
-        access_token=exchanged.access_token,
-        item_id=exchanged.item_id,
-        request_id=exchanged.request_id,
-        environment=environment,
-        institution_id=session.institution_id,
-        institution_name=session.institution_name,
-        link_session_id=session.link_session_id,
-    )
-    progress = _Progress.of_item(item, plan, picked)
-    trouble = yield from _guarded(
-        progress, _after_exchange(progress, plan, item, on_exchange, options)
-    )
+    with _kept(landing):
+        try:
+            item: LinkedItem = yield calls.exchange(public_token, landing.land)
+        except (PlaidApiError, PlaidConnectionError) as error:
+            raise _with_support(error, environment, session, public_token)  # noqa: B904  itself
+        progress = landing.progress
+        trouble = yield from _guarded(_after_exchange(progress, plan, item, on_exchange, options))
     if trouble is not None:
         raise _incomplete(progress.result, trouble) from trouble.error
     return progress.result
@@ -238,6 +235,73 @@ def _after_exchange(
     if on_exchange is not None:
         yield Tell(on_exchange, item, irrevocable=True)
     return (yield from _finish(progress, plan, options))
+
+
+class _Landing:
+    """Where the Item lands the moment its answer is parsed, on whatever thread that is.
+
+    Not when the flow goes on: a KeyboardInterrupt may come between the two.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        picked: tuple[PendingToken, ...] | None,
+        environment: Environment,
+        session: Session,
+    ) -> None:
+        self._plan = plan
+        self._picked = picked
+        self._known = {"environment": environment, **asdict(session)}
+        self._progress: _Progress | None = None
+
+    def land(self, access_token: str, item_id: str | None, request_id: str | None) -> LinkedItem:
+        """Keep what the exchange gave."""
+        given: dict[str, Any] = {
+            "access_token": access_token,
+            "item_id": item_id,
+            "request_id": request_id,
+            **self._known,
+        }
+        self._progress = _Progress.of_plan(LinkResult(**given), self._plan, self._picked)
+        return LinkedItem(**given)
+
+    @property
+    def progress(self) -> _Progress:
+        """The result so far, of an Item that landed."""
+        assert self._progress is not None
+        return self._progress
+
+    @property
+    def result(self) -> LinkResult | None:
+        """The result so far, or None where no Item landed."""
+        return None if self._progress is None else self._progress.result
+
+
+def _with_support(
+    error: PlaidApiError | PlaidConnectionError,
+    environment: Environment,
+    session: Session,
+    public_token: str,
+) -> PlaidApiError | PlaidConnectionError:
+    """The error of an exchange; where Plaid may have made an Item all the same, what to do then."""
+    if error.outcome_unknown:
+        known = {
+            "endpoint": error.endpoint,
+            "environment": environment.value,
+            "time": error.occurred_at and error.occurred_at.isoformat(timespec="seconds"),
+            "request_id": error.request_id,
+            "public_token": mask(public_token),
+            **asdict(session),
+        }
+        error.support = {name: value for name, value in known.items() if value}
+        details = ", ".join(f"{name} {value}" for name, value in error.support.items())
+        error.advice = (
+            "An Item may exist whose access token nobody has. Let the user link again; and ask "
+            "Plaid's support (https://dashboard.plaid.com/support) whether there is such an Item, "
+            f"and to remove it: {details}."
+        )
+    return error
 
 
 def link_sandbox(
@@ -279,7 +343,8 @@ def resume(plan: Plan | None, result: LinkResult, options: Options) -> Flow[Link
 
 def _continue(progress: _Progress, plan: Plan | None, options: Options) -> Flow[LinkResult]:
     before = len(progress.result.processor_tokens)
-    trouble = yield from _guarded(progress, _finish(progress, plan, options))
+    with _kept(progress):
+        trouble = yield from _guarded(_finish(progress, plan, options))
     if trouble is None:
         return progress.result
     if len(progress.result.processor_tokens) == before:
@@ -296,14 +361,24 @@ class _Trouble:
     errors: Sequence[tuple[PendingToken, PlaidProcessorsError]] = ()
 
 
-def _guarded(progress: _Progress, steps: Flow[_Trouble | None]) -> Flow[_Trouble | None]:
-    """The steps, so that nothing that ends them takes the result along."""
+def _guarded(steps: Flow[_Trouble | None]) -> Flow[_Trouble | None]:
+    """The steps, with whatever fails in them as a value."""
     try:
         return (yield from steps)
     except Exception as error:  # noqa: BLE001  the caller's callbacks may raise anything
         return _Trouble(error)
+
+
+@contextmanager
+def _kept(progress: _Progress | _Landing) -> Iterator[None]:
+    """See that what has to come out as itself takes the result along."""
+    try:
+        yield
+    except Exception:
+        raise
     except BaseException as error:
-        mark_unfinished(error, progress.result)
+        if progress.result is not None:
+            mark_unfinished(error, progress.result)
         raise
 
 
@@ -378,13 +453,6 @@ class _Progress:
 
     def __init__(self, result: LinkResult) -> None:
         self.result = result
-
-    @classmethod
-    def of_item(
-        cls, item: LinkedItem, plan: Plan, picked: tuple[PendingToken, ...] | None
-    ) -> _Progress:
-        known = asdict(item)  # an Item is the part of a result that exists first
-        return cls.of_plan(LinkResult(**known), plan, picked)
 
     @classmethod
     def of_plan(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
+    from .events import OnEvent
     from .settings import LimitOptions
 
 T = TypeVar("T")
@@ -38,10 +39,14 @@ class BaseLinker:
 
     @classmethod
     def from_env(
-        cls, environ: Mapping[str, str] | None = None, **limits: Unpack[LimitOptions]
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        on_event: OnEvent | None = None,
+        **limits: Unpack[LimitOptions],
     ) -> Self:
         """A linker of its own client; the arguments are those of `PlaidClient.from_env`."""
-        return cls(PlaidClient.from_env(environ, **limits))
+        return cls(PlaidClient.from_env(environ, on_event=on_event, **limits))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._client!r})"
@@ -118,23 +123,34 @@ class _Shell:
     """Does the steps of one flow, with blocking calls."""
 
     def __init__(self, client: PlaidClient) -> None:
-        self._client = client
+        self._sender = client.sender
         self._deadline: Deadline = client.begin()
         self._started: Iterator[tuple[int, Any]] = iter(())
 
     def run(self, steps: Flow[T]) -> T:
         try:
-            step = next(steps)
-            while True:
-                try:
-                    came = self._do(step)
-                except BaseException as error:  # noqa: BLE001  the flow decides what it means
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(came)
-        except StopIteration as end:
-            value: T = end.value
-            return value
+            return self._drive(steps)
+        except BaseException as error:
+            # A KeyboardInterrupt may come between two steps: the flow has to know of it too. One
+            # that has ended by this very error gives it back.
+            steps.throw(error)
+            raise
+
+    def _drive(self, steps: Flow[T]) -> T:
+        step = next(steps)
+        while True:
+            came, failed = self._outcome(step)
+            try:
+                step = steps.send(came) if failed is None else steps.throw(failed)
+            except StopIteration as end:
+                value: T = end.value
+                return value
+
+    def _outcome(self, step: Step) -> tuple[object, BaseException | None]:
+        try:
+            return self._do(step), None
+        except BaseException as error:  # noqa: BLE001  the flow decides what it means
+            return None, error
 
     def abandon(self) -> None:
         """Nobody waits any more: what was started and not sent yet is not sent."""
@@ -143,12 +159,12 @@ class _Shell:
     def _do(self, step: Step) -> object:
         match step:
             case Call():
-                return self._client.send(step, self._deadline)
+                return self._sender.send(step, self._deadline)
             case Prepare(count):
-                self._client.prepare(count)
+                self._sender.prepare(count)
                 return None
             case Start(calls):
-                self._started = self._client.send_all(calls, self._deadline)
+                self._started = self._sender.send_all(calls, self._deadline)
                 return None
             case Next():
                 return next(self._started)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 
-from .errors import PlaidApiError, PlaidConnectionError
+from .errors import PlaidApiError, PlaidConnectionError, PublicTokenError
 
 BASE_SECONDS = 0.25
 CAP_SECONDS = 8.0
+LONGEST_WAIT = 60.0
+"""A Retry-After beyond this is not waited for but told, by ``error.retry_after``."""
 
 
 def wait_before_retry(
@@ -35,7 +37,23 @@ def wait_before_retry(
         return None
     ceiling = min(CAP_SECONDS, BASE_SECONDS * 2 ** min(attempt - 1, 16))
     wait = chance * ceiling if error.retry_after is None else error.retry_after
-    return None if remaining is not None and wait >= remaining else wait
+    too_long = wait > LONGEST_WAIT or (remaining is not None and wait >= remaining)
+    return None if too_long else wait
+
+
+def after(
+    earlier: PlaidApiError | PlaidConnectionError | None,
+    latest: PlaidApiError | PlaidConnectionError,
+) -> PlaidApiError | PlaidConnectionError:
+    """What stands after one more attempt failed: once Plaid may have acted, nothing undoes that."""
+    if earlier is None or not earlier.outcome_unknown:
+        return latest
+    if isinstance(latest, PublicTokenError):
+        # No plain bad token: it was spent, perhaps by the attempt whose answer was lost.
+        earlier.retryable = False
+        return earlier
+    latest.outcome_unknown = True
+    return latest
 
 
 def retry_after_seconds(header: str | None) -> float | None:

@@ -1,13 +1,18 @@
-"""Plaid's error answer → the exception that says what to do next. Pure.
+"""Plaid's answer → its value, or the exception that says what to do next. Pure.
 
-Decided by the code, not by the HTTP status: institution outages come as 400, and one 429 must not
-be retried. Codes: https://plaid.com/docs/errors/. A code that is not known here goes by its type.
+Errors are decided by the code, not by the HTTP status: institution outages come as 400, and one
+429 must not be retried. Codes: https://plaid.com/docs/errors/. An unknown code goes by its type.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from attrs import frozen
+
+from .calls import Call, Reply
 from .errors import (
     AccessTokenError,
     AuthenticationError,
@@ -17,15 +22,37 @@ from .errors import (
     ItemNotSupportedError,
     NotEnabledError,
     PlaidApiError,
+    PlaidConnectionError,
     PlaidUnavailableError,
     ProcessorNotEnabledError,
     PublicTokenError,
     RateLimitError,
 )
 from .redaction import redact
+from .retry import retry_after_seconds
+from .transport import Answer, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+T = TypeVar("T")
+
+Trouble = PlaidApiError | PlaidConnectionError
+"""What a request may end with, besides its value."""
+
+
+@frozen
+class Outcome(Generic[T]):
+    """What came of one attempt.
+
+    Attributes:
+        value: the value of the answer, or the error.
+        known: what may be told of it in logs.
+    """
+
+    value: T | Trouble
+    known: dict[str, Any]
+
 
 _CODES: dict[type[PlaidApiError], str] = {
     PlaidUnavailableError: (
@@ -157,4 +184,68 @@ def api_error(
         advice=_ADVICE.get(error_code),
         retryable=is_retryable(error_type, error_code, http_status),
         outcome_unknown=http_status >= 500,
+    )
+
+
+def outcome_of(call: Call[T], answer: Answer | Failure, keys: tuple[str, ...]) -> Outcome[T]:
+    """What came of a request."""
+    if isinstance(answer, Failure):
+        return failed(
+            PlaidConnectionError(
+                answer.reason,
+                endpoint=call.endpoint,
+                outcome_unknown=answer.sent,
+                retryable=answer.passing,
+            )
+        )
+    body = _json_object(answer.body)
+    value = _read(call, answer.status, body, keys)
+    known: dict[str, Any] = {"http_status": answer.status}
+    if isinstance(value, Trouble):
+        value.retry_after = retry_after_seconds(answer.retry_after)
+        known["error_code"] = getattr(value, "error_code", type(value).__name__)
+    if body is not None and isinstance(body.get("request_id"), str):
+        known["request_id"] = redact(str(body["request_id"]), (*call.secrets, *keys))
+    return Outcome(value, known)
+
+
+def failed(error: PlaidConnectionError) -> Outcome[Any]:
+    """The outcome of an attempt without an answer."""
+    return Outcome(error, {"error_code": type(error).__name__})
+
+
+def _read(
+    call: Call[T], status: int, body: dict[str, object] | None, keys: tuple[str, ...]
+) -> T | Trouble:
+    if body is None:
+        return _not_plaids(call, status)
+    error = api_error(call.endpoint, status, body, (*call.secrets, *keys))
+    if error is not None:
+        return error
+    if not 200 <= status < 300:
+        return _not_plaids(call, status)
+    try:
+        return call.read(Reply(endpoint=call.endpoint, body=body, received_at=datetime.now(UTC)))
+    except PlaidConnectionError as unusable:
+        unusable.__context__ = None  # it may hold what came
+        return unusable
+
+
+def _json_object(body: bytes) -> dict[str, object] | None:
+    try:
+        read = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return read if isinstance(read, dict) else None
+
+
+def _not_plaids(call: Call[Any], status: int) -> PlaidConnectionError:
+    # A refusal by something on the way (a proxy, a firewall) does not pass by itself.
+    refused = 300 <= status < 500 and status not in (408, 429)
+    return PlaidConnectionError(
+        f"what came is not an answer of Plaid's (HTTP {status})",
+        endpoint=call.endpoint,
+        http_status=status,
+        outcome_unknown=not refused and status != 429,
+        retryable=not refused,
     )

@@ -132,7 +132,8 @@ def _chunks(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         return
     while chunk := response.read1(65536):
         yield chunk
-        if getattr(response, "length_remaining", None) == 0:
+        # All is here; a decoder may hold more than it has given yet.
+        if response.length_remaining == 0 and "Content-Encoding" not in response.headers:
             return
 
 
