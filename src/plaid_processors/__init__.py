@@ -34,7 +34,9 @@ if TYPE_CHECKING:
         UnknownProcessorError,
         unfinished,
     )
+    from .events import EventKind, RequestEvent
     from .linker import ProcessorLinker
+    from .logs import RedactingFilter
     from .results import (
         Account,
         Environment,
@@ -54,6 +56,7 @@ __all__ = [
     "AuthenticationError",
     "ConfigurationError",
     "Environment",
+    "EventKind",
     "FinixAdapter",
     "InvalidRequestError",
     "ItemLoginRequiredError",
@@ -78,6 +81,8 @@ __all__ = [
     "ProcessorToken",
     "PublicTokenError",
     "RateLimitError",
+    "RedactingFilter",
+    "RequestEvent",
     "UnknownProcessorError",
     "__version__",
     "get_adapter",
@@ -95,7 +100,9 @@ _HOMES = {
         "PlaidProcessorsError PlaidUnavailableError ProcessorNotEnabledError PublicTokenError "
         "RateLimitError UnknownProcessorError unfinished"
     ),
+    "events": "EventKind RequestEvent",
     "linker": "ProcessorLinker",
+    "logs": "RedactingFilter",
     "results": (
         "Account Environment LinkedItem LinkResult LinkToken PendingPartner PendingToken "
         "ProcessorToken"

@@ -158,7 +158,7 @@ class Sender:
         event = RequestEvent(kind=kind, endpoint=call.endpoint, attempt=attempt, **known)
         tell(event, self.on_event)
 
-    def _attempt(self, call: Call[T], deadline: Deadline) -> tuple[T | Trouble, dict[str, object]]:
+    def _attempt(self, call: Call[T], deadline: Deadline) -> Outcome[T]:
         body = json.dumps(call.body).encode()
         times = self._times(deadline)
         if times is None or not self._places.acquire(timeout=deadline.remaining()):

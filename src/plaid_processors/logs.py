@@ -1,0 +1,50 @@
+"""A filter that keeps Plaid's tokens out of an application's own logs."""
+
+from __future__ import annotations
+
+import logging
+
+from .redaction import redact
+
+_OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+_FORMATTER = logging.Formatter()
+
+
+class RedactingFilter(logging.Filter):
+    """Masks Plaid's tokens in every record that passes: text, exception, stack and extra fields.
+
+    Add it to handlers, so that it sees the records of every logger::
+
+        handler.addFilter(RedactingFilter())
+
+    Keys do not look like anything: pass them as ``secrets``, and they are masked too.
+    """
+
+    def __init__(self, *, secrets: tuple[str, ...] = ()) -> None:
+        """Mask tokens, and each of these secrets."""
+        super().__init__()
+        self._secrets = tuple(secrets)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass, masked."""
+        record.msg = self._redact(record.getMessage())
+        record.args = None
+        if record.exc_info:
+            # The exception itself cannot be masked, so its masked text takes its place.
+            record.exc_text = record.exc_text or _FORMATTER.formatException(record.exc_info)
+            record.exc_info = None
+        record.exc_text = record.exc_text and self._redact(record.exc_text)
+        record.stack_info = record.stack_info and self._redact(record.stack_info)
+        for name, value in vars(record).items():
+            if name not in _OWN_FIELDS:
+                setattr(record, name, self._masked(value))
+        return True
+
+    def _redact(self, text: str) -> str:
+        return redact(text, self._secrets)
+
+    def _masked(self, value: object) -> object:
+        """A field that the application added: as it is where it holds no token, else its text."""
+        text = value if isinstance(value, str) else repr(value)
+        masked = self._redact(text)
+        return value if masked == text else masked
