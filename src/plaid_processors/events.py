@@ -46,6 +46,11 @@ class RequestEvent:
 OnEvent = Callable[[RequestEvent], object]
 
 
+def is_logged() -> bool:
+    """Whether anybody reads the log."""
+    return logger.isEnabledFor(logging.DEBUG)
+
+
 def tell(event: RequestEvent, hook: OnEvent | None) -> None:
     """Log an event, and call the hook; what the hook raises ends no link."""
     logger.debug(

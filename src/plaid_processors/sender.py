@@ -17,10 +17,10 @@ from attrs import field, frozen
 from .calls import Call
 from .deadline import Deadline
 from .errors import ConfigurationError, PlaidConnectionError, PlaidProcessorsError
-from .events import EventKind, OnEvent, RequestEvent, tell
+from .events import EventKind, OnEvent, RequestEvent, is_logged, tell
 from .retry import after, wait_before_retry
 from .settings import Limits
-from .translation import Trouble, failed, outcome_of
+from .translation import Outcome, Trouble, failed, outcome_of
 from .transport import missing_connections, open_connection, post
 from .workers import Workers
 
@@ -155,8 +155,9 @@ class Sender:
         return outcome.value
 
     def _tell(self, kind: EventKind, call: Call[Any], attempt: int, **known: Any) -> None:
-        event = RequestEvent(kind=kind, endpoint=call.endpoint, attempt=attempt, **known)
-        tell(event, self.on_event)
+        if self.on_event is not None or is_logged():
+            event = RequestEvent(kind=kind, endpoint=call.endpoint, attempt=attempt, **known)
+            tell(event, self.on_event)
 
     def _attempt(self, call: Call[T], deadline: Deadline) -> Outcome[T]:
         body = json.dumps(call.body).encode()
