@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from sybil import Sybil
@@ -30,6 +30,19 @@ def local_plaid() -> Iterator[LocalSandbox]:
         patch.setenv("PLAID_BASE_URL", sandbox.url)
         patch.setenv("PLAID_ENV", "sandbox")
         yield sandbox
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """With xdist, the code of one page runs in one worker, in its order."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByPage(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path, _, _ = nodeid.partition("::")
+            return path if path.endswith(".md") else nodeid
+
+    return ByPage(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,0 +1,275 @@
+"""The command line, as a user runs it: what it prints, and its exit status."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from plaid_processors import PlaidClient, ProcessorLinker, __version__
+from plaid_processors.sandbox import LocalSandbox
+
+CLIENT_ID = "0123456789abcdef01234567"
+SECRET = "0123456789abcdef0123456789abcd"
+
+
+def environ(**variables: str) -> dict[str, str]:
+    """This process's environment without Plaid's variables, and these."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("PLAID_")}
+    return {**kept, "PYTHONIOENCODING": "utf-8", **variables}
+
+
+def run(*arguments: str, code: str | None = None, **variables: str):
+    """A whole run of the command, or of other code with these arguments."""
+    program = ["-m", "plaid_processors"] if code is None else ["-c", code]
+    return subprocess.run(
+        [sys.executable, *program, *arguments],
+        env=environ(**variables),
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=60,
+    )
+
+
+def told(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line that a failure is told in."""
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr.removeprefix("plaid-processors: ").strip()
+
+
+@contextmanager
+def serving(*arguments: str) -> Iterator[str]:
+    """`plaid-processors sandbox` while it serves: its address."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "plaid_processors", "sandbox", *arguments],
+        env=environ(),
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    with process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().split()[-1]
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=20) == 0
+
+
+def keys_and_address(sandbox: LocalSandbox) -> dict[str, str]:
+    return {
+        "PLAID_CLIENT_ID": sandbox.client_id,
+        "PLAID_SECRET": sandbox.secret,
+        "PLAID_BASE_URL": sandbox.url,
+    }
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def demo() -> subprocess.CompletedProcess[str]:
+    """One run of the demo, read by several tests."""
+    return run("demo")
+
+
+def test_the_version() -> None:
+    """`--version` prints it."""
+    done = run("--version")
+    assert (done.returncode, done.stdout.strip()) == (0, f"plaid-processors {__version__}")
+
+
+def test_the_demo_ends_well(demo: subprocess.CompletedProcess[str]) -> None:
+    """It needs no key and no network, and complains of nothing."""
+    assert (demo.returncode, demo.stderr) == (0, "")
+
+
+def test_the_demo_counts_the_tokens(demo: subprocess.CompletedProcess[str]) -> None:
+    """One for each account of the Item for Layer, one for Finix."""
+    assert "14 processor tokens for Layer, 1 for Finix" in demo.stdout
+    assert len(re.findall(r"← processor-sandbox-…", demo.stdout)) == 15
+
+
+def test_the_demo_shows_what_was_asked(demo: subprocess.CompletedProcess[str]) -> None:
+    """Each endpoint of the flow stands in what it prints."""
+    asked = re.findall(r"→ (/\S+)", demo.stdout)
+    partner = ["/link/token/create", "/item/public_token/exchange", "/processor/token/create"]
+    assert asked == [*partner, *partner, "/item/remove", "/item/remove"]
+
+
+def test_the_demo_says_that_it_is_local(demo: subprocess.CompletedProcess[str]) -> None:
+    """Nobody takes it for Plaid's own servers."""
+    assert "Plaid is a local stand-in here, at http://127.0.0.1:" in demo.stdout
+
+
+def test_the_demo_shows_what_a_rule_refuses(demo: subprocess.CompletedProcess[str]) -> None:
+    """Two accounts that fit and a credit card are refused for Finix, with the way out."""
+    assert demo.stdout.count("✗ AccountSelectionError: finix takes one account") == 2
+    assert demo.stdout.count("account_id=") == 2
+
+
+def test_the_demo_masks_every_token(demo: subprocess.CompletedProcess[str]) -> None:
+    """What it prints can be shown around."""
+    shown = re.findall(r"-sandbox-(\S+)", demo.stdout)
+    assert [each for each in shown if not re.fullmatch(r"…\w{4}", each)] == []
+
+
+def test_the_demo_fits_a_terminal(demo: subprocess.CompletedProcess[str]) -> None:
+    """No line is longer than a hundred columns."""
+    assert [line for line in demo.stdout.splitlines() if len(line) > 100] == []
+
+
+def test_the_demo_live_against_an_address_of_the_users(demo: subprocess.CompletedProcess[str]):
+    """With keys in the environment it links without a browser, and says where requests go."""
+    with LocalSandbox() as sandbox:
+        done = run("demo", "--live", **keys_and_address(sandbox))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"Requests go to {sandbox.url}" in done.stdout
+    assert "14 processor tokens for Layer, 1 for Finix" in done.stdout
+
+
+def test_the_demo_live_without_keys() -> None:
+    """The variables that are missing are named, and where to find the keys."""
+    line = told(run("demo", "--live"))
+    assert line.startswith("PLAID_CLIENT_ID and PLAID_SECRET not set")
+
+
+def test_the_demo_live_in_production() -> None:
+    """It makes test Items, so it refuses the real environment before any request."""
+    line = told(
+        run(
+            "demo",
+            "--live",
+            PLAID_CLIENT_ID=CLIENT_ID,
+            PLAID_SECRET=SECRET,
+            PLAID_ENV="production",
+        )
+    )
+    assert line == "the demo makes test Items: set PLAID_ENV=sandbox"
+
+
+def test_the_demo_live_with_wrong_keys() -> None:
+    """Plaid's refusal is told with what to do about it."""
+    with LocalSandbox() as sandbox:
+        line = told(run("demo", "--live", **{**keys_and_address(sandbox), "PLAID_SECRET": SECRET}))
+    assert line.startswith("INVALID_INPUT / INVALID_API_KEYS")
+    assert "https://dashboard.plaid.com/developers/keys" in line
+
+
+def test_the_demo_live_without_a_server() -> None:
+    """A server that is not there is told in one line."""
+    line = told(
+        run(
+            "demo",
+            "--live",
+            PLAID_CLIENT_ID=CLIENT_ID,
+            PLAID_SECRET=SECRET,
+            PLAID_BASE_URL=f"http://127.0.0.1:{free_port()}",
+        )
+    )
+    assert "no usable answer from /link/token/create" in line
+
+
+def test_the_demo_into_a_pipe_that_closes() -> None:
+    """`plaid-processors demo | head -1` ends without a complaint."""
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "plaid_processors", "demo"],
+        env=environ(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    complaints = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(timeout=20), complaints) == (1, "")
+
+
+def test_the_demo_on_a_terminal_that_has_no_arrows() -> None:
+    """What the terminal cannot show becomes a question mark, not an error."""
+    done = run("demo", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_sandbox_serves_any_wellformed_keys() -> None:
+    """A client with any keys links against the address that it printed."""
+    with serving("--port", "0") as url:
+        client = PlaidClient(client_id=CLIENT_ID, secret=SECRET, base_url=url)
+        with ProcessorLinker(client) as linker:
+            result = linker.link_sandbox("finix")
+    assert result.complete
+
+
+def test_the_sandbox_takes_the_port_that_it_is_given() -> None:
+    """The address is made of the host and the port."""
+    port = free_port()
+    with serving("--port", str(port)) as url:
+        assert url == f"http://127.0.0.1:{port}"
+
+
+def test_the_sandbox_serves_only_the_keys_that_it_is_given() -> None:
+    """Fixed keys refuse all others."""
+    with serving("--port", "0", "--client-id", CLIENT_ID, "--secret", SECRET) as url:
+        done = run(
+            "demo",
+            "--live",
+            PLAID_CLIENT_ID=CLIENT_ID,
+            PLAID_SECRET=SECRET[::-1],
+            PLAID_BASE_URL=url,
+        )
+    assert told(done).startswith("INVALID_INPUT / INVALID_API_KEYS")
+
+
+def test_the_sandbox_on_a_taken_port() -> None:
+    """The port is named."""
+    with LocalSandbox() as sandbox:
+        port = sandbox.url.rpartition(":")[2]
+        line = told(run("sandbox", "--port", port))
+    assert line == f"cannot serve at 127.0.0.1 port {port}: Address already in use"
+
+
+@pytest.mark.parametrize("command", ["demo", "sandbox"])
+def test_without_the_extra(command: str) -> None:
+    """A missing extra is told with the command that installs it."""
+    code = (
+        "import sys; sys.modules['starlette'] = None; sys.modules['uvicorn'] = None; "
+        "from plaid_processors.cli import main; sys.exit(main())"
+    )
+    assert told(run(command, code=code)).endswith('pip install "plaid-processors[sandbox]"')
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "required: COMMAND"),
+        (["dmo"], "invalid choice: 'dmo'"),
+        (["demo", "layer"], "unrecognized arguments: layer"),
+        (["sandbox", "--port", "80a"], "must be a number from 0 to 65535"),
+        (["sandbox", "--port", "65536"], "must be a number from 0 to 65535"),
+        (["sandbox", "--client-id", CLIENT_ID], "--client-id and --secret go together"),
+        (["sandbox", "--secret", SECRET], "--client-id and --secret go together"),
+        (["sandbox", "--client-id", "x"], "must be 24 hexadecimal digits"),
+        (["sandbox", "--secret", CLIENT_ID], "must be 30 hexadecimal digits"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage(arguments: list[str], words: str) -> None:
+    """Wrong usage ends with 2 and says what would be right."""
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr

@@ -1,0 +1,144 @@
+"""The docs tell all that there is, and point at what is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import attrs
+import pytest
+
+import plaid_processors
+from plaid_processors import (
+    AsyncProcessorLinker,
+    PartnerAdapter,
+    PlaidApiError,
+    PlaidProcessorsError,
+    ProcessorLinker,
+    adapters,
+    cli,
+    settings,
+)
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+
+
+def text(*names: str) -> str:
+    return "\n".join((ROOT / name).read_text(encoding="utf-8") for name in names)
+
+
+def words(*names: str) -> set[str]:
+    """Every name in the pages, as Python would spell it."""
+    return set(re.findall(r"\w+", text(*names)))
+
+
+def public_methods(cls: type) -> set[str]:
+    return {name for name in vars(cls) if not name.startswith("_")}
+
+
+def test_every_exported_name_is_in_the_docs() -> None:
+    """A name that can be imported can be looked up."""
+    pages = words("docs/reference.md", "docs/errors.md")
+    assert set(plaid_processors.__all__) - pages == set()
+
+
+def test_every_error_is_in_its_page() -> None:
+    """Each error class stands in the page that says what to do."""
+    exported = {name: getattr(plaid_processors, name) for name in plaid_processors.__all__}
+    names = {
+        name
+        for name, value in exported.items()
+        if isinstance(value, type) and issubclass(value, PlaidProcessorsError)
+    }
+    assert names - words("docs/errors.md") == set()
+
+
+def test_every_attribute_of_an_api_error_is_in_its_page() -> None:
+    """What an error carries is told."""
+    error = PlaidApiError(error_type="API_ERROR", error_code="INTERNAL_SERVER_ERROR")
+    carried = {"retry_after", *vars(error)}
+    assert carried - words("docs/errors.md") == set()
+
+
+def test_every_adapter_is_in_its_page() -> None:
+    """Each partner stands in the page with the sources, by name, class and rule."""
+    page = text("docs/partners.md")
+    known = [adapters.get_adapter(name) for name in adapters._ADAPTERS]
+    told = [
+        {type(each).__name__, f'"{each.processor}"', each.rule} - set(_found(page, each))
+        for each in known
+    ]
+    assert told == [set()] * len(known)
+
+
+def _found(page: str, adapter: PartnerAdapter) -> list[str]:
+    wanted = (type(adapter).__name__, f'"{adapter.processor}"', adapter.rule)
+    return [each for each in wanted if each in page]
+
+
+def test_every_call_is_in_the_reference() -> None:
+    """Each public method of the linkers stands in the reference."""
+    methods = public_methods(ProcessorLinker) | public_methods(AsyncProcessorLinker)
+    assert methods - words("docs/reference.md") == set()
+
+
+def test_both_linkers_have_the_same_calls() -> None:
+    """What the reference says of one is true of the other."""
+    assert public_methods(ProcessorLinker) == public_methods(AsyncProcessorLinker)
+
+
+def test_the_limits_in_the_reference_are_the_real_ones() -> None:
+    """The table has every limit, with its default."""
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (\d+) \|$", text("docs/reference.md"), re.MULTILINE)
+    told = {name: float(value) for name, value in rows}
+    assert told == attrs.asdict(settings.Limits())
+
+
+def test_every_command_is_in_the_reference(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each option of each command stands in the reference."""
+    shown = ""
+    for command in ("demo", "sandbox"):
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        shown += capsys.readouterr().out
+    options = set(re.findall(r"--[a-z-]+", shown)) - {"--help"}
+    assert options - set(re.findall(r"--[a-z-]+", text("docs/reference.md"))) == set()
+
+
+def test_every_page_is_on_the_map() -> None:
+    """A page that nothing leads to is not read."""
+    pages = {page.name for page in DOCS.glob("*.md")} - {"index.md"}
+    assert pages - set(re.findall(r"\((\w+\.md)\)", text("docs/index.md"))) == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    """Each relative link names a file that is there, and a heading that it has."""
+    links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8"))
+    broken = [
+        (path, heading)
+        for path, heading in links
+        if not _leads_somewhere(page.parent / path if path else page, heading)
+    ]
+    assert broken == []
+
+
+def _leads_somewhere(target: Path, heading: str) -> bool:
+    return target.exists() and (not heading or heading in _headings(target))
+
+
+def _headings(page: Path) -> set[str]:
+    """The headings of a page, as its links name them."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in found}
+
+
+@pytest.mark.parametrize(
+    "command",
+    ['pip install ".[sandbox]" && plaid-processors demo', 'pip install -e ".[test]" && pytest'],
+)
+def test_the_readme_has_the_two_commands(command: str) -> None:
+    """The two commands that everything begins with stand in the README as they are run."""
+    assert command in text("README.md")

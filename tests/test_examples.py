@@ -1,0 +1,118 @@
+"""The examples run, as programs and as the handlers that a server would call."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from plaid_processors import ProcessorLinker
+from plaid_processors.sandbox import LocalSandbox
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+
+
+@pytest.fixture
+def sandbox() -> Iterator[LocalSandbox]:
+    with LocalSandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def linker(sandbox: LocalSandbox) -> Iterator[ProcessorLinker]:
+    with ProcessorLinker(sandbox.client()) as ready:
+        yield ready
+
+
+def example(name: str) -> ModuleType:
+    """An example as a module."""
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(name: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """An example as a program."""
+    path = {key: value for key, value in os.environ.items() if not key.startswith("PLAID_")}
+    return subprocess.run(
+        [sys.executable, str(EXAMPLES / f"{name}.py")],
+        env={**path, **environ, "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        timeout=60,
+    )
+
+
+def open_link(sandbox: LocalSandbox, linker: ProcessorLinker, partner: str, masks: list[str]):
+    token = linker.create_link_token(partner, client_user_id="u", client_name="Acme")
+    return sandbox.complete_link(token.link_token, masks=masks)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_runs_against_the_local_plaid(name: str, sandbox: LocalSandbox) -> None:
+    """With keys in the environment, each example ends well and names its partner."""
+    done = run(
+        name,
+        {
+            "PLAID_CLIENT_ID": sandbox.client_id,
+            "PLAID_SECRET": sandbox.secret,
+            "PLAID_BASE_URL": sandbox.url,
+        },
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"for {name.capitalize()}: checking …0000" in done.stdout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_shows_no_token(name: str, sandbox: LocalSandbox) -> None:
+    """What an example prints can stand in a log."""
+    done = run(
+        name,
+        {
+            "PLAID_CLIENT_ID": sandbox.client_id,
+            "PLAID_SECRET": sandbox.secret,
+            "PLAID_BASE_URL": sandbox.url,
+        },
+    )
+    assert "-sandbox-" not in done.stdout
+
+
+def test_the_layer_handler_makes_a_token_for_each_account(
+    sandbox: LocalSandbox, linker: ProcessorLinker
+) -> None:
+    """What Link's onSuccess sent becomes a token for each account."""
+    done = open_link(sandbox, linker, "layer", ["0000", "3333"])
+    result = example("layer").handle_success(linker, done.public_token, done.metadata)
+    assert [token.account.mask for token in result.processor_tokens] == ["0000", "3333"]
+
+
+def test_the_finix_handler_makes_one_token(sandbox: LocalSandbox, linker: ProcessorLinker) -> None:
+    """One account in, one account linked."""
+    done = open_link(sandbox, linker, "finix", ["1111"])
+    answer = example("finix").handle_success(linker, done.public_token, done.metadata)
+    assert answer == {"linked": done.metadata["accounts"][0]["id"]}
+
+
+def test_the_finix_handler_asks_which_of_two(
+    sandbox: LocalSandbox, linker: ProcessorLinker
+) -> None:
+    """Two accounts that fit are given back to choose from, and the choice is then linked."""
+    done = open_link(sandbox, linker, "finix", ["0000", "1111"])
+    handle_success = example("finix").handle_success
+    asked = handle_success(linker, done.public_token, done.metadata)
+    assert asked == {"choose_one_of": [each["id"] for each in done.metadata["accounts"]]}
+
+    second = asked["choose_one_of"][1]
+    answer = handle_success(linker, done.public_token, done.metadata, account_id=second)
+    assert answer == {"linked": second}

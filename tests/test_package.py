@@ -1,0 +1,156 @@
+"""The package as a whole: what it exports, what it loads, what may import what."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import plaid_processors
+from plaid_processors import errors, results
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = Path(plaid_processors.__file__).parent
+
+
+def python(code: str) -> str:
+    """What a fresh interpreter prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The absolute name of each module that a file imports, wherever in it."""
+    package = ["plaid_processors", *path.relative_to(PACKAGE).parent.parts]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            yield from (
+                ".".join([*base, *filter(None, [node.module]), alias.name]) for alias in node.names
+            )
+
+
+def is_of(module: str, package: str) -> bool:
+    """Whether a module is a package or inside it."""
+    return module == package or module.startswith(f"{package}.")
+
+
+def test_all_is_sorted_and_each_name_is_there() -> None:
+    """`__all__` is sorted, has no name twice, and each one can be had."""
+    assert sorted(set(plaid_processors.__all__)) == plaid_processors.__all__
+    assert [hasattr(plaid_processors, name) for name in plaid_processors.__all__] == [True] * len(
+        plaid_processors.__all__
+    )
+
+
+def test_all_has_every_error() -> None:
+    """No error class is left out of the public names."""
+    classes = {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, errors.PlaidProcessorsError)
+    }
+    assert classes - set(plaid_processors.__all__) == set()
+
+
+def test_all_has_every_value() -> None:
+    """No value class is left out of the public names."""
+    classes = {
+        name
+        for name, value in vars(results).items()
+        if isinstance(value, type) and value.__module__ == results.__name__
+    }
+    assert classes - set(plaid_processors.__all__) == set()
+
+
+def test_every_error_shares_the_base_class() -> None:
+    """One `except` catches all of this package's own errors."""
+    exported = [getattr(plaid_processors, name) for name in plaid_processors.__all__]
+    raised = [each for each in exported if isinstance(each, type) and issubclass(each, Exception)]
+    assert [each for each in raised if not issubclass(each, errors.PlaidProcessorsError)] == []
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    """A name that is not there is told as Python tells it."""
+    with pytest.raises(AttributeError, match="has no attribute 'Linker'"):
+        plaid_processors.Linker  # noqa: B018
+
+
+def test_dir_lists_every_public_name() -> None:
+    """A shell's completion sees the names before they are loaded."""
+    listed = python("import plaid_processors; print(' '.join(dir(plaid_processors)))")
+    assert set(plaid_processors.__all__) - set(listed.split()) == set()
+
+
+def test_the_version_is_the_installed_one() -> None:
+    """The version has one source."""
+    assert plaid_processors.__version__ == importlib.metadata.version("plaid-processors")
+
+
+def test_the_version_is_in_the_changelog() -> None:
+    """No version goes out without its word to those who upgrade."""
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\n## {plaid_processors.__version__}\n" in changelog
+
+
+def test_the_package_is_marked_as_typed() -> None:
+    """Type checkers read the annotations."""
+    assert (PACKAGE / "py.typed").is_file()
+
+
+def test_importing_the_package_loads_no_plaid_and_no_urllib3() -> None:
+    """An import costs little: the vendor's client is loaded when a client is made."""
+    heavy = "plaid urllib3 starlette uvicorn jwt asyncio"
+    code = (
+        f"import plaid_processors, sys; print([m for m in '{heavy}'.split() if m in sys.modules])"
+    )
+    assert python(code) == "[]"
+
+
+def test_the_rules_and_errors_load_no_plaid_and_no_urllib3() -> None:
+    """A process that only reads results or applies rules does not load the vendor's client."""
+    code = (
+        "import sys; from plaid_processors import FinixAdapter, LinkResult, PlaidApiError, "
+        "ProcessorLinker; print([m for m in ('plaid', 'urllib3') if m in sys.modules])"
+    )
+    assert python(code) == "[]"
+
+
+def test_only_the_client_imports_plaid() -> None:
+    """The vendor lives in one room."""
+    rooms = {
+        path.name
+        for path in PACKAGE.rglob("*.py")
+        if any(is_of(module, "plaid") for module in imported(path))
+    }
+    assert rooms == {"client.py"}
+
+
+def test_the_local_plaid_knows_nothing_of_the_sdk() -> None:
+    """Two sides written from the sources, that can disagree; `client()` is the one convenience."""
+    foreign = {
+        (path.name, module)
+        for path in (PACKAGE / "sandbox").rglob("*.py")
+        for module in imported(path)
+        if is_of(module, "plaid_processors") and not is_of(module, "plaid_processors.sandbox")
+    }
+    assert foreign - {("local.py", "plaid_processors.client.PlaidClient")} == set()
+
+
+def test_a_users_program_is_type_checked_strictly() -> None:
+    """The public types are what `typing/api.py` asserts, and refuse what it says they refuse."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "tests/typing/api.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, done.stdout), done.stdout
