@@ -71,6 +71,8 @@ def _checked(
 ) -> tuple[Account, ...]:
     """What a rule picked, if it picked anything: a subclass's may be wrong."""
     result = tuple(picked)
+    if not all(isinstance(account, Account) for account in result):
+        raise TypeError(f"{adapter.processor}'s rule must pick of the accounts that it is given")
     if not result:
         raise AccountSelectionError(
             f"{adapter.processor}'s rule picked no account",
