@@ -1,0 +1,278 @@
+"""Plaid's errors and ours: the right class, what to do next, and nothing lost on the way."""
+
+from __future__ import annotations
+
+import csv
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import plaid_processors
+from plaid_processors import (
+    AccessTokenError,
+    Account,
+    AccountSelectionError,
+    AuthenticationError,
+    ConfigurationError,
+    Environment,
+    InvalidRequestError,
+    ItemLoginRequiredError,
+    ItemNotFoundError,
+    ItemNotSupportedError,
+    LinkIncompleteError,
+    LinkResult,
+    NotEnabledError,
+    PendingToken,
+    PlaidApiError,
+    PlaidConnectionError,
+    PlaidProcessorsError,
+    PlaidUnavailableError,
+    ProcessorLinker,
+    ProcessorNotEnabledError,
+    PublicTokenError,
+    RateLimitError,
+    UnknownProcessorError,
+    unfinished,
+)
+from plaid_processors.translation import api_error
+
+from .support.checks import ERRORS
+from .support.faulty import ACCESS_TOKEN, ACCOUNTS, FaultyPlaid, refusal
+
+A = Account(account_id="A", subtype="checking", mask="0000")
+RESULT = LinkResult(
+    access_token=ACCESS_TOKEN,
+    environment=Environment.SANDBOX,
+    entries=(PendingToken(processor="layer", account=A),),
+)
+_PLAIDS: dict[str, Any] = {
+    "error_type": "INVALID_INPUT",
+    "error_code": "INVALID_FIELD",
+    "error_message": "what is wrong",
+    "display_message": "for the user",
+    "request_id": "r1",
+    "http_status": 400,
+    "documentation_url": "https://plaid.com/docs/errors/",
+    "endpoint": "/accounts/get",
+    "retryable": True,
+    "outcome_unknown": True,
+}
+
+
+def _example(kind: type[PlaidProcessorsError]) -> PlaidProcessorsError:
+    """An error of a class, with every attribute set."""
+    if issubclass(kind, PlaidApiError):
+        return kind(**_PLAIDS)
+    if issubclass(kind, PlaidConnectionError):
+        return kind("reset", endpoint="/x", http_status=502, outcome_unknown=True, retryable=False)
+    if issubclass(kind, LinkIncompleteError):
+        inner = PublicTokenError(**_PLAIDS)
+        return kind("incomplete", result=RESULT, errors=[(RESULT.pending[0], inner)])
+    if issubclass(kind, AccountSelectionError):
+        return kind("refused", processor="finix", accounts=[A], eligible=[A])
+    if issubclass(kind, UnknownProcessorError):
+        return kind("finx", suggestions=["finix"], known=["finix", "layer"])
+    return kind("words")
+
+
+def _state(error: BaseException) -> object:
+    """All that an error carries, comparable."""
+
+    def comparable(value: object) -> object:
+        if isinstance(value, BaseException):
+            return _state(value)
+        return tuple(map(comparable, value)) if isinstance(value, tuple) else value
+
+    kept = {name: comparable(value) for name, value in vars(error).items()}
+    return type(error), str(error), error.args, kept
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda each: each.__name__)
+def test_errors_pickle(kind: type[PlaidProcessorsError]) -> None:
+    """Every exported error survives a pickle, attributes and words."""
+    error = _example(kind)
+    assert _state(pickle.loads(pickle.dumps(error))) == _state(error)
+
+
+@pytest.mark.parametrize("kind", [ConfigurationError, UnknownProcessorError, AccountSelectionError])
+def test_mistakes_are_value_errors(kind: type[Exception]) -> None:
+    """What the caller got wrong is a ValueError too."""
+    assert issubclass(kind, ValueError)
+
+
+def test_all_that_is_exported_shares_the_base() -> None:
+    """Each exception that can be imported is a PlaidProcessorsError."""
+    exported = [getattr(plaid_processors, name) for name in plaid_processors.__all__]
+    exceptions = [e for e in exported if isinstance(e, type) and issubclass(e, BaseException)]
+    assert len(exceptions) >= 18
+    assert all(issubclass(each, PlaidProcessorsError) for each in exceptions)
+
+
+@pytest.mark.parametrize(
+    "kind", [each for each in ERRORS if issubclass(each, PlaidApiError)], ids=lambda e: e.__name__
+)
+def test_words_of_an_api_error(kind: type[PlaidApiError]) -> None:
+    """An error of Plaid's says type, code, message, place, request id and advice."""
+    error = kind(**_PLAIDS)
+    for part in ("INVALID_INPUT", "INVALID_FIELD", "what is wrong", "/accounts/get", "r1"):
+        assert part in str(error)
+    assert error.advice in str(error)
+    assert error.advice.strip()
+
+
+# --- Plaid's answer → the exception
+
+_CASES: list[tuple[str, str, type[PlaidApiError]]] = [
+    ("INVALID_INPUT", "INVALID_PUBLIC_TOKEN", PublicTokenError),
+    ("INVALID_INPUT", "INVALID_ACCESS_TOKEN", AccessTokenError),
+    ("INVALID_INPUT", "INVALID_API_KEYS", AuthenticationError),
+    ("INVALID_INPUT", "INVALID_PROCESSOR", InvalidRequestError),
+    ("INVALID_REQUEST", "MISSING_FIELDS", InvalidRequestError),
+    ("INVALID_REQUEST", "UNKNOWN_FIELDS", InvalidRequestError),
+    ("ITEM_ERROR", "ITEM_LOGIN_REQUIRED", ItemLoginRequiredError),
+    ("ITEM_ERROR", "ITEM_NOT_FOUND", ItemNotFoundError),
+    ("ITEM_ERROR", "ITEM_NOT_SUPPORTED", ItemNotSupportedError),
+    ("ITEM_ERROR", "A_CODE_OF_NEXT_YEAR", PlaidApiError),
+    ("RATE_LIMIT_EXCEEDED", "RATE_LIMIT", RateLimitError),
+    ("RATE_LIMIT_EXCEEDED", "A_LIMIT_OF_NEXT_YEAR", RateLimitError),
+    ("RATE_LIMIT_EXCEEDED", "CREDITS_EXHAUSTED", NotEnabledError),
+    ("API_ERROR", "INTERNAL_SERVER_ERROR", PlaidUnavailableError),
+    ("API_ERROR", "A_FAULT_OF_NEXT_YEAR", PlaidUnavailableError),
+    ("INSTITUTION_ERROR", "INSTITUTION_DOWN", PlaidUnavailableError),
+    ("INVALID_REQUEST", "A_CHECK_OF_NEXT_YEAR", InvalidRequestError),
+    ("A_TYPE_OF_NEXT_YEAR", "A_CODE_OF_NEXT_YEAR", PlaidApiError),
+]
+
+
+@pytest.mark.parametrize(("error_type", "code", "kind"), _CASES)
+def test_class_of_an_error(error_type: str, code: str, kind: type[PlaidApiError]) -> None:
+    """The code decides, else the type; what is new is still an error of Plaid's."""
+    body = {"error_type": error_type, "error_code": code, "error_message": "m"}
+    error = api_error("/accounts/get", 400, body)
+    assert type(error) is kind
+
+
+def _documented() -> list[dict[str, str]]:
+    table = Path(plaid_processors.__file__).parent / "sandbox" / "data" / "errors.tsv"
+    with table.open(newline="", encoding="utf-8") as source:
+        return list(csv.DictReader(source, delimiter="\t"))
+
+
+@pytest.mark.parametrize("row", _documented(), ids=lambda row: f"{row['page']}-{row['code']}")
+def test_every_documented_error_has_advice(row: dict[str, str]) -> None:
+    """Each of Plaid's documented errors becomes an exception that says what to do."""
+    body = {
+        "error_type": row["type"],
+        "error_code": row["code"],
+        "error_message": row["message"] or None,
+        "display_message": row.get("display") or None,
+        "request_id": "r",
+    }
+    error = api_error("/processor/token/create", int(row["status"]), body)
+    assert error is not None
+    assert (error.error_type, error.error_code) == (row["type"], row["code"])
+    assert error.advice
+    assert pickle.loads(pickle.dumps(error)).advice == error.advice
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"error_code": "X"},
+        {"error_type": "X"},
+        {"error_type": None, "error_code": None},
+        {"error_type": 5, "error_code": ["X"]},
+    ],
+)
+def test_what_is_no_error_of_plaids(body: dict[str, object]) -> None:
+    """A body without type and code is not taken for an error."""
+    assert api_error("/accounts/get", 400, body) is None
+
+
+@pytest.mark.parametrize("odd", [None, 5, [], {}, True])
+def test_odd_values_in_an_error(odd: object) -> None:
+    """Nulls and odd values beside type and code do not break an error."""
+    names = ("error_message", "display_message", "request_id", "documentation_url", "new")
+    body = {"error_type": "T", "error_code": "C", **dict.fromkeys(names, odd)}
+    error = api_error("/accounts/get", 400, body)
+    assert error is not None
+    assert (error.error_message, error.display_message, error.request_id) == ("", None, None)
+    assert "T / C" in str(error)
+
+
+def test_an_error_keeps_all_that_plaid_said(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+) -> None:
+    """Type, code, messages, request id, status and page arrive in the exception."""
+    faulty.on(
+        ACCOUNTS,
+        refusal(
+            "ITEM_ERROR",
+            "ITEM_LOGIN_REQUIRED",
+            "the login details of this item have changed",
+            display_message="Please sign in again",
+            documentation_url="https://plaid.com/docs/errors/item/#item_login_required",
+        ),
+    )
+    with pytest.raises(ItemLoginRequiredError, match="update mode") as caught:
+        faulty_linker.accounts(ACCESS_TOKEN)
+    error = caught.value
+    assert (error.error_type, error.error_code) == ("ITEM_ERROR", "ITEM_LOGIN_REQUIRED")
+    assert error.error_message == "the login details of this item have changed"
+    assert error.display_message == "Please sign in again"
+    assert (error.request_id, error.http_status) == ("req-refused", 400)
+    assert error.documentation_url == "https://plaid.com/docs/errors/item/#item_login_required"
+    assert error.endpoint == ACCOUNTS
+    assert not error.outcome_unknown
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/processor/token/create", ProcessorNotEnabledError),
+        ("/processor/stripe/bank_account_token/create", ProcessorNotEnabledError),
+        ("/link/token/create", NotEnabledError),
+    ],
+)
+def test_invalid_product(path: str, kind: type[PlaidApiError]) -> None:
+    """INVALID_PRODUCT means a partner that is not enabled only where a partner's token is made."""
+    error = api_error(path, 400, {"error_type": "INVALID_INPUT", "error_code": "INVALID_PRODUCT"})
+    assert type(error) is kind
+
+
+@pytest.mark.parametrize(
+    ("status", "unknown"), [(400, False), (429, False), (500, True), (503, True)]
+)
+def test_outcome_of_an_error(status: int, unknown: bool) -> None:
+    """After a server's own fault it is unknown whether Plaid acted."""
+    error = api_error("/x", status, {"error_type": "API_ERROR", "error_code": "C"})
+    assert error is not None
+    assert error.outcome_unknown is unknown
+
+
+# --- unfinished
+
+
+def test_unfinished_of_an_incomplete_link() -> None:
+    """A LinkIncompleteError gives its result, also from deep inside a chain or a group."""
+    inner = LinkIncompleteError("incomplete", result=RESULT)
+    outer = RuntimeError("mine")
+    outer.__cause__ = inner
+    group = BaseExceptionGroup("several", [KeyError("a"), outer])
+    assert [unfinished(each) for each in (inner, outer, group)] == [RESULT] * 3
+
+
+@pytest.mark.parametrize("error", [None, ValueError("x"), KeyboardInterrupt()])
+def test_unfinished_of_anything_else(error: BaseException | None) -> None:
+    """Where no link was under way there is no result."""
+    assert unfinished(error) is None
+
+
+def test_unfinished_of_a_circle() -> None:
+    """A chain that bites its tail ends all the same."""
+    one, two = ValueError("1"), ValueError("2")
+    one.__context__, two.__context__ = two, one
+    assert unfinished(one) is None

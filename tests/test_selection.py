@@ -1,0 +1,380 @@
+"""Which accounts get a token: the choice, before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plaid_processors import (
+    Account,
+    AccountSelectionError,
+    FinixAdapter,
+    LayerAdapter,
+    PartnerAdapter,
+    ProcessorLinker,
+    UnknownProcessorError,
+)
+from plaid_processors.selection import choices
+
+from .support.checks import link_account
+from .support.faulty import ACCESS_TOKEN, ACCOUNTS, CREATE, EXCHANGE, PUBLIC_TOKEN, FaultyPlaid
+from .support.strategies import accounts
+
+CHECKING = link_account("id-checking")
+SAVINGS = link_account("id-savings", "savings")
+CARD = link_account("id-card", "credit card")
+STUDENT = link_account("id-student", "student")
+
+adapters = st.builds(
+    PartnerAdapter,
+    processor=st.just("p"),
+    subtypes=st.none() | st.lists(st.sampled_from(["checking", "savings"])).map(tuple),
+    single=st.booleans(),
+)
+lists_of_accounts = st.lists(accounts, max_size=5, unique_by=lambda each: each.account_id)
+
+
+@given(adapter=adapters, there=lists_of_accounts, first=st.booleans(), data=st.data())
+def test_picks_are_a_subset_in_order(
+    adapter: PartnerAdapter, there: list[Account], first: bool, data: st.DataObject
+) -> None:
+    """What is picked is among the accounts, in their order, no id twice, and as many as allowed."""
+    ids = data.draw(st.none() | st.lists(st.sampled_from(["A", "B", "C"]), min_size=1))
+    bound = None if ids is None else {"p": ids}
+    (choice,) = choices([adapter], account_ids=bound, first_fitting=first)
+    try:
+        picked = choice.pick(there)
+    except AccountSelectionError:
+        return
+    positions = [there.index(each) for each in picked]
+    assert positions == sorted(set(positions))
+    assert len(picked) == 1 or not adapter.single
+    assert all(adapter.fits(each) for each in picked)
+    assert ids is None or {each.account_id for each in picked} == set(ids)
+
+
+def _picked(faulty: FaultyPlaid) -> list[tuple[str, str]]:
+    return [(body["processor"], body["account_id"]) for body in faulty.asked(CREATE)]
+
+
+def link(linker: ProcessorLinker, partner: Any, given_: Any, **more: Any) -> list[tuple[str, str]]:
+    """Link, and tell which partner got which account."""
+    result = linker.link(partner, public_token=PUBLIC_TOKEN, accounts=given_, **more)
+    assert result.complete
+    return [each.key for each in result.processor_tokens]
+
+
+# --- refused before any request
+
+
+@pytest.mark.parametrize(
+    ("given_", "eligible"),
+    [
+        ([CHECKING, SAVINGS, CARD], ["id-checking", "id-savings"]),
+        ([CARD, STUDENT], []),
+        ([CARD], []),
+    ],
+    ids=["two fit", "none fits", "a credit card"],
+)
+@pytest.mark.parametrize("call", ["link", "issue"])
+def test_finix_refuses_before_any_request(
+    faulty: FaultyPlaid,
+    faulty_linker: ProcessorLinker,
+    given_: list[Any],
+    eligible: list[str],
+    call: str,
+) -> None:
+    """Finix's rule refuses bad accounts with words that help, and nothing was sent."""
+    rule = r"one .*account.*checking or savings"
+    calls = {
+        "link": partial(faulty_linker.link, public_token=PUBLIC_TOKEN),
+        "issue": partial(faulty_linker.issue, access_token=ACCESS_TOKEN),
+    }
+    with pytest.raises(AccountSelectionError, match=rule) as caught:
+        calls[call]("finix", accounts=given_)
+    assert faulty.requests == []
+    assert "account_id=" in str(caught.value)
+    assert "enabled for one account" in str(caught.value)
+    assert [each.account_id for each in caught.value.accounts] == [each["id"] for each in given_]
+    assert [each.account_id for each in caught.value.eligible] == eligible
+
+
+def test_one_partner_of_several_refuses(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+) -> None:
+    """Where one partner's rule refuses, nothing is sent for the other either."""
+    with pytest.raises(AccountSelectionError) as caught:
+        link(faulty_linker, ["layer", "finix"], [CHECKING, SAVINGS])
+    assert caught.value.processor == "finix"
+    assert faulty.requests == []
+
+
+@pytest.mark.parametrize("empty", [[], (), iter(())], ids=["list", "tuple", "iterator"])
+@pytest.mark.parametrize("verify", [False, True])
+def test_no_accounts_are_refused(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker, empty: Any, verify: bool
+) -> None:
+    """No accounts are not the same as accounts not given."""
+    with pytest.raises(ValueError, match="account"):
+        link(faulty_linker, "layer", empty, verify_accounts=verify)
+    assert faulty.requests == []
+
+
+def test_no_accounts_in_the_metadata(faulty: FaultyPlaid, faulty_linker: ProcessorLinker) -> None:
+    """An empty list in Link's metadata is refused as well."""
+    with pytest.raises(ValueError, match="account"):
+        faulty_linker.link("layer", public_token=PUBLIC_TOKEN, metadata={"accounts": []})
+    assert faulty.requests == []
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"account_id": "id-elsewhere"}, "id-elsewhere"),
+        ({"account_ids": {"layer": ["id-checking", "ID-CARD"]}}, "case-sensitive"),
+        ({"account_id": "id-elsewhere", "verify_accounts": True}, "id-elsewhere"),
+    ],
+)
+def test_ids_that_are_not_there(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker, options: dict[str, Any], words: str
+) -> None:
+    """An id that none of the accounts has is refused, with the ids there are."""
+    with pytest.raises(AccountSelectionError, match=words) as caught:
+        link(faulty_linker, "layer", [CHECKING, CARD], **options)
+    assert "id-checking" in str(caught.value)
+    assert faulty.requests == []
+
+
+def test_a_bound_account_that_does_not_fit(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+) -> None:
+    """Binding does not bend the rule: a credit card is none for Finix."""
+    with pytest.raises(AccountSelectionError, match="checking or savings"):
+        link(faulty_linker, "finix", [CHECKING, CARD], account_id="id-card")
+    assert faulty.requests == []
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"account_id": "a", "account_ids": {"layer": ["a"]}}, ValueError, "not both"),
+        ({"account_ids": {"finix": ["a"]}}, ValueError, "finix.*layer"),
+        ({"account_ids": {"layer": []}}, ValueError, "account"),
+        ({"account_ids": {"layer": [5]}}, TypeError, "string"),
+        ({"account_ids": {"layer": 5}}, TypeError, "."),
+        ({"account_ids": ["a"]}, TypeError, "mapping"),
+        ({"account_ids": "a"}, TypeError, "mapping"),
+        ({"account_id": ""}, ValueError, "account"),
+        ({"account_id": 5}, TypeError, "."),
+        ({"account_id": ["a"]}, TypeError, "."),
+        ({"accounts": "text"}, TypeError, "accounts"),
+        ({"accounts": CHECKING}, TypeError, "list"),
+        ({"accounts": 5}, TypeError, "accounts"),
+        ({"accounts": [5]}, TypeError, r"accounts\[0\]"),
+        ({"accounts": [CHECKING, None]}, TypeError, r"accounts\[1\]"),
+        ({"accounts": [CHECKING, {"name": "N"}]}, ValueError, r"accounts\[1\].*'id'"),
+        ({"metadata": []}, TypeError, "metadata"),
+        ({"metadata": "text"}, TypeError, "metadata"),
+        ({"metadata": {"accounts": "text"}}, TypeError, "accounts"),
+        ({"on_exchange": 5}, TypeError, "on_exchange"),
+        ({"on_token": "print"}, TypeError, "on_token"),
+        ({"public_token": None}, TypeError, "public_token"),
+        ({"public_token": b"public"}, TypeError, "public_token"),
+        ({"public_token": ""}, ValueError, "public_token"),
+        ({"public_token": "  "}, ValueError, "public_token"),
+        ({"unknown": 1}, TypeError, "unknown"),
+    ],
+    ids=lambda each: repr(each)[:50],
+)
+def test_wrong_arguments(
+    faulty: FaultyPlaid,
+    faulty_linker: ProcessorLinker,
+    options: dict[str, Any],
+    error: type[Exception],
+    words: str,
+) -> None:
+    """A wrong argument is a TypeError or ValueError that names it, and nothing was sent."""
+    with pytest.raises(error, match=words):
+        faulty_linker.link("layer", **{"public_token": PUBLIC_TOKEN, **options})
+    assert faulty.requests == []
+
+
+@pytest.mark.parametrize(
+    ("partner", "error", "words"),
+    [
+        ("finx", UnknownProcessorError, "'finix'"),
+        (["layer", "finx"], UnknownProcessorError, "'finix'"),
+        ([], ValueError, "partner"),
+        (["layer", "layer"], ValueError, "twice"),
+        (["layer", LayerAdapter()], ValueError, "twice"),
+        (5, TypeError, "partner"),
+        (None, TypeError, "partner"),
+        ([5], TypeError, "."),
+        (FinixAdapter, TypeError, "."),
+    ],
+    ids=repr,
+)
+def test_wrong_partners(
+    faulty: FaultyPlaid,
+    faulty_linker: ProcessorLinker,
+    partner: Any,
+    error: type[Exception],
+    words: str,
+) -> None:
+    """A partner that cannot be is refused before anything is sent."""
+    with pytest.raises(error, match=words):
+        link(faulty_linker, partner, [CHECKING])
+    assert faulty.requests == []
+
+
+# --- chosen
+
+
+def test_layer_gets_all_in_order(faulty: FaultyPlaid, faulty_linker: ProcessorLinker) -> None:
+    """Every account of Link's metadata gets a token for Layer, in order, whatever its type."""
+    given_ = [STUDENT, CARD, SAVINGS, CHECKING]
+    picked = link(faulty_linker, "layer", given_)
+    assert picked == [("layer", each["id"]) for each in given_]
+    assert sorted(_picked(faulty)) == sorted(picked)
+    assert ACCOUNTS not in faulty.paths
+
+
+def test_account_id_picks_one(faulty_linker: ProcessorLinker) -> None:
+    """`account_id=` settles it where two accounts fit."""
+    picked = link(faulty_linker, "finix", [CHECKING, SAVINGS], account_id="id-savings")
+    assert picked == [("finix", "id-savings")]
+
+
+def test_account_id_binds_every_partner(faulty_linker: ProcessorLinker) -> None:
+    """`account_id=` is for all partners of the link."""
+    picked = link(faulty_linker, ["layer", "finix"], [CHECKING, CARD], account_id="id-checking")
+    assert picked == [("layer", "id-checking"), ("finix", "id-checking")]
+
+
+@pytest.mark.parametrize("ids", [["id-savings"], ("id-savings",), "id-savings", {"id-savings"}])
+def test_account_ids_bind_some(faulty_linker: ProcessorLinker, ids: Any) -> None:
+    """`account_ids=` binds its partners and leaves the others to their rules."""
+    picked = link(
+        faulty_linker, ["finix", "layer"], [CARD, CHECKING, SAVINGS], account_ids={"finix": ids}
+    )
+    assert picked == [
+        ("finix", "id-savings"),
+        ("layer", "id-card"),
+        ("layer", "id-checking"),
+        ("layer", "id-savings"),
+    ]
+
+
+def test_bound_accounts_keep_the_accounts_order(faulty_linker: ProcessorLinker) -> None:
+    """Several bound accounts come in the order of the accounts, each once."""
+    ids = ["id-card", "id-checking", "id-card"]
+    picked = link(faulty_linker, "layer", [CHECKING, SAVINGS, CARD], account_ids={"layer": ids})
+    assert picked == [("layer", "id-checking"), ("layer", "id-card")]
+
+
+def test_doubled_accounts_count_once(faulty: FaultyPlaid, faulty_linker: ProcessorLinker) -> None:
+    """An account that is listed twice gets one token, and is one for Finix."""
+    twice = [CHECKING, CARD, {**CHECKING, "name": "Other"}]
+    assert link(faulty_linker, "layer", twice) == [("layer", "id-checking"), ("layer", "id-card")]
+    assert link(faulty_linker, "finix", twice) == [("finix", "id-checking")]
+    assert len(faulty.asked(CREATE)) == 3
+
+
+class _OwnMapping(Mapping[str, object]):
+    def __getitem__(self, key: str) -> object:
+        return CHECKING[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(CHECKING)
+
+    def __len__(self) -> int:
+        return len(CHECKING)
+
+
+@pytest.mark.parametrize(
+    "given_",
+    [
+        [Account(account_id="id-checking", subtype="checking")],
+        [{"account_id": "id-checking", "subtype": "checking", "balances": {"current": 1}}],
+        [{"id": "id-checking", "subtype": "checking", "new": object()}],
+        (each for each in [CHECKING]),
+        [_OwnMapping()],
+        {"a": CHECKING}.values(),
+    ],
+    ids=["object", "account_id", "id", "generator", "mapping", "view"],
+)
+def test_forms_of_accounts(faulty_linker: ProcessorLinker, given_: Any) -> None:
+    """Accounts come as objects or mappings, as Link or as `/accounts/get` writes them."""
+    assert link(faulty_linker, "finix", given_) == [("finix", "id-checking")]
+
+
+def test_new_types_are_kept(faulty_linker: ProcessorLinker) -> None:
+    """A type and a subtype that nobody knows yet come through as they are."""
+    result = faulty_linker.link(
+        "layer",
+        public_token=PUBLIC_TOKEN,
+        accounts=[{"id": "x", "type": "crypto", "subtype": "moon purse", "mask": None}],
+    )
+    (token,) = result.processor_tokens
+    assert (token.account.type, token.account.subtype) == ("crypto", "moon purse")
+
+
+def test_own_adapters(faulty: FaultyPlaid, faulty_linker: ProcessorLinker) -> None:
+    """A partner that nobody knows is linked by its adapter, its own rule included."""
+
+    class Last(PartnerAdapter):
+        def select_accounts(self, accounts):  # type: ignore[no-untyped-def]
+            return accounts[-1:]
+
+    partners = [Last(processor="new_partner", products=("auth",)), "layer"]
+    assert link(faulty_linker, partners, [CHECKING, CARD]) == [
+        ("new_partner", "id-card"),
+        ("layer", "id-checking"),
+        ("layer", "id-card"),
+    ]
+
+
+@pytest.mark.parametrize("picked", [(), None, 5, [5]], ids=repr)
+def test_own_rules_that_are_wrong(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker, picked: Any
+) -> None:
+    """A rule of one's own that picks nothing, or nonsense, is told before anything is sent."""
+
+    class Wrong(PartnerAdapter):
+        def select_accounts(self, accounts):  # type: ignore[no-untyped-def]
+            return picked
+
+    with pytest.raises((ValueError, TypeError)):
+        link(faulty_linker, Wrong(processor="wrong"), [CHECKING])
+    assert faulty.requests == []
+
+
+# --- fetched
+
+
+def test_accounts_are_fetched_only_when_not_given(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+) -> None:
+    """Only None asks `/accounts/get`, once for all partners."""
+    result = faulty_linker.link(["finix", "layer"], public_token=PUBLIC_TOKEN)
+    assert [each.key for each in result.processor_tokens] == [
+        ("finix", "a-checking"),
+        ("layer", "a-checking"),
+        ("layer", "a-card"),
+    ]
+    assert faulty.paths[:2] == [EXCHANGE, ACCOUNTS]
+    assert faulty.paths.count(ACCOUNTS) == 1
+
+
+def test_ids_pick_among_fetched_accounts(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+) -> None:
+    """Without accounts, `account_id=` picks among those that were fetched."""
+    result = faulty_linker.link("layer", public_token=PUBLIC_TOKEN, account_id="a-card")
+    assert [each.key for each in result.processor_tokens] == [("layer", "a-card")]
+    assert faulty.paths.count(ACCOUNTS) == 1
