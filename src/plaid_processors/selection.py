@@ -120,6 +120,8 @@ def choices(
         raise ValueError(
             "pass account_id= (for every partner) or account_ids= (for some), not both"
         )
+    if account_id is not None and not isinstance(account_id, str):
+        raise TypeError("account_id must be a string; for several, pass account_ids=")
     bound = {} if account_ids is None else _bound(account_ids)
     names = [adapter.processor for adapter in adapters]
     if unknown := [name for name in bound if name not in names]:
