@@ -35,6 +35,7 @@ def banks() -> dict[str, Bank]:
             country=row["country"],
             oauth=row["oauth"] == "yes",
             health=row["health"] or "HEALTHY",
+            supported=row["supported"] != "no",
             tokenized_numbers=row["tan"] == "yes",
         )
         for row in table("institutions")
@@ -47,6 +48,14 @@ def find_bank(institution_id: str) -> Bank:
         return banks()[institution_id]
     except KeyError:
         raise PlaidError("INVALID_INSTITUTION") from None
+
+
+def bank_to_link(institution_id: str) -> Bank:
+    """Return the bank, if new Items can be made at it."""
+    bank = find_bank(institution_id)
+    if not bank.supported:
+        raise PlaidError("INSTITUTION_NO_LONGER_SUPPORTED")
+    return bank
 
 
 def _number(cell: str) -> Number | None:

@@ -20,6 +20,7 @@ class Call:
     world: World
     client_id: str
     arguments: Mapping[str, Any]
+    user_agent: str = ""
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]

@@ -61,13 +61,14 @@ class PlaidError(Exception):
             "error_code": self.spec.code,
             "error_message": self.message,
             "error_type": self.spec.type,
-            "suggested_action": None,
         }
         # A few older codes were seen without it.
         if self.spec.documentation_url:
             body["documentation_url"] = self.spec.documentation_url
         if request_id is not None:
             body["request_id"] = request_id
+            # Not inside Items: there plaid-python 8 cannot read the null.
+            body["suggested_action"] = None
         return body
 
 

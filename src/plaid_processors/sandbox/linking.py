@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from . import notices
-from .bank import AUTH_SUBTYPES, BANK_PRODUCTS
+from .bank import AUTH_SUBTYPES, BANK_PRODUCTS, bank_to_link, find_bank
 from .errors import PlaidError
 from .model import Account, Bank, Item, LinkSession, LinkToken
 from .users import accounts_of_user
@@ -87,7 +87,7 @@ def complete_link(
     if token.update_item is not None:
         item = _update(world, token, token.update_item, masks)
     else:
-        item = _connect(world, token, world.bank(institution_id), masks, (username, password))
+        item = _connect(world, token, bank_to_link(institution_id), masks, (username, password))
     session_id = world.ids.uuid("session")
     public_token = world.add_public_token(item).token
     metadata = _success_metadata(session_id, item)
@@ -105,7 +105,7 @@ def exit_link(
 ) -> Exited:
     """Leave Link without an Item, with an error or of the user's own will."""
     token = find_link_token(world, link_token)
-    bank = world.bank(institution_id) if institution_id else None
+    bank = find_bank(institution_id) if institution_id else None
     session_id, request_id = world.ids.uuid("session"), world.ids.hexadecimal("request", 15)
     error = PlaidError(error_code).body(request_id) if error_code else None
     metadata: Json = {

@@ -27,6 +27,7 @@ class Bank:
     country: str
     oauth: bool
     health: str
+    supported: bool
     tokenized_numbers: bool
 
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .bank import find_bank
 from .clock import Clock
 from .errors import PlaidError
 from .ids import Ids, derived_word
@@ -166,7 +165,3 @@ class World:
         code = item.error_at(self.now())
         if code is not None:
             raise PlaidError(code)
-
-    def bank(self, institution_id: str) -> Bank:
-        """Find a bank by its id."""
-        return find_bank(institution_id)

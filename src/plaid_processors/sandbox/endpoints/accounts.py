@@ -6,7 +6,7 @@ https://plaid.com/docs/api/accounts/, /auth/ and /identity/.
 from __future__ import annotations
 
 from plaid_processors.sandbox.calls import Call, endpoint
-from plaid_processors.sandbox.fields import instant
+from plaid_processors.sandbox.fields import free, instant
 from plaid_processors.sandbox.model import Account, Item
 from plaid_processors.sandbox.views import (
     account_view,
@@ -31,6 +31,7 @@ def _asked_for(call: Call) -> tuple[Item, list[Account]]:
     "/accounts/balance/get",
     access_token=ACCESS_TOKEN,
     options=account_options(min_last_updated_datetime=instant()),
+    payment_details=free(),
 )
 def get(call: Call) -> Json:
     """Show the accounts that the user shared; cached balances are fresh ones here."""

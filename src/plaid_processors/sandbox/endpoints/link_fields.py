@@ -1,7 +1,7 @@
 """The fields of `/link/token/create`, which alone are as many as all others'.
 
-From Plaid's OpenAPI description of 2026; what belongs to products that the local
-Plaid does not have is taken and not looked into.
+From Plaid's OpenAPI description of 2026 and its clients from 2021 on; what belongs
+to products that the local Plaid does not have is taken and not looked into.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ LINK_TOKEN_FIELDS: dict[str, Field] = {
     "appearance_mode": choice(("LIGHT", "DARK", "SYSTEM")),
     "redirect_uri": text(),
     "android_package_name": text(),
-    "institution_data": record(routing_number=text()),
+    "institution_data": record(routing_number=text(), institution_id=text()),
     "account_filters": ACCOUNT_FILTERS,
     "institution_id": text(),
     "auth": AUTH,
@@ -115,6 +115,7 @@ LINK_TOKEN_FIELDS: dict[str, Field] = {
             "cra_options",
             "cra_report_parameter",
             "credit_partner_insights",
+            "deposit_switch",
             "employment",
             "eu_config",
             "identity",

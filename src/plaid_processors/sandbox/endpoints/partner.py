@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from plaid_processors.sandbox.calls import Call, endpoint
 from plaid_processors.sandbox.errors import PlaidError
-from plaid_processors.sandbox.fields import instant, record
+from plaid_processors.sandbox.fields import instant, many, record, text
 from plaid_processors.sandbox.model import Account, ProcessorToken
 from plaid_processors.sandbox.products import unauthorized_products
 from plaid_processors.sandbox.views import (
@@ -80,7 +80,8 @@ def identity(call: Call) -> Json:
     "/processor/transactions/get",
     processor_token=PROCESSOR_TOKEN,
     **PERIOD,
-    options=record(**GET_OPTIONS),
+    # An older client had the option, though a token opens but one account.
+    options=record(account_ids=many(text()), **GET_OPTIONS),
 )
 def transactions(call: Call) -> Json:
     """Show the account's transactions of a period."""

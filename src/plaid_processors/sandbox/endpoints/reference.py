@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from plaid_processors.sandbox.bank import BANK_PRODUCTS
+from plaid_processors.sandbox.bank import BANK_PRODUCTS, find_bank
 from plaid_processors.sandbox.calls import Call, endpoint
 from plaid_processors.sandbox.clock import stamp
 from plaid_processors.sandbox.errors import PlaidError
@@ -30,10 +30,11 @@ _HEALTH = {"HEALTHY": (0.9, 0.01), "DEGRADED": (0.42, 0.08), "DOWN": (0.0, 0.01)
 )
 def institution(call: Call) -> Json:
     """Show a bank; https://plaid.com/docs/api/institutions/."""
-    bank = call.world.bank(call["institution_id"])
+    bank = find_bank(call["institution_id"])
     if bank.country not in call["country_codes"]:
         raise PlaidError("INVALID_INSTITUTION")
     shown: Json = {
+        "connection_availability": "SUPPORTED" if bank.supported else "NOT_SUPPORTED",
         "country_codes": [bank.country],
         "dtc_numbers": [],
         "institution_id": bank.institution_id,
@@ -48,8 +49,6 @@ def institution(call: Call) -> Json:
         shown["status"] = _status(bank, call.now)
     if call.option("include_auth_metadata"):
         shown["auth_metadata"] = {"supported_methods": _AUTH_METHODS}
-    if call.option("include_payment_initiation_metadata"):
-        shown["payment_initiation_metadata"] = None
     return {"institution": shown}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from plaid_processors.sandbox import notices
+from plaid_processors.sandbox.bank import bank_to_link
 from plaid_processors.sandbox.calls import Call, endpoint
 from plaid_processors.sandbox.errors import PlaidError
 from plaid_processors.sandbox.fields import (
@@ -40,7 +41,7 @@ _PRODUCT_OF_KIND = {
 
 def _new_item(call: Call, products: list[str], webhook: str = "", days_requested: int = 90) -> Item:
     """Make the Item of the user named in the options."""
-    bank = call.world.bank(call["institution_id"])
+    bank = bank_to_link(call["institution_id"])
     accounts = accounts_of_user(
         bank,
         call.option("override_username", "user_good"),
@@ -106,6 +107,7 @@ def reset_login(call: Call) -> Json:
     access_token=ACCESS_TOKEN,
     webhook_type=choice(_KINDS),
     webhook_code=required(choice(_CODES)),
+    options=free(),
 )
 def fire_webhook(call: Call) -> Json:
     """Send a webhook about an Item."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 
 from plaid_processors.sandbox.calls import Call, endpoint
 from plaid_processors.sandbox.errors import invalid_field
@@ -19,7 +20,7 @@ from plaid_processors.sandbox.fields import (
 )
 from plaid_processors.sandbox.model import Item
 from plaid_processors.sandbox.syncing import Page, next_page, read_cursor
-from plaid_processors.sandbox.transactions import entries_at, entry_view
+from plaid_processors.sandbox.transactions import Entry, entries_at, entry_view
 from plaid_processors.sandbox.views import account_view, item_view, pick_accounts
 from plaid_processors.sandbox.wire import Json
 
@@ -42,6 +43,18 @@ SYNC_FIELDS = {
 }
 
 
+# The models of these take no category, and `/transactions/sync`'s no key that was added
+# since; Plaid sends both to all.
+_OLD_MODELS = re.compile(r"Plaid Python v[89]\.")
+
+
+def _view(call: Call, entry: Entry) -> Json:
+    view = entry_view(entry, original=call.option("include_original_description", False))
+    if _OLD_MODELS.match(call.user_agent):
+        del view["personal_finance_category"]
+    return view
+
+
 def transactions_between(call: Call, item: Item, account_ids: set[str]) -> Json:
     """Show the transactions of a period, newest first, a page of them."""
     start, end = (dt.date.fromisoformat(call[name]) for name in ("start_date", "end_date"))
@@ -54,11 +67,8 @@ def transactions_between(call: Call, item: Item, account_ids: set[str]) -> Json:
     ]
     found.reverse()
     offset, count = int(call.option("offset", 0)), int(call.option("count", 100))
-    original = call.option("include_original_description", False)
     return {
-        "transactions": [
-            entry_view(entry, original=original) for entry in found[offset : offset + count]
-        ],
+        "transactions": [_view(call, entry) for entry in found[offset : offset + count]],
         "total_transactions": len(found),
     }
 
@@ -72,11 +82,8 @@ def sync_page(call: Call, item: Item, account_id: str | None) -> Page:
 
 def page_view(call: Call, page: Page) -> Json:
     """Show a page of changes."""
-    original = call.option("include_original_description", False)
     return {
-        "added": [
-            entry_view(entry, original=original) for kind, entry in page.changes if kind == "added"
-        ],
+        "added": [_view(call, entry) for kind, entry in page.changes if kind == "added"],
         "modified": [],
         "removed": [
             {
@@ -118,7 +125,9 @@ def sync(call: Call) -> Json:
         pick_accounts(item, [account_id])
     page = sync_page(call, item, account_id)
     touched = {entry.account.account_id for kind, entry in page.changes if kind == "added"}
-    return {
-        "accounts": [account_view(a) for a in item.shared_accounts() if a.account_id in touched],
-        **page_view(call, page),
-    }
+    answer = page_view(call, page)
+    if _OLD_MODELS.match(call.user_agent):
+        del answer["transactions_update_status"]
+        return answer
+    accounts = [account_view(a) for a in item.shared_accounts() if a.account_id in touched]
+    return {**answer, "accounts": accounts}
