@@ -17,6 +17,7 @@ class Deadline:
     def __init__(self, seconds: float | None) -> None:
         self._seconds = seconds
         self._end = None if seconds is None else monotonic() + seconds
+        self._paused_at: float | None = None
         self._abandoned = Event()
 
     @property
@@ -26,17 +27,22 @@ class Deadline:
 
     def remaining(self) -> float | None:
         """Seconds left, 0 when over, None when there is no limit."""
-        return None if self._end is None else max(0.0, self._end - monotonic())
+        if self._end is None:
+            return None
+        # Stopped, not only made up for later: what waits its turn meanwhile looks at it too.
+        now = monotonic() if self._paused_at is None else self._paused_at
+        return max(0.0, self._end - now)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Time that does not count."""
-        began = monotonic()
+        began = self._paused_at = monotonic()
         try:
             yield
         finally:
             if self._end is not None:
                 self._end += monotonic() - began
+            self._paused_at = None
 
     def abandon(self) -> None:
         """Nobody waits for the call any more: wake what sleeps, send nothing new."""

@@ -76,7 +76,7 @@ def post(
             preload_content=False,
         )
         outcome = _read_all(response, end)
-    except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError) as error:
+    except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
         outcome = _failure(error)
     # Raised ones hold headers and bodies, so none leaves this function, not even as a context.
     if response is not None and isinstance(outcome, Failure):
@@ -166,6 +166,9 @@ def _failure(error: Exception) -> Failure:
         exceptions.ProxyError,
         exceptions.LocationValueError,
     )
+    if isinstance(error, ValueError) and not isinstance(error, exceptions.HTTPError):
+        # Such as a header that http.client refuses, with the key in its words.
+        return Failure("a key or another header cannot be sent", sent=False, passing=False)
     if isinstance(error, before):
         wrong_address = isinstance(error, exceptions.LocationValueError)
         return Failure(reason, sent=False, passing=not wrong_address)
