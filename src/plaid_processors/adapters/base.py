@@ -75,8 +75,7 @@ class PartnerAdapter:
         """
         eligible = tuple(account for account in accounts if self.fits(account))
         if not eligible:
-            found = f"none of the {_list(accounts)} fits" if accounts else "there is no account"
-            raise self._refusal(accounts, eligible, found)
+            raise self._refusal(accounts, eligible, _none_fits(accounts))
         if self.single and len(eligible) > 1:
             raise self._refusal(accounts, eligible, f"{_list(eligible)} fit")
         return eligible
@@ -98,6 +97,12 @@ class PartnerAdapter:
         )
 
 
+def _none_fits(accounts: Sequence[Account]) -> str:
+    if len(accounts) == 1:
+        return f"the only account ({accounts[0].label}) does not fit"
+    return f"none of the {_list(accounts)} fits" if accounts else "there is no account"
+
+
 def _list(accounts: Sequence[Account]) -> str:
     shown = ", ".join(account.label for account in accounts)
-    return f"{len(accounts)} account{'' if len(accounts) == 1 else 's'} ({shown})"
+    return f"{len(accounts)} accounts ({shown})"
