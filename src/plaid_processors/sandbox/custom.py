@@ -15,8 +15,6 @@ from .fields import (
     choice,
     date,
     flag,
-    free,
-    integer,
     many,
     number,
     record,
@@ -78,16 +76,10 @@ _ACCOUNT: dict[str, Field] = {
     "numbers": record(**dict.fromkeys(_NUMBERS, text())),
     "transactions": many(_TRANSACTION),
     "identity": _IDENTITY,
-    **dict.fromkeys(("holdings", "investment_transactions", "liability", "income"), free()),
 }
 _USER: dict[str, Field] = {
-    "version": Field(type="integer"),
-    "seed": text(),
     "override_accounts": many(record(**_ACCOUNT)),
-    "mfa": free(),
-    "recaptcha": text(),
     "force_error": text(),
-    "days": integer(1),
 }
 
 
@@ -114,6 +106,7 @@ def _read(password: str) -> Json:
         raise invalid_field(f"{_WHERE} must be a JSON object for user_custom")
     report = Report()
     report.look_inside(user, _USER, f"{_WHERE}.")
+    report.unknown.clear()  # there is more to a custom user than what is used here
     report.raise_first(None)
     return user
 
