@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -153,4 +154,28 @@ def test_a_users_program_is_type_checked_strictly() -> None:
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout + done.stderr) == (0, done.stdout), done.stdout
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("setting", "status"), [("", 0), ("1", 1)])
+@pytest.mark.parametrize("where", ["test", "module"])
+def test_a_skip_is_a_failure_where_nothing_may_be_skipped(
+    where: str, setting: str, status: int, tmp_path: Path
+) -> None:
+    """With PLAID_PROCESSORS_NO_SKIP, as in .ci/run, a skipped test or module fails the run."""
+    skip = {
+        "test": "def test_skipped(): pytest.skip('no keys')",
+        "module": "pytest.skip('no keys', allow_module_level=True)",
+    }
+    code = f"import pytest\n{skip[where]}\ndef test_passes(): pass\n"
+    (tmp_path / "test_one.py").write_text(code, encoding="utf-8")
+    (tmp_path / "test_two.py").write_text("def test_passes(): pass\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "conftest", "--rootdir", tmp_path, tmp_path],
+        cwd=ROOT,
+        env={**os.environ, "PLAID_PROCESSORS_NO_SKIP": setting},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode > 0) == bool(status), done.stdout
