@@ -8,6 +8,7 @@ from attrs import evolve, frozen
 
 from .adapters import PartnerAdapter
 from .errors import AccountSelectionError
+from .redaction import redact
 from .results import Account, PendingPartner
 
 
@@ -95,12 +96,17 @@ def by_ids(
     if missing:
         there = ", ".join(f"{each.account_id} ({each.label})" for each in accounts)
         raise AccountSelectionError(
-            f"no account {', '.join(map(repr, missing))} for {processor} among those of the Item: "
+            f"no account {_quoted(missing)} for {processor} among those of the Item: "
             f"there are {there or 'none'}. Ids are case-sensitive.",
             processor=processor,
             accounts=accounts,
         )
     return tuple(known[account_id] for account_id in account_ids)
+
+
+def _quoted(names: Iterable[str]) -> str:
+    # A token that was passed by mistake must not show.
+    return ", ".join(repr(redact(str(name))) for name in names)
 
 
 def choices(
@@ -126,7 +132,7 @@ def choices(
     names = [adapter.processor for adapter in adapters]
     if unknown := [name for name in bound if name not in names]:
         raise ValueError(
-            f"account_ids names {', '.join(map(repr, unknown))}, but the partners here are "
+            f"account_ids names {_quoted(unknown)}, but the partners here are "
             f"{', '.join(names)}"
         )
     everywhere = None if account_id is None else _ids(account_id)
