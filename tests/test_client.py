@@ -1,0 +1,314 @@
+"""PlaidClient: one for many threads, over plaid-python's own client or a new one."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import plaid
+import pytest
+import urllib3
+from plaid.api.plaid_api import PlaidApi
+
+from plaid_processors import (
+    ConfigurationError,
+    Environment,
+    LinkResult,
+    PlaidClient,
+    PlaidUnavailableError,
+    ProcessorLinker,
+)
+from plaid_processors.sandbox import LocalSandbox
+
+from .conftest import KEYS
+from .support.checks import link_account
+from .support.faulty import (
+    ACCESS_TOKEN,
+    ACCOUNTS,
+    CREATE,
+    PUBLIC_TOKEN,
+    Answer,
+    FaultyPlaid,
+    Request,
+    computed,
+    issued,
+    refusal,
+)
+
+Make = Callable[..., ProcessorLinker]
+MakeApi = Callable[..., plaid.ApiClient]
+
+
+# --- threads
+
+
+def test_one_client_for_many_threads(local_plaid: LocalSandbox) -> None:
+    """Sixteen threads link at once with one client, and each gets its own Item."""
+    with ProcessorLinker(local_plaid.client()) as linker, ThreadPoolExecutor(16) as threads:
+        partners = ["layer", "finix"] * 12
+        results: list[LinkResult] = list(threads.map(linker.link_sandbox, partners))
+    assert all(result.complete for result in results)
+    assert len({result.access_token for result in results}) == len(results)
+    counts = [len(result.processor_tokens) for result in results]
+    assert counts == [14, 1] * 12
+    tokens = {each.processor_token for result in results for each in result.processor_tokens}
+    assert len(tokens) == sum(counts)
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_max_connections(faulty: FaultyPlaid, make_linker: Make, most: int) -> None:
+    """However many threads and tokens there are, no more requests run side by side."""
+    together = threading.Barrier(most)
+
+    def wait_for_others(request: Request) -> Answer:
+        # Passed only where as many requests as allowed are under way.
+        together.wait(5)
+        return issued(request)
+
+    faulty.on(CREATE, computed(wait_for_others))
+    linker = make_linker(max_connections=most)
+    accounts = [link_account(f"account-{number}") for number in range(6)]
+    with ThreadPoolExecutor(4) as threads:
+        jobs = [
+            threads.submit(linker.issue, "layer", access_token=ACCESS_TOKEN, accounts=accounts)
+            for _ in range(3)
+        ]
+        assert all(job.result().complete for job in jobs)
+    assert faulty.most_at_once == most
+
+
+def test_a_slow_item_does_not_hold_up_another(faulty: FaultyPlaid, make_linker: Make) -> None:
+    """While one thread waits for Plaid, another's call goes through."""
+    arrived, go_on = threading.Event(), threading.Event()
+
+    def hold(_request: Request) -> Answer:
+        arrived.set()
+        go_on.wait(5)
+        return issued(_request)
+
+    faulty.on(CREATE, computed(hold))
+    linker = make_linker()
+    with ThreadPoolExecutor(1) as threads:
+        slow = threads.submit(
+            linker.issue, "layer", access_token=ACCESS_TOKEN, accounts=[link_account("A")]
+        )
+        assert arrived.wait(5)
+        assert len(linker.accounts(ACCESS_TOKEN)) == 2
+        go_on.set()
+        assert slow.result().complete
+
+
+# --- closed
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda linker: linker.accounts(ACCESS_TOKEN),
+        lambda linker: linker.remove(ACCESS_TOKEN),
+        lambda linker: linker.link("layer", public_token=PUBLIC_TOKEN),
+        lambda linker: linker.link_sandbox("layer"),
+        lambda linker: linker.issue("layer", access_token=ACCESS_TOKEN),
+        lambda linker: linker.create_link_token("layer", client_user_id="u", client_name="A"),
+    ],
+    ids=["accounts", "remove", "link", "link_sandbox", "issue", "create_link_token"],
+)
+def test_closed_client(
+    faulty: FaultyPlaid, make_linker: Make, call: Callable[[ProcessorLinker], object]
+) -> None:
+    """A client that was closed, even twice, refuses every call and sends nothing."""
+    linker = make_linker()
+    linker.accounts(ACCESS_TOKEN)
+    linker.client.close()
+    linker.client.close()
+    faulty.requests.clear()
+    with pytest.raises(ConfigurationError, match="closed"):
+        call(linker)
+    assert faulty.requests == []
+
+
+def test_closing_ends_the_threads(make_linker: Make) -> None:
+    """The threads of a client start at the first parallel link and end with it."""
+    before = set(threading.enumerate())
+    linker = make_linker()
+    accounts = [link_account(name) for name in "ABCD"]
+
+    def own() -> list[str]:
+        return [
+            each.name for each in set(threading.enumerate()) - before if "plaid-proc" in each.name
+        ]
+
+    linker.accounts(ACCESS_TOKEN)
+    assert own() == []
+    linker.issue("layer", access_token=ACCESS_TOKEN, accounts=accounts)
+    linker.close()
+    assert own() == []
+
+
+def test_client_is_a_context_manager(faulty: FaultyPlaid) -> None:
+    """Leaving the `with` block closes the client, also by an exception."""
+    client = PlaidClient(**KEYS, base_url=faulty.url)
+    with pytest.raises(RuntimeError), client:
+        raise RuntimeError
+    with pytest.raises(ConfigurationError, match="closed"):
+        ProcessorLinker(client).accounts(ACCESS_TOKEN)
+
+
+def test_repr_shows_environment_and_address(make_client: Callable[..., PlaidClient]) -> None:
+    """The repr of client and linker tells where they go, and no key."""
+    client = make_client()
+    for shown in (repr(client), repr(ProcessorLinker(client))):
+        assert "sandbox" in shown
+        assert "127.0.0.1" in shown
+        assert KEYS["client_id"] not in shown
+        assert KEYS["secret"] not in shown
+
+
+# --- over plaid-python's client
+
+
+@pytest.fixture
+def make_api(faulty: FaultyPlaid) -> Iterator[MakeApi]:
+    """Makes plaid.ApiClients of the faulty server, as an application would."""
+    made: list[plaid.ApiClient] = []
+
+    def make(host: str | None = None, **settings: Any) -> plaid.ApiClient:
+        keys = settings.pop("api_key", {"clientId": KEYS["client_id"], "secret": KEYS["secret"]})
+        configuration = plaid.Configuration(host=host or faulty.url, api_key=keys)
+        for name, value in settings.items():
+            setattr(configuration, name, value)
+        made.append(plaid.ApiClient(configuration))
+        return made[-1]
+
+    yield make
+    for api in made:
+        api.rest_client.pool_manager.clear()
+        api.close()
+
+
+@pytest.mark.parametrize("wrap", [lambda api: api, PlaidApi], ids=["ApiClient", "PlaidApi"])
+def test_from_plaid(faulty: FaultyPlaid, make_api: MakeApi, wrap: Callable[[Any], Any]) -> None:
+    """An ApiClient or a PlaidApi lends its keys and its address."""
+    with PlaidClient.from_plaid(wrap(make_api())) as client:
+        assert client.environment is Environment.SANDBOX
+        assert ProcessorLinker(client).link("layer", public_token=PUBLIC_TOKEN).complete
+    headers = faulty.requests[0].headers
+    assert headers["plaid-client-id"] == KEYS["client_id"]
+    assert headers["plaid-secret"] == KEYS["secret"]
+    assert headers["plaid-version"] == "2020-09-14"
+
+
+def test_from_plaid_uses_its_pool_and_leaves_it_open(
+    faulty: FaultyPlaid, make_api: MakeApi
+) -> None:
+    """The pool is shared, and closing our client takes nothing from the application."""
+    api = make_api()
+    for _ in range(2):
+        with PlaidClient.from_plaid(api) as client:
+            ProcessorLinker(client).accounts(ACCESS_TOKEN)
+    assert faulty.connections == 1
+    with pytest.raises(ConfigurationError, match="closed"):
+        ProcessorLinker(client).accounts(ACCESS_TOKEN)
+    answer = api.rest_client.pool_manager.request("POST", faulty.url + ACCOUNTS, body=b"{}")
+    assert (answer.status, faulty.connections) == (200, 1)
+
+
+def test_from_plaid_does_not_use_its_retries(faulty: FaultyPlaid, make_api: MakeApi) -> None:
+    """Retries set for plaid-python would repeat what must not be repeated blindly."""
+    retries = urllib3.Retry(3, status_forcelist=[500], allowed_methods=None, backoff_factor=0)
+    api = make_api(retries=retries)
+    faulty.on(ACCOUNTS, refusal("API_ERROR", "INTERNAL_SERVER_ERROR", "m", status=500))
+    with PlaidClient.from_plaid(api, max_attempts=1) as client:
+        linker = ProcessorLinker(client)
+        with pytest.raises(PlaidUnavailableError):
+            linker.accounts(ACCESS_TOKEN)
+    assert len(faulty.requests) == 1
+
+
+def test_from_plaid_keeps_the_proxy(faulty: FaultyPlaid, make_api: MakeApi) -> None:
+    """Requests go through the proxy that the application set."""
+    api = make_api(host="http://127.0.0.1:9/", proxy=faulty.url)
+    with PlaidClient.from_plaid(api, max_attempts=1) as client:
+        assert len(ProcessorLinker(client).accounts(ACCESS_TOKEN)) == 2
+    assert [each.target for each in faulty.requests] == ["http://127.0.0.1:9/accounts/get"]
+
+
+def test_from_plaid_keeps_headers(faulty: FaultyPlaid, make_api: MakeApi) -> None:
+    """Headers that the application set on its client are sent."""
+    api = make_api()
+    api.set_default_header("X-Trace", "trace-1")
+    with PlaidClient.from_plaid(api) as client:
+        ProcessorLinker(client).accounts(ACCESS_TOKEN)
+    assert faulty.requests[0].headers["x-trace"] == "trace-1"
+
+
+@pytest.mark.parametrize(
+    ("host", "environment"),
+    [
+        ("https://sandbox.plaid.com", Environment.SANDBOX),
+        ("https://production.plaid.com", Environment.PRODUCTION),
+        ("https://production.plaid.com/", Environment.PRODUCTION),
+        ("http://localhost:8080", Environment.SANDBOX),
+    ],
+)
+def test_from_plaid_tells_the_environment(
+    make_api: MakeApi, host: str, environment: Environment
+) -> None:
+    """The environment follows from the address."""
+    with PlaidClient.from_plaid(make_api(host=host)) as client:
+        assert client.environment is environment
+
+
+def test_from_plaid_at_another_address(make_api: MakeApi) -> None:
+    """Where the address does not tell the environment, the caller has to."""
+    api = make_api(host="https://plaid.internal.example.com")
+    with pytest.raises(ConfigurationError, match="environment="):
+        PlaidClient.from_plaid(api)
+    with PlaidClient.from_plaid(api, environment="production") as client:
+        assert client.environment is Environment.PRODUCTION
+
+
+def test_from_plaid_of_development(make_api: MakeApi) -> None:
+    """An application that still points at development hears that it is gone."""
+    api = make_api(host="https://development.plaid.com")
+    with pytest.raises(ConfigurationError, match="2024"):
+        PlaidClient.from_plaid(api)
+
+
+@pytest.mark.parametrize(
+    ("keys", "missing"),
+    [({}, "clientId"), ({"clientId": "a"}, "secret"), ({"secret": "a"}, "clientId")],
+)
+def test_from_plaid_without_keys(make_api: MakeApi, keys: dict[str, str], missing: str) -> None:
+    """A client without keys is refused, in words that name what is missing."""
+    api = make_api(api_key=keys)
+    with pytest.raises(ConfigurationError, match=missing):
+        PlaidClient.from_plaid(api)
+
+
+@pytest.mark.parametrize("api", [None, "client", 5, urllib3])
+def test_from_plaid_of_something_else(api: Any) -> None:
+    """Anything else is a TypeError that says what is wanted."""
+    with pytest.raises(TypeError, match=r"plaid\.ApiClient"):
+        PlaidClient.from_plaid(api)
+
+
+@pytest.mark.parametrize(
+    "limits", [{"timeout": 0}, {"max_attempts": 0}, {"deadline": -1}], ids=repr
+)
+def test_from_plaid_checks_limits(make_api: MakeApi, limits: dict[str, Any]) -> None:
+    """Limits are checked here as everywhere."""
+    api = make_api()
+    with pytest.raises(ConfigurationError):
+        PlaidClient.from_plaid(api, **limits)
+
+
+def test_plaids_own_modules_stay_out(monkeypatch: pytest.MonkeyPatch, faulty: FaultyPlaid) -> None:
+    """No generated model of plaid-python's is needed."""
+    for name in [each for each in sys.modules if each.startswith("plaid.model")]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with PlaidClient(**KEYS, base_url=faulty.url) as client:
+        assert ProcessorLinker(client).link("layer", public_token=PUBLIC_TOKEN).complete
