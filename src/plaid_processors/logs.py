@@ -26,25 +26,48 @@ class RedactingFilter(logging.Filter):
         self._secrets = tuple(secrets)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record pass, masked."""
-        record.msg = self._redact(record.getMessage())
-        record.args = None
-        if record.exc_info:
-            # The exception itself cannot be masked, so its masked text takes its place.
-            record.exc_text = record.exc_text or _FORMATTER.formatException(record.exc_info)
-            record.exc_info = None
-        record.exc_text = record.exc_text and self._redact(record.exc_text)
+        """Let every record pass; what holds no token is left as it is."""
+        text = _message(record)
+        if (masked := self._redact(text)) != text:
+            record.msg, record.args = masked, None
+        self._mask_exception(record)
         record.stack_info = record.stack_info and self._redact(record.stack_info)
         for name, value in vars(record).items():
             if name not in _OWN_FIELDS:
                 setattr(record, name, self._masked(value))
         return True
 
+    def _mask_exception(self, record: logging.LogRecord) -> None:
+        """The exception itself cannot be masked, so its masked text takes its place."""
+        text = record.exc_text
+        if text is None and record.exc_info:
+            text = _FORMATTER.formatException(record.exc_info)
+        if text and (masked := self._redact(text)) != text:
+            record.exc_text, record.exc_info = masked, None
+
     def _redact(self, text: str) -> str:
         return redact(text, self._secrets)
 
     def _masked(self, value: object) -> object:
         """A field that the application added: as it is where it holds no token, else its text."""
-        text = value if isinstance(value, str) else repr(value)
+        text = value if isinstance(value, str) else _repr(value)
         masked = self._redact(text)
         return value if masked == text else masked
+
+
+def _message(record: logging.LogRecord) -> str:
+    """What was said; where message and arguments do not fit, both.
+
+    logging forgives such a call when it formats, but not what a filter raises.
+    """
+    try:
+        return record.getMessage()
+    except Exception:  # noqa: BLE001  anything, as the arguments' own code runs
+        return f"{_repr(record.msg)} {_repr(record.args)}"
+
+
+def _repr(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001  as above
+        return f"<{type(value).__name__}>"
