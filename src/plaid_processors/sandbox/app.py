@@ -55,6 +55,14 @@ class Exchange:
 
     async def run(self, engine: Engine) -> None:
         """Answer the request."""
+        try:
+            await self._run(engine)
+        except asyncio.CancelledError:
+            # The server closes; uvicorn would make up a 500 and log an error.
+            self._connection.reset()
+            await self._gone()
+
+    async def _run(self, engine: Engine) -> None:
         fault = engine.fault_for(self._scope["path"])
         if fault and fault.drop == "unread":
             request = Request(method=self._scope["method"], path=self._scope["path"])
@@ -73,10 +81,16 @@ class Exchange:
             await asyncio.sleep(fault.delay)
         if outcome.answer is None:
             self._connection.reset()
+            await self._gone()
         elif fault and (fault.cut is not None or fault.trickle is not None):
             await self._send_bit_by_bit(outcome.answer, fault.cut, fault.trickle)
         else:
             await self._send_whole(outcome.answer)
+
+    async def _gone(self) -> None:
+        """Wait until the connection is, so that uvicorn misses no answer."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     async def _send_whole(self, answer: Answer) -> None:
         await self._start(answer)
@@ -101,6 +115,7 @@ class Exchange:
                 await asyncio.sleep(trickle)
         if len(body) < len(answer.body):
             self._connection.close()
+            await self._gone()
         else:
             await self._send({"type": "http.response.body", "body": b""})
 

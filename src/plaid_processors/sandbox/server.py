@@ -43,6 +43,11 @@ class _Server(uvicorn.Server):
         self.answering.set()
         await self._stop.wait()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for task in list(self.server_state.tasks):
+            task.cancel()  # answers that are held back
+        await super().shutdown(sockets)
+
     def stop(self) -> None:
         if self._loop and self._stop:
             self._loop.call_soon_threadsafe(self._stop.set)
@@ -60,12 +65,10 @@ class ThreadedServer:
             ws="none",
             lifespan="off",
             log_config=None,
-            log_level="critical",
             access_log=False,
             server_header=False,
             date_header=False,
             timeout_keep_alive=75,
-            timeout_graceful_shutdown=0,
         )
         self._server = _Server(config)
         self._thread = threading.Thread(target=self._run, name="local-plaid", daemon=True)
@@ -88,8 +91,8 @@ class ThreadedServer:
             self._server.answering.set()
 
     def stop(self) -> None:
-        """Stop, and close every connection."""
-        self._server.stop()
+        """Stop, and close every connection; a second time it does nothing."""
         if self._thread.is_alive():
+            self._server.stop()
             self._thread.join()
         self._socket.close()
