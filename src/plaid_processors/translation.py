@@ -1,7 +1,7 @@
 """Plaid's answer → its value, or the exception that says what to do next. Pure.
 
 Errors are decided by the code, not by the HTTP status: institution outages come as 400, and one
-429 must not be retried. Codes: https://plaid.com/docs/errors/. An unknown code goes by its type.
+429 must not be retried. The codes are in `codes`.
 """
 
 from __future__ import annotations
@@ -13,20 +13,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from attrs import frozen
 
 from .calls import Call, Reply
+from .codes import ADVICE, BY_CODE, BY_TYPE, RETRYABLE
 from .errors import (
-    AccessTokenError,
-    AuthenticationError,
     InvalidRequestError,
-    ItemLoginRequiredError,
-    ItemNotFoundError,
-    ItemNotSupportedError,
-    NotEnabledError,
     PlaidApiError,
     PlaidConnectionError,
-    PlaidUnavailableError,
     ProcessorNotEnabledError,
-    PublicTokenError,
-    RateLimitError,
 )
 from .redaction import redact
 from .retry import retry_after_seconds
@@ -54,107 +46,25 @@ class Outcome(Generic[T]):
     known: dict[str, Any]
 
 
-_CODES: dict[type[PlaidApiError], str] = {
-    PlaidUnavailableError: (
-        "INTERNAL_SERVER_ERROR PLANNED_MAINTENANCE plaid-internal-error "
-        "INSTITUTION_DOWN INSTITUTION_NOT_RESPONDING INSTITUTION_NOT_AVAILABLE "
-        "UNSUPPORTED_RESPONSE PRODUCT_NOT_READY "
-        "TRANSACTIONS_SYNC_MUTATION_DURING_PAGINATION"
-    ),
-    ItemLoginRequiredError: (
-        "ITEM_LOGIN_REQUIRED INVALID_CREDENTIALS INVALID_MFA INVALID_SEND_METHOD "
-        "INVALID_PHONE_NUMBER INVALID_OTP INVALID_UPDATED_USERNAME INSUFFICIENT_CREDENTIALS "
-        "ITEM_LOCKED USER_SETUP_REQUIRED PASSWORD_RESET_REQUIRED USER_INPUT_TIMEOUT "
-        "ACCESS_NOT_GRANTED ADDITIONAL_CONSENT_REQUIRED MANUAL_VERIFICATION_REQUIRED"
-    ),
-    ItemNotFoundError: "ITEM_NOT_FOUND ITEM_CONCURRENTLY_DELETED USER_PERMISSION_REVOKED",
-    ItemNotSupportedError: (
-        "ITEM_NOT_SUPPORTED MFA_NOT_SUPPORTED NO_ACCOUNTS NO_AUTH_ACCOUNTS NO_INVESTMENT_ACCOUNTS "
-        "NO_INVESTMENT_AUTH_ACCOUNTS NO_LIABILITY_ACCOUNTS PRODUCTS_NOT_SUPPORTED "
-        "INSTANT_MATCH_FAILED INSTITUTION_NO_LONGER_SUPPORTED "
-        "INSTITUTION_NOT_ENABLED_IN_ENVIRONMENT"
-    ),
-    PublicTokenError: "INVALID_PUBLIC_TOKEN",
-    AccessTokenError: "INVALID_ACCESS_TOKEN",
-    AuthenticationError: "INVALID_API_KEYS",
-    NotEnabledError: (
-        "INVALID_PRODUCT PRODUCT_NOT_ENABLED DIRECT_INTEGRATION_NOT_ENABLED "
-        "UNAUTHORIZED_ENVIRONMENT UNAUTHORIZED_ROUTE_ACCESS UNAUTHORIZED_INSTITUTION "
-        "INSTITUTION_REGISTRATION_REQUIRED CREDITS_EXHAUSTED SANDBOX_PRODUCT_NOT_ENABLED "
-        "NOT_ENABLED_FOR_SIGNAL_TRANSACTION_SCORE_RULESETS ADDENDUM_NOT_SIGNED "
-        "TRANSFER_UI_UNAUTHORIZED UNAUTHORIZED_ACCESS INSIGHTS_NOT_ENABLED"
-    ),
-}
-_BY_CODE = {code: error for error, codes in _CODES.items() for code in codes.split()}
-
-_BY_TYPE: dict[str, type[PlaidApiError]] = {
-    "API_ERROR": PlaidUnavailableError,
-    "INSTITUTION_ERROR": PlaidUnavailableError,
-    "INVALID_INPUT": InvalidRequestError,
-    "INVALID_REQUEST": InvalidRequestError,
-    "RATE_LIMIT_EXCEEDED": RateLimitError,
-}
-
-RETRYABLE_CODES = frozenset(
-    "INTERNAL_SERVER_ERROR PLANNED_MAINTENANCE plaid-internal-error "
-    "INSTITUTION_DOWN INSTITUTION_NOT_RESPONDING INSTITUTION_NOT_AVAILABLE".split()
-)
-"""Besides the rate limits, the codes after which the same call may succeed in a moment."""
-
-NEVER_RETRIED = frozenset({"CREDITS_EXHAUSTED"})
-"""A RATE_LIMIT_EXCEEDED that waiting does not mend: the free usage is spent."""
-
 # What INVALID_PRODUCT means where a token for a partner is made: the integration is not enabled
 # for the keys (seen on the wire in 2025), https://plaid.com/docs/errors/invalid-input/#invalid_product.
 _FOR_A_PARTNER = ("/processor/token/create", "/processor/stripe/", "/processor/apex/")
-
-_ADVICE = {
-    "CREDITS_EXHAUSTED": (
-        "Do not retry: the free usage is spent. Request full Production access at "
-        "https://dashboard.plaid.com."
-    ),
-    "INVALID_ACCOUNT_ID": (
-        "The account is not of this Item, was closed, or is no longer shared: read the Item's "
-        "accounts again; if the user has to share it anew, open Link in update mode."
-    ),
-    "INVALID_PROCESSOR": (
-        "Plaid knows no partner of this name: the names are listed at "
-        "https://plaid.com/docs/api/processors/#processortokencreate."
-    ),
-    "INVALID_INSTITUTION": "Check the institution_id; in the Sandbox, try ins_109508.",
-    "ITEM_NOT_SUPPORTED": (
-        "The partner does not support the country, the products or the type of this account: let "
-        "the user link another one."
-    ),
-    "PRODUCT_NOT_READY": "The data is still being fetched: call again in a little while.",
-    "USER_PERMISSION_REVOKED": (
-        "The user withdrew the permission: remove the Item (linker.remove) and let them link again."
-    ),
-    "ADDITIONAL_CONSENT_REQUIRED": (
-        "The user did not consent to this product: open Link in update mode with "
-        "additional_consented_products."
-    ),
-    "INVALID_STRIPE_ACCOUNT": (
-        "Stripe refuses the account: its reason stands in the message. The Stripe account has to "
-        "be connected at https://dashboard.plaid.com/developers/integrations."
-    ),
-}
 
 
 def error_class(endpoint: str, error_type: str, error_code: str) -> type[PlaidApiError]:
     """The class for an error: by code, else by type, else the plain one."""
     if error_code == "INVALID_PRODUCT" and endpoint.startswith(_FOR_A_PARTNER):
         return ProcessorNotEnabledError
-    return _BY_CODE.get(error_code) or _BY_TYPE.get(error_type, PlaidApiError)
+    return BY_CODE.get(error_code) or BY_TYPE.get(error_type, PlaidApiError)
 
 
 def is_retryable(error_type: str, error_code: str, http_status: int) -> bool:
     """Whether the same call may succeed in a moment, unchanged."""
-    if error_code in NEVER_RETRIED:
-        return False
-    if error_code in RETRYABLE_CODES or error_type == "RATE_LIMIT_EXCEEDED":
+    if error_code in BY_CODE:
+        return error_code in RETRYABLE
+    if error_type in ("API_ERROR", "RATE_LIMIT_EXCEEDED"):
         return True
-    return http_status in (500, 502, 503, 504)
+    return http_status >= 500 and BY_TYPE.get(error_type) is not InvalidRequestError
 
 
 def api_error(
@@ -181,9 +91,9 @@ def api_error(
         http_status=http_status,
         documentation_url=text("documentation_url"),
         endpoint=endpoint,
-        advice=_ADVICE.get(error_code),
+        advice=ADVICE.get(error_code),
         retryable=is_retryable(error_type, error_code, http_status),
-        outcome_unknown=http_status >= 500,
+        outcome_unknown=http_status >= 500 or error_code == "INTERNAL_SERVER_ERROR",
     )
 
 
