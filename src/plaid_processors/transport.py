@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 if TYPE_CHECKING:
     import http.client
@@ -34,11 +34,13 @@ class Failure:
         reason: a few words, without any secret.
         sent: whether the request may have reached the server.
         passing: whether it may go better next time.
+        came: what there is of the answer's body.
     """
 
     reason: str
     sent: bool
     passing: bool = True
+    came: bytes = field(default=b"", repr=False)
 
 
 def post(
@@ -61,26 +63,32 @@ def post(
 
     import urllib3
 
+    from .timed import answered_by, make_timed
+
     connect, read, total = times
     end = monotonic() + total
     response = None
+    chunks: list[bytes] = []
     try:
-        response = pool.request(
-            "POST",
-            url,
-            body=body,
-            headers=headers,
-            timeout=urllib3.Timeout(total=total, connect=connect, read=read),
-            retries=False,
-            redirect=False,
-            preload_content=False,
-        )
-        outcome = _read_all(response, end)
+        make_timed(pool.connection_from_url(url))
+        with answered_by(end):
+            response = pool.request(
+                "POST",
+                url,
+                body=body,
+                headers=headers,
+                timeout=urllib3.Timeout(total=total, connect=connect, read=read),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+            )
+        outcome = _read_all(response, chunks)
     except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
         outcome = _failure(error)
     # Raised ones hold headers and bodies, so none leaves this function, not even as a context.
     if response is not None and isinstance(outcome, Failure):
         response.close()
+        return evolve(outcome, came=b"".join(chunks))
     return outcome
 
 
@@ -110,17 +118,13 @@ def open_connection(pool: Any, seconds: float) -> None:
         pass
 
 
-def _read_all(response: urllib3.BaseHTTPResponse, end: float) -> Answer | Failure:
-    chunks: list[bytes] = []
+def _read_all(response: urllib3.BaseHTTPResponse, chunks: list[bytes]) -> Answer | Failure:
     size = 0
     for chunk in _chunks(response):
         chunks.append(chunk)
         size += len(chunk)
         if size > MAX_BODY:
             return Failure("the answer is too long", sent=True, passing=False)
-        # The time-out of the socket starts anew with every byte that trickles in.
-        if monotonic() > end:
-            return Failure("timed out while the answer came", sent=True)
     response.release_conn()
     return Answer(response.status, b"".join(chunks), response.headers.get("Retry-After"))
 
