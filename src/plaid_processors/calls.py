@@ -5,6 +5,7 @@ Answers are read tolerantly: only what the workflow cannot do without is demande
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
@@ -12,6 +13,7 @@ from typing import Generic, TypeVar
 from attrs import field, frozen
 
 from .errors import PlaidConnectionError
+from .redaction import token_kind
 from .results import Account, LinkToken, ProcessorToken, as_accounts
 
 T = TypeVar("T")
@@ -58,12 +60,14 @@ class Call(Generic[T]):
         body: the JSON object, without the keys.
         read: makes the value of the answer, or raises PlaidConnectionError.
         irrevocable: whether its answer, if lost, cannot be had again.
+        salvage: makes the value of an answer that is not usable, where that can still be done.
     """
 
     endpoint: str
     body: Mapping[str, object] = field(repr=False)
     read: Callable[[Reply], T] = field(repr=False)
     irrevocable: bool = False
+    salvage: Callable[[bytes], T | None] = field(default=lambda _came: None, repr=False)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -113,12 +117,20 @@ def create_sandbox_public_token(
 def exchange(public_token: str, land: Callable[[str, str | None, str | None], T]) -> Call[T]:
     """``/item/public_token/exchange``: makes the Item.
 
-    The Item's id is no more than a name: its want loses nothing, so it is not demanded.
+    The Item's id is no more than a name: its want loses nothing, so it is not demanded. And an
+    access token that came whole is taken even from an answer that is cut short.
 
     Args:
         public_token: what Link gave.
         land: takes the access token, the Item's id and the request's id, as soon as they are read.
     """
+
+    def salvage(came: bytes) -> T | None:
+        token = _quoted("access_token", came)
+        if token is None or token_kind(token) is None:  # perhaps not Plaid's at all
+            return None
+        return land(token, _quoted("item_id", came), _quoted("request_id", came))
+
     return Call(
         endpoint="/item/public_token/exchange",
         body={"public_token": public_token},
@@ -126,7 +138,14 @@ def exchange(public_token: str, land: Callable[[str, str | None, str | None], T]
             reply.text("access_token"), reply.optional("item_id"), reply.optional("request_id")
         ),
         irrevocable=True,
+        salvage=salvage,
     )
+
+
+def _quoted(name: str, came: bytes) -> str | None:
+    """A text in JSON that is not whole."""
+    found = re.search(rf'"{name}"\s*:\s*"([^"\\]+)"', came.decode(errors="replace"))
+    return None if found is None else found[1]
 
 
 def get_accounts(access_token: str) -> Call[tuple[Account, ...]]:

@@ -99,6 +99,16 @@ def api_error(
 
 def outcome_of(call: Call[T], answer: Answer | Failure, keys: tuple[str, ...]) -> Outcome[T]:
     """What came of a request."""
+    outcome = _outcome_of(call, answer, keys)
+    if isinstance(outcome.value, Trouble):
+        came = answer.came if isinstance(answer, Failure) else answer.body
+        salvaged = call.salvage(came)
+        if salvaged is not None:
+            return Outcome(salvaged, outcome.known)
+    return outcome
+
+
+def _outcome_of(call: Call[T], answer: Answer | Failure, keys: tuple[str, ...]) -> Outcome[T]:
     if isinstance(answer, Failure):
         return failed(
             PlaidConnectionError(
