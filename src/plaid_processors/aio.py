@@ -170,6 +170,7 @@ class _Shell:
             if task.cancelled():
                 raise
             self._cancelled = cancelled
+            self._deadline.abandon()  # what is under way is waited for, but nothing is sent again
         return await self._within_timeout(task)
 
     async def _within_timeout(self, task: asyncio.Future[T]) -> T:

@@ -18,6 +18,7 @@ from .results import Account, LinkToken, ProcessorToken, as_accounts
 
 T = TypeVar("T")
 
+EXCHANGE = "/item/public_token/exchange"
 _SECRET_FIELDS = ("access_token", "public_token", "processor_token", "link_token")
 
 
@@ -132,7 +133,7 @@ def exchange(public_token: str, land: Callable[[str, str | None, str | None], T]
         return land(token, _quoted("item_id", came), _quoted("request_id", came))
 
     return Call(
-        endpoint="/item/public_token/exchange",
+        endpoint=EXCHANGE,
         body={"public_token": public_token},
         read=lambda reply: land(
             reply.text("access_token"), reply.optional("item_id"), reply.optional("request_id")

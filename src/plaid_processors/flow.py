@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from attrs import asdict, evolve, field, frozen
@@ -218,6 +219,11 @@ def link(
             item: LinkedItem = yield calls.exchange(public_token, landing.land)
         except (PlaidApiError, PlaidConnectionError) as error:
             raise _with_support(error, environment, session, public_token)  # noqa: B904  itself
+        except BaseException as error:
+            if landing.result is None:  # a KeyboardInterrupt, say, before the answer came
+                known = {"time": _now(), **_known(environment, session, public_token)}
+                error.add_note(_ask_plaid(known))
+            raise
         progress = landing.progress
         trouble = yield from _guarded(_after_exchange(progress, plan, item, on_exchange, options))
     if trouble is not None:
@@ -287,21 +293,36 @@ def _with_support(
     """The error of an exchange; where Plaid may have made an Item all the same, what to do then."""
     if error.outcome_unknown:
         known = {
-            "endpoint": error.endpoint,
-            "environment": environment.value,
             "time": error.occurred_at and error.occurred_at.isoformat(timespec="seconds"),
             "request_id": error.request_id,
-            "public_token": mask(public_token),
-            **asdict(session),
+            **_known(environment, session, public_token),
         }
         error.support = {name: value for name, value in known.items() if value}
-        details = ", ".join(f"{name} {value}" for name, value in error.support.items())
-        error.advice = (
-            "An Item may exist whose access token nobody has. Let the user link again; and ask "
-            "Plaid's support (https://dashboard.plaid.com/support) whether there is such an Item, "
-            f"and to remove it: {details}."
-        )
+        error.advice = _ask_plaid(error.support)
     return error
+
+
+def _known(environment: Environment, session: Session, public_token: str) -> dict[str, str | None]:
+    """What is known of an exchange without its answer."""
+    return {
+        "endpoint": calls.EXCHANGE,
+        "environment": environment.value,
+        "public_token": mask(public_token),
+        **asdict(session),
+    }
+
+
+def _ask_plaid(known: Mapping[str, str | None]) -> str:
+    details = ", ".join(f"{name} {value}" for name, value in known.items() if value)
+    return (
+        "An Item may exist whose access token nobody has. Let the user link again; and ask "
+        "Plaid's support (https://dashboard.plaid.com/support) whether there is such an Item, "
+        f"and to remove it: {details}."
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def link_sandbox(

@@ -52,6 +52,8 @@ def after(
         # No plain bad token: it was spent, perhaps by the attempt whose answer was lost.
         earlier.retryable = False
         return earlier
+    if isinstance(latest, PlaidConnectionError) and not latest.outcome_unknown:
+        return earlier  # refused, or not even sent: the earlier one has more to tell
     latest.outcome_unknown = True
     return latest
 

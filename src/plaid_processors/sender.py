@@ -161,10 +161,12 @@ class Sender:
 
     def _attempt(self, call: Call[T], deadline: Deadline) -> Outcome[T]:
         body = json.dumps(call.body).encode()
-        times = self._times(deadline)
-        if times is None or not self._places.acquire(timeout=deadline.remaining()):
+        if not self._places.acquire(timeout=deadline.remaining()):
             return failed(_not_sent(call, deadline))
         try:
+            times = self._times(deadline)  # only now: the place may have been long in coming
+            if times is None:
+                return failed(_not_sent(call, deadline))
             url = self.wire.base_url + call.endpoint
             answer = post(self.wire.pool, url, body, self.wire.headers(), times)
         finally:
