@@ -168,6 +168,17 @@ def test_the_demo_live_with_wrong_keys() -> None:
     assert "https://dashboard.plaid.com/developers/keys" in line
 
 
+def test_the_demo_live_with_a_partner_that_is_not_enabled() -> None:
+    """What failed after the exchange is told by its reason, and the Item is removed."""
+    with LocalSandbox() as sandbox:
+        sandbox.disable_partner("layer")
+        done = run("demo", "--live", **keys_and_address(sandbox))
+    line = told(done)
+    assert line.startswith("INVALID_INPUT / INVALID_PRODUCT")
+    assert "https://dashboard.plaid.com/developers/integrations" in line
+    assert "→ /item/remove" in done.stdout
+
+
 def test_the_demo_live_without_a_server() -> None:
     """A server that is not there is told in one line."""
     line = told(

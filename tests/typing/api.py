@@ -13,6 +13,7 @@ from plaid_processors import (
     AccountSelectionError,
     AsyncProcessorLinker,
     Environment,
+    EventKind,
     FinixAdapter,
     LayerAdapter,
     LinkedItem,
@@ -28,6 +29,7 @@ from plaid_processors import (
     PlaidProcessorsError,
     ProcessorLinker,
     ProcessorToken,
+    RequestEvent,
     get_adapter,
     unfinished,
 )
@@ -40,6 +42,7 @@ def client() -> None:
     assert_type(PlaidClient.from_env(timeout=(5.0, 20), deadline=None), PlaidClient)
     assert_type(PlaidClient.from_env({"PLAID_ENV": "sandbox"}).environment, Environment)
     assert_type(ProcessorLinker.from_env(max_attempts=1, max_connections=4), ProcessorLinker)
+    assert_type(PlaidClient.from_env(on_event=happened), PlaidClient)
     with PlaidClient.from_env() as entered, ProcessorLinker(entered) as linker:
         assert_type(entered, PlaidClient)
         assert_type(linker, ProcessorLinker)
@@ -49,7 +52,14 @@ def client() -> None:
     PlaidClient(client_id="")  # type: ignore[call-arg]
     PlaidClient.from_env(retries=3)  # type: ignore[call-arg]
     PlaidClient.from_env(timeout="1")  # type: ignore[arg-type]
+    PlaidClient.from_env(on_event=came)  # type: ignore[arg-type]
     ProcessorLinker("keys")  # type: ignore[arg-type]
+
+
+def happened(event: RequestEvent) -> None:
+    """A hook of the caller's."""
+    assert_type(event.kind, EventKind)
+    assert_type(event.seconds, float | None)
 
 
 def link_token(linker: ProcessorLinker) -> None:
