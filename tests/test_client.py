@@ -18,13 +18,14 @@ from plaid_processors import (
     Environment,
     LinkResult,
     PlaidClient,
+    PlaidConnectionError,
     PlaidUnavailableError,
     ProcessorLinker,
 )
 from plaid_processors.sandbox import LocalSandbox
 
 from .conftest import KEYS
-from .support.checks import link_account
+from .support.checks import link_account, strangers
 from .support.faulty import (
     ACCESS_TOKEN,
     ACCOUNTS,
@@ -234,6 +235,17 @@ def test_from_plaid_keeps_the_proxy(faulty: FaultyPlaid, make_api: MakeApi) -> N
     with PlaidClient.from_plaid(api, max_attempts=1) as client:
         assert len(ProcessorLinker(client).accounts(ACCESS_TOKEN)) == 2
     assert [each.target for each in faulty.requests] == ["http://127.0.0.1:9/accounts/get"]
+
+
+def test_from_plaid_with_a_proxy_that_is_gone(make_api: MakeApi) -> None:
+    """A proxy that does not answer is a PlaidConnectionError, and nothing was sent."""
+    api = make_api(host="http://127.0.0.1:9/", proxy="http://127.0.0.1:9")
+    with PlaidClient.from_plaid(api, max_attempts=1, timeout=1) as client:
+        linker = ProcessorLinker(client)
+        with pytest.raises(PlaidConnectionError) as caught:
+            linker.accounts(ACCESS_TOKEN)
+    assert not caught.value.outcome_unknown
+    assert strangers(caught.value) == []
 
 
 def test_from_plaid_keeps_headers(faulty: FaultyPlaid, make_api: MakeApi) -> None:

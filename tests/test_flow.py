@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -48,7 +49,9 @@ from .support.faulty import (
     close,
     cut,
     hang,
+    http,
     processor_token,
+    raw,
     refusal,
     refusing,
     reply,
@@ -132,6 +135,31 @@ def test_an_item_without_an_id(faulty: FaultyPlaid, faulty_linker: ProcessorLink
     faulty.on(EXCHANGE, reply({"access_token": ACCESS_TOKEN, "item_id": None, "new": {}}))
     result = faulty_linker.link("layer", public_token=PUBLIC_TOKEN)
     assert (result.access_token, result.item_id, result.request_id) == (ACCESS_TOKEN, None, None)
+
+
+_EXCHANGED = {"access_token": ACCESS_TOKEN, "item_id": "item-1", "request_id": "r"}
+
+
+def test_an_access_token_that_came_whole(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+) -> None:
+    """An answer of the exchange that is cut after its access token loses nothing."""
+    faulty.on(EXCHANGE, cut(_EXCHANGED))
+    result = faulty_linker.link("layer", public_token=PUBLIC_TOKEN)
+    assert (result.access_token, result.complete) == (ACCESS_TOKEN, True)
+
+
+@pytest.mark.parametrize("length", [5, 40, 60])
+def test_an_access_token_that_was_cut(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker, length: int
+) -> None:
+    """A part of an access token is none: the error says that an Item may exist."""
+    part = json.dumps(_EXCHANGED).encode()[:length]
+    faulty.on(EXCHANGE, raw(http(part, length=200)))
+    with pytest.raises(PlaidConnectionError, match="An Item may exist") as caught:
+        faulty_linker.link("layer", public_token=PUBLIC_TOKEN)
+    assert caught.value.outcome_unknown
+    assert strangers(caught.value) == []
 
 
 def test_some_tokens_fail(faulty: FaultyPlaid, faulty_linker: ProcessorLinker) -> None:

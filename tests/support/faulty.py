@@ -309,7 +309,7 @@ class FaultyPlaid:
                 while (request := _read(source)) is not None:
                     if self._answer(connection, request) is False:
                         return
-        except OSError:
+        except (OSError, ValueError):  # it hung up, or speaks no HTTP
             pass
         finally:
             with self._lock:
