@@ -108,7 +108,10 @@ def open_connection(pool: Any, seconds: float) -> None:
     urllib3 has no public way to do this; these two methods have been there since its 1.0, and if
     they go, nothing is lost but the head start.
     """
+    from .timed import make_timed
+
     try:
+        make_timed(pool)
         connection = pool._get_conn()
         if connection.sock is None:
             connection.timeout = seconds
