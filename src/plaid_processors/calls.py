@@ -128,7 +128,8 @@ def exchange(public_token: str, land: Callable[[str, str | None, str | None], T]
 
     def salvage(came: bytes) -> T | None:
         token = _quoted("access_token", came)
-        if token is None or token_kind(token) is None:  # perhaps not Plaid's at all
+        kind = token_kind(token or "")
+        if token is None or kind is None or kind[0] != "access":  # perhaps not Plaid's at all
             return None
         return land(token, _quoted("item_id", came), _quoted("request_id", came))
 

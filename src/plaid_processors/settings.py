@@ -140,6 +140,9 @@ class Credentials:
 _VARIABLES = ("PLAID_CLIENT_ID", "PLAID_SECRET", "PLAID_ENV", "PLAID_BASE_URL")
 
 
+_NAME = re.compile(r"[a-z_-]{0,20}")
+
+
 def read_environment(value: object) -> Environment:
     """The environment of that name.
 
@@ -156,7 +159,9 @@ def read_environment(value: object) -> Environment:
         return Environment(name)  # type: ignore[arg-type]
     except ValueError:
         pass
-    raise ConfigurationError(f"unknown environment {value!r}: choose 'sandbox' or 'production'")
+    # A name is shown; what is no name may be a key that was put here by mistake.
+    shown = repr(name) if isinstance(name, str) and _NAME.fullmatch(name) else "(not shown)"
+    raise ConfigurationError(f"unknown environment {shown}: choose 'sandbox' or 'production'")
 
 
 def environment_of(host: str) -> Environment | None:
