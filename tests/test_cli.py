@@ -284,3 +284,12 @@ def test_wrong_usage(arguments: list[str], words: str) -> None:
     done = run(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
+
+
+def test_an_interrupt() -> None:
+    """Ctrl-C during the demo ends it in one line, with no traceback."""
+    code = (
+        "import signal, sys; from plaid_processors import cli, demo; "
+        "demo.show_live = lambda: signal.raise_signal(signal.SIGINT); sys.exit(cli.main())"
+    )
+    assert told(run("demo", "--live", code=code)) == "interrupted"
