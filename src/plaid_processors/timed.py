@@ -10,7 +10,7 @@ import http.client
 import io
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from threading import local
 from time import monotonic
@@ -43,7 +43,30 @@ def make_timed(pool: Any) -> None:
 
 @cache
 def _timed(plain: type[Any]) -> type[Any]:
-    return type(plain.__name__, (plain,), {"response_class": _Response})
+    own: dict[str, Any] = {"response_class": _Response}
+    if hasattr(plain, "is_connected"):  # urllib3 2
+
+        def is_connected(self: Any) -> bool:
+            _take_tickets(self.sock)
+            return bool(plain.is_connected.fget(self))
+
+        own["is_connected"] = property(is_connected)
+    return type(plain.__name__, (plain,), own)
+
+
+def _take_tickets(sock: Any) -> None:
+    """Read the session tickets that a TLS 1.3 server sends after the handshake.
+
+    On a connection opened early they wait to be read, and urllib3 takes an idle connection with
+    something to read for a dropped one.
+    """
+    if not hasattr(sock, "version") or sock.version() != "TLSv1.3":
+        return
+    before = sock.gettimeout()
+    sock.settimeout(0)
+    with suppress(OSError):  # as a rule SSLWantReadError: nothing but tickets came
+        sock.recv(1)
+    sock.settimeout(before)
 
 
 class _Response(http.client.HTTPResponse):
