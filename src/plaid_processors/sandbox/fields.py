@@ -20,11 +20,23 @@ Check = Callable[[Any, str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """What one field may hold; `type` is the JSON type, `check` refuses a value of it."""
+    """What one field may hold.
+
+    Attributes:
+        type: the JSON type.
+        required: whether it must be given.
+        nullable: whether null says something, and is not as if absent.
+        words: what it must be, where Plaid says that in words of its own.
+        check: refuses a value of the right type.
+        fields: what an object may hold.
+        items: what a list may hold.
+
+    """
 
     type: str
     required: bool = False
     nullable: bool = False
+    words: str = ""
     check: Check | None = None
     fields: Mapping[str, Field] | None = None
     items: Field | None = None
@@ -84,14 +96,19 @@ def number() -> Field:
     return Field(type="number")
 
 
+def told(words: str, fits: Callable[[Any], bool], kind: str = "string") -> Field:
+    """Describe a value that is refused in the same words for its type and for its form."""
+
+    def check(value: Any, path: str) -> None:
+        if not fits(value):
+            raise invalid_field(f"{path} {words}")
+
+    return Field(type=kind, words=words, check=check)
+
+
 def url() -> Field:
-    """Describe an address that a webhook can be sent to."""
-
-    def check(value: str, path: str) -> None:
-        if not is_url(value):
-            raise invalid_field(f"{path} must be a valid URL")
-
-    return Field(type="string", check=check)
+    """Describe an address that a webhook can be sent to (words seen on the Sandbox, 2020)."""
+    return told("must be a non-empty string URL", is_url)
 
 
 def is_url(value: str) -> bool:
@@ -107,13 +124,8 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 def date() -> Field:
-    """Describe a day, YYYY-MM-DD."""
-
-    def check(value: str, path: str) -> None:
-        if not is_date(value):
-            raise invalid_field(f"{path} must be a valid date in YYYY-MM-DD format")
-
-    return Field(type="string", check=check)
+    """Describe a day (words seen on the Sandbox, 2020)."""
+    return told("must be a string of the format 'YYYY-MM-DD'", is_date)
 
 
 def is_date(value: str) -> bool:
@@ -157,10 +169,8 @@ def free() -> Field:
 
 
 # What a client sends beside the fields of the endpoint.
-CREDENTIALS = {
-    "client_id": required(Field(type="string")),
-    "secret": required(Field(type="string")),
-}
+_KEY = Field(type="string", required=True, words="must be a properly formatted, non-empty string")
+CREDENTIALS = {"client_id": _KEY, "secret": _KEY}
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "string": (str,),
@@ -180,19 +190,23 @@ def _fits(value: object, wanted: str) -> bool:
     return isinstance(value, _TYPES[wanted])
 
 
+def _must_be(kind: str) -> str:
+    return f"must be {'an' if kind[0] in 'aio' else 'a'} {kind}"
+
+
 @dataclass
 class Report:
     """What was found wrong with a body."""
 
     missing: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
-    mistyped: list[tuple[str, str]] = field(default_factory=list)
+    mistyped: list[str] = field(default_factory=list)
     refused: list[PlaidError] = field(default_factory=list)
 
     def look(self, value: Any, spec: Field, path: str) -> None:
         """Check one value and what is inside it."""
         if not _fits(value, spec.type):
-            self.mistyped.append((path, spec.type))
+            self.mistyped.append(f"{path} {spec.words or _must_be(spec.type)}")
             return
         if spec.check:
             try:
@@ -229,13 +243,7 @@ class Report:
             words = "the following fields are not recognized by this endpoint:"
             raise PlaidError("UNKNOWN_FIELDS", f"{words} {names}")
         if self.mistyped:
-            path, wanted = self.mistyped[0]
-            article = "an" if wanted[0] in "aio" else "a"
-            raise (
-                PlaidError(odd_body)
-                if odd_body
-                else invalid_field(f"{path} must be {article} {wanted}")
-            )
+            raise PlaidError(odd_body) if odd_body else invalid_field(self.mistyped[0])
         if self.refused:
             raise self.refused[0]
 

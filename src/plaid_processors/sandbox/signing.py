@@ -44,6 +44,10 @@ def _coordinate(value: int) -> str:
     return base64.urlsafe_b64encode(value.to_bytes(32, "big")).rstrip(b"=").decode()
 
 
+# The key id that Plaid's own client tests ask the Sandbox for, to this day.
+FIRST_KEY_ID = "6c5516e1-92dc-479e-a8ff-5a51992e0001"
+
+
 class Signer:
     """Holds the keys, the newest of which signs."""
 
@@ -56,7 +60,7 @@ class Signer:
         """Sign with a new key from now on; the one before is expired."""
         for key in self._keys.values():
             key.expired_at = key.expired_at or now
-        kid = self._ids.uuid("kid")
+        kid = self._ids.uuid("kid") if self._keys else FIRST_KEY_ID
         # A draw of 31 bytes is below the curve's order and, for any seed, not zero.
         secret = int(self._ids.hexadecimal("signing", 62), 16) + 1
         private = ec.derive_private_key(secret, ec.SECP256R1())

@@ -18,6 +18,7 @@ from plaid_processors.sandbox.views import (
 )
 from plaid_processors.sandbox.wire import Json
 
+from .balances import fresh_account_view
 from .common import ACCESS_TOKEN, account_options
 
 
@@ -27,17 +28,26 @@ def _asked_for(call: Call) -> tuple[Item, list[Account]]:
 
 
 @endpoint("/accounts/get", access_token=ACCESS_TOKEN, options=account_options())
+def get(call: Call) -> Json:
+    """Show the accounts that the user shared."""
+    item, accounts = _asked_for(call)
+    return {
+        "accounts": [account_view(account) for account in accounts],
+        "item": item_view(item, call.now),
+    }
+
+
 @endpoint(
     "/accounts/balance/get",
     access_token=ACCESS_TOKEN,
     options=account_options(min_last_updated_datetime=instant()),
     payment_details=free(),
 )
-def get(call: Call) -> Json:
-    """Show the accounts that the user shared; cached balances are fresh ones here."""
+def balance(call: Call) -> Json:
+    """Show the accounts with their balances as of now, or as of when the bank last said."""
     item, accounts = _asked_for(call)
     return {
-        "accounts": [account_view(account) for account in accounts],
+        "accounts": [fresh_account_view(call, item, account) for account in accounts],
         "item": item_view(item, call.now),
     }
 

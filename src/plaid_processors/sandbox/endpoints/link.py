@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 
 from plaid_processors.sandbox.calls import Call, endpoint
 from plaid_processors.sandbox.clock import stamp
-from plaid_processors.sandbox.errors import PlaidError
+from plaid_processors.sandbox.errors import PlaidError, invalid_field
 from plaid_processors.sandbox.fields import required, text
 from plaid_processors.sandbox.link_rules import check_link_products, check_redirect_uri, check_user
 from plaid_processors.sandbox.model import (
@@ -22,6 +23,7 @@ from plaid_processors.sandbox.wire import Json
 
 from .link_fields import LINK_TOKEN_FIELDS
 
+_LINK_TOKEN = re.compile(r"link-[a-z]+-\S+", re.ASCII)
 _HOSTED_LIVES = {
     None: dt.timedelta(minutes=30),
     "sms": dt.timedelta(days=1),
@@ -65,6 +67,8 @@ def _life(call: Call, item: Item | None) -> dt.timedelta:
 @endpoint("/link/token/get", link_token=required(text()))
 def get(call: Call) -> Json:
     """Show a link token, and how the sessions that it opened went."""
+    if not _LINK_TOKEN.fullmatch(call["link_token"]):
+        raise invalid_field("link_token must be a properly formatted, non-empty string")
     token = call.world.link_tokens.get(call["link_token"])
     if token is None or token.client_id != call.client_id:
         raise PlaidError("INVALID_LINK_TOKEN")

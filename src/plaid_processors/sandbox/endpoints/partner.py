@@ -20,6 +20,7 @@ from plaid_processors.sandbox.views import (
 )
 from plaid_processors.sandbox.wire import Json
 
+from .balances import fresh_account_view
 from .common import PROCESSOR_TOKEN
 from .transactions import (
     GET_OPTIONS,
@@ -57,7 +58,8 @@ def account(call: Call) -> Json:
 )
 def balance(call: Call) -> Json:
     """Show the account with its balances as of now."""
-    return {"account": account_view(_open(call, "balance")[1])}
+    token, found = _open(call, "balance")
+    return {"account": fresh_account_view(call, token.item, found)}
 
 
 @endpoint("/processor/auth/get", processor_token=PROCESSOR_TOKEN)

@@ -11,9 +11,9 @@ from plaid_processors.sandbox.partners import STRIPE, check_enabled, check_proce
 from plaid_processors.sandbox.products import check_products
 from plaid_processors.sandbox.wire import Json
 
-from .common import ACCESS_TOKEN, PROCESSOR_TOKEN
+from .common import ACCESS_TOKEN, ACCOUNT_ID, PROCESSOR_TOKEN
 
-_ACCOUNT_FIELDS = {"access_token": ACCESS_TOKEN, "account_id": required(text())}
+_ACCOUNT_FIELDS = {"access_token": ACCESS_TOKEN, "account_id": ACCOUNT_ID}
 
 
 def _item_for(call: Call, processor: str) -> Item:

@@ -44,14 +44,28 @@ def institution(call: Call) -> Json:
         "routing_numbers": ["011401533"] if bank.country == "US" else [],
     }
     if call.option("include_optional_metadata"):
-        shown |= {"logo": None, "primary_color": None, "url": "https://plaid.com"}
+        shown |= {"logo": None, "primary_color": "#174e7c", "url": "https://www.plaid.com/"}
     if call.option("include_status"):
         shown["status"] = _status(bank, call.now)
     if call.option("include_auth_metadata"):
         shown["auth_metadata"] = {"supported_methods": _AUTH_METHODS}
+    if call.option("include_payment_initiation_metadata") and bank.country == "GB":
+        shown["payment_initiation_metadata"] = _PAYMENT_INITIATION
     return {"institution": shown}
 
 
+_PAYMENT_INITIATION = {
+    "supports_international_payments": True,
+    "supports_sepa_instant": False,
+    "maximum_payment_amount": {"GBP": "10000"},
+    "supports_refund_details": True,
+    "standing_order_metadata": {
+        "supports_standing_order_end_date": True,
+        "supports_standing_order_negative_execution_days": True,
+        "valid_standing_order_intervals": ["WEEKLY", "MONTHLY"],
+    },
+    "supports_payment_consents": True,
+}
 _AUTH_METHODS = {
     "instant_auth": True,
     "instant_match": False,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from plaid_processors.sandbox import notices
 from plaid_processors.sandbox.bank import bank_to_link
 from plaid_processors.sandbox.calls import Call, endpoint
@@ -25,6 +27,8 @@ from plaid_processors.sandbox.wire import Json
 
 from .common import ACCESS_TOKEN
 
+USUAL_HISTORY = 90
+MAX_HISTORY = 730
 _OVERRIDES = {"override_username": text(), "override_password": text()}
 _KINDS = sorted({kind for kind, _ in notices.EXTRAS})
 _CODES = sorted({code for _, code in notices.EXTRAS})
@@ -39,7 +43,9 @@ _PRODUCT_OF_KIND = {
 }
 
 
-def _new_item(call: Call, products: list[str], webhook: str = "", days_requested: int = 90) -> Item:
+def _new_item(
+    call: Call, products: list[str], webhook: str = "", days_requested: int = USUAL_HISTORY
+) -> Item:
     """Make the Item of the user named in the options."""
     bank = bank_to_link(call["institution_id"])
     accounts = accounts_of_user(
@@ -74,9 +80,20 @@ def _new_item(call: Call, products: list[str], webhook: str = "", days_requested
 def create_public_token(call: Call) -> Json:
     """Link a Sandbox user without the browser; Account Select is bypassed."""
     check_products(call["initial_products"])
-    days = int(call.option("transactions", {}).get("days_requested") or 90)
+    days = _days_requested(call)
     item = _new_item(call, call["initial_products"], call.option("webhook", ""), days)
     return {"public_token": call.world.add_public_token(item).token}
+
+
+def _days_requested(call: Call) -> int:
+    """Return how far back transactions go: 90 days, or as asked, at most two years."""
+    options = call.option("transactions", {})
+    if options.get("days_requested"):
+        return int(options["days_requested"])
+    if options.get("start_date"):
+        start = dt.date.fromisoformat(options["start_date"])
+        return min(max((call.now.date() - start).days, 1), MAX_HISTORY)
+    return USUAL_HISTORY
 
 
 @endpoint(
