@@ -397,6 +397,18 @@ def test_link_sandbox_for_finix(linker: ProcessorLinker) -> None:
     assert other.token("finix").account.subtype == "savings"
 
 
+def test_link_sandbox_resumes_with_the_same_choice(linker: ProcessorLinker) -> None:
+    """What nobody could be asked at first is not asked when the link goes on, here or elsewhere."""
+
+    def fail(_item: object) -> None:
+        raise OSError("the database is down")
+
+    with pytest.raises(LinkIncompleteError) as caught:
+        linker.link_sandbox("finix", on_exchange=fail)
+    stored = LinkResult.from_dict(json.loads(json.dumps(caught.value.result.to_dict())))
+    assert linker.resume(stored).token("finix").account.mask == "0000"
+
+
 def test_link_sandbox_products(faulty: FaultyPlaid, faulty_linker: ProcessorLinker) -> None:
     """The Item is made with the partners' products, or with those asked for."""
     faulty_linker.link_sandbox(["layer", "finix"])

@@ -220,10 +220,12 @@ class PendingPartner:
     Attributes:
         processor: Plaid's name of the partner.
         account_ids: the accounts asked for, or None to go by the partner's rule.
+        first_fitting: whether a partner of one account gets the first that its rule allows.
     """
 
     processor: str
     account_ids: tuple[str, ...] | None = None
+    first_fitting: bool = False
 
 
 @frozen(kw_only=True)
@@ -445,4 +447,5 @@ def _partner_from(data: Mapping[str, Any]) -> PendingPartner:
     return PendingPartner(
         processor=_stored_text(data["processor"]),
         account_ids=None if ids is None else tuple(_stored_text(each) for each in ids),
+        first_fitting=data.get("first_fitting") is True,
     )

@@ -64,7 +64,11 @@ class Choice:
 
     def as_pending(self) -> PendingPartner:
         """The choice as a result keeps it."""
-        return PendingPartner(processor=self.adapter.processor, account_ids=self.account_ids)
+        return PendingPartner(
+            processor=self.adapter.processor,
+            account_ids=self.account_ids,
+            first_fitting=self.first_fitting,
+        )
 
 
 def _checked(
@@ -132,8 +136,7 @@ def choices(
     names = [adapter.processor for adapter in adapters]
     if unknown := [name for name in bound if name not in names]:
         raise ValueError(
-            f"account_ids names {_quoted(unknown)}, but the partners here are "
-            f"{', '.join(names)}"
+            f"account_ids names {_quoted(unknown)}, but the partners here are {', '.join(names)}"
         )
     everywhere = None if account_id is None else _ids(account_id)
     return tuple(
@@ -162,5 +165,9 @@ def _ids(ids: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def rebind(choice: Choice, pending: PendingPartner) -> Choice:
-    """The choice, with the ids that an earlier call was bound to where none are given now."""
-    return evolve(choice, account_ids=choice.account_ids or pending.account_ids)
+    """The choice, with what an earlier call was told where nothing is said now."""
+    return evolve(
+        choice,
+        account_ids=choice.account_ids or pending.account_ids,
+        first_fitting=pending.first_fitting,
+    )

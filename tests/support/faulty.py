@@ -332,7 +332,7 @@ class FaultyPlaid:
 
 def _read(source: Any) -> Request | None:
     first = source.readline().decode("latin-1").split()
-    if not first:
+    if len(first) < 2:  # nothing, or no HTTP
         return None
     headers: dict[str, str] = {}
     while line := source.readline().decode("latin-1").strip():

@@ -83,12 +83,16 @@ class PartnerAdapter:
     def _refusal(
         self, accounts: Sequence[Account], eligible: Sequence[Account], found: str
     ) -> AccountSelectionError:
-        way_out = (
-            "Pass account_id= to pick one, or set Account Select to 'enabled for one account' in "
-            "Plaid's Dashboard (Link customization), so that the user picks it in Link."
-            if self.single
-            else "Let the user connect other accounts in Link."
+        ask = (
+            "set Account Select to 'enabled for one account' in Plaid's Dashboard (Link "
+            "customization), so that Link asks the user for it"
         )
+        if not self.single:
+            way_out = "Let the user connect other accounts in Link."
+        elif eligible:
+            way_out = f"Pass account_id= to pick one, or {ask}."
+        else:
+            way_out = f"Let the user connect one that fits: {ask}, or pass its account_id=."
         return AccountSelectionError(
             f"{self.processor} takes {self.rule}, but {found}. {way_out}",
             processor=self.processor,
