@@ -93,6 +93,18 @@ def test_invalidated_access_token(api):
     assert api.ok("/processor/auth/get", processor_token=processor)
 
 
+@pytest.mark.parametrize(("processor", "hours"), [("dwolla", 1), ("unit", 24)])
+def test_processor_tokens_that_expire(api, sandbox, processor, hours):
+    """Two partners' tokens are short-lived, the others' live on."""
+    access = api.access_token()
+    short, lasting = api.processor_token(access, processor=processor), api.processor_token(access)
+    sandbox.advance(dt.timedelta(hours=hours) - MINUTE)
+    assert api.ok("/processor/auth/get", processor_token=short)
+    sandbox.advance(MINUTE)
+    assert api.error("/processor/auth/get", processor_token=short)[1] == "INVALID_PROCESSOR_TOKEN"
+    assert api.ok("/processor/auth/get", processor_token=lasting)
+
+
 def test_reset_login(api):
     """A broken Item refuses data, its partners too, and says so in a /item/get that succeeds."""
     access = api.access_token()

@@ -6,14 +6,14 @@ import datetime as dt
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Unpack
 
 from . import linking, notices
 from .clock import Clock
 from .core import dispatch
 from .courier import Courier, Delivery
 from .errors import PlaidError
-from .faults import ANYWHERE, Fault, Faults, altered, replacement
+from .faults import ANYWHERE, Fault, FaultFields, Faults, altered, replacement
 from .ids import Ids
 from .journal import Journal, LoggedRequest, masked, masked_text
 from .linking import Exited, Linked
@@ -265,7 +265,7 @@ class Engine:
             self._world.keys[keys.client_id] = keys.secret
             return keys
 
-    def fail(self, path: str = ANYWHERE, **what: Any) -> None:
+    def fail(self, path: str = ANYWHERE, **what: Unpack[FaultFields]) -> None:
         """Lay a fault in wait for requests to a path; `what` as in `Fault`.
 
         Raises:

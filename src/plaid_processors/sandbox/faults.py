@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from .calls import ENDPOINTS
 from .errors import documented
@@ -15,6 +15,27 @@ ANYWHERE = "*"
 Drop = Literal["unread", "before", "after"]
 DROPS: tuple[Drop, ...] = ("unread", "before", "after")
 _UNSET: Any = object()
+
+
+class FaultFields(TypedDict, total=False):
+    """The fields of a `Fault` but its path, as keywords."""
+
+    times: int | None
+    skip: int
+    delay: float
+    drop: Drop | None
+    error_code: str | None
+    error_type: str | None
+    error_message: str | None
+    status: int | None
+    headers: Mapping[str, str]
+    body: str | None
+    json: Any
+    work: bool
+    change: Mapping[str, Any]
+    remove: Sequence[str]
+    cut: int | None
+    trickle: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

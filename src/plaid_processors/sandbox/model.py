@@ -10,6 +10,8 @@ from .wire import Json
 PUBLIC_TOKEN_LIFE = dt.timedelta(minutes=30)
 LINK_TOKEN_LIFE = dt.timedelta(hours=4)
 UPDATE_MODE_LIFE = dt.timedelta(minutes=30)
+# https://support.plaid.com/hc/en-us/articles/14977241619991: most processor tokens live on.
+PROCESSOR_TOKEN_LIVES = {"dwolla": dt.timedelta(hours=1), "unit": dt.timedelta(hours=24)}
 # https://plaid.com/docs/link/hosted-link/: how long a session's data is kept.
 SESSION_KEPT = dt.timedelta(hours=6)
 # https://plaid.com/docs/sandbox/: Items enter ITEM_LOGIN_REQUIRED 30 days after creation.
@@ -105,6 +107,7 @@ class ProcessorToken:
     item: Item
     account_id: str
     processor: str
+    expires_at: dt.datetime | None = None
     products: list[str] = field(default_factory=list)
     webhook: str | None = None
 

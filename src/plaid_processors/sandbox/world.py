@@ -11,7 +11,16 @@ from .clock import Clock
 from .errors import PlaidError
 from .ids import Ids, derived_word
 from .limits import Limits
-from .model import PUBLIC_TOKEN_LIFE, Account, Bank, Item, LinkToken, ProcessorToken, PublicToken
+from .model import (
+    PROCESSOR_TOKEN_LIVES,
+    PUBLIC_TOKEN_LIFE,
+    Account,
+    Bank,
+    Item,
+    LinkToken,
+    ProcessorToken,
+    PublicToken,
+)
 from .signing import Signer
 from .tokens import check_form, expired_public_token, new_token, unknown
 from .wire import Json
@@ -118,11 +127,13 @@ class World:
 
     def add_processor_token(self, item: Item, account_id: str, processor: str) -> ProcessorToken:
         """Hand out a processor token; each call makes a new one, the older stay good."""
+        life = PROCESSOR_TOKEN_LIVES.get(processor)
         token = ProcessorToken(
             token=new_token("processor", self.ids.uuid("processor")),
             item=item,
             account_id=account_id,
             processor=processor,
+            expires_at=self.now() + life if life else None,
         )
         self.processor_tokens[token.token] = token
         return token
@@ -154,7 +165,7 @@ class World:
         """Find a processor token; any partner's keys may ask."""
         check_form(token, "processor")
         found = self.processor_tokens.get(token)
-        if found is None:
+        if found is None or (found.expires_at and self.now() >= found.expires_at):
             raise unknown("processor")
         if found.item.removed:
             raise PlaidError("ITEM_NOT_FOUND")
