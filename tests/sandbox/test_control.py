@@ -137,6 +137,9 @@ def test_link_over_http(api):
         ("POST", "/faults", {"error_code": "NOTHING"}, "error_type"),
         ("POST", "/faults", {"drop": "sometimes"}, "unread, before, after"),
         ("POST", "/faults", {"times": 0}, "at least 1"),
+        ("POST", "/faults", {"status": 42}, "200 to 599"),
+        ("POST", "/faults", {"delay": "x"}, "delay is a number"),
+        ("POST", "/faults", {"skip": -1}, "not negative"),
         ("POST", "/complete_link", {"link_token": "x"}, "no such link token"),
         ("POST", "/reset", {"nonsense": 1}, "nonsense"),
     ],
@@ -270,6 +273,14 @@ def test_other_bodies(api, sandbox):
     sandbox.fail("/item/public_token/exchange", json={}, work=True)
     assert api.post("/item/public_token/exchange", public_token=public).json == {}
     assert sandbox.items[0].exchanged
+
+
+@pytest.mark.parametrize("status", [200, 204, 304, 404, 500, 503, 599])
+def test_any_status(api, sandbox, status):
+    """Any final status can be answered, with a header of one's own."""
+    control(api, "POST", "/faults", status=status, headers={"Retry-After": 1})
+    reply = api.post("/item/get")
+    assert (reply.status, reply.headers["Retry-After"]) == (status, "1")
 
 
 def test_changed_answers(api, sandbox):

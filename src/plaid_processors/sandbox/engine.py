@@ -17,6 +17,7 @@ from .faults import ANYWHERE, Fault, FaultFields, Faults, altered, replacement
 from .ids import Ids
 from .journal import Journal, LoggedRequest, masked, masked_text
 from .linking import Exited, Linked
+from .model import Item
 from .partners import STRIPE, processors
 from .wire import Answer, Request, from_json
 from .world import World
@@ -317,21 +318,26 @@ class Engine:
     def items(self) -> tuple[ItemState, ...]:
         """Every Item that was ever made here, removed ones too."""
         with self._lock:
-            return tuple(self._item_state(item_id) for item_id in self._world.items)
+            tokens: dict[str, list[str]] = {}
+            for token in self._world.processor_tokens.values():
+                tokens.setdefault(token.item.item_id, []).append(token.token)
+            return tuple(
+                _item_state(item, tokens.get(item.item_id, ()))
+                for item in self._world.items.values()
+            )
 
-    def _item_state(self, item_id: str) -> ItemState:
-        item = self._world.items[item_id]
-        tokens = self._world.processor_tokens.values()
-        return ItemState(
-            item_id=item.item_id,
-            client_id=item.client_id,
-            access_token=item.access_token,
-            institution_id=item.bank.institution_id,
-            account_ids=tuple(account.account_id for account in item.shared_accounts()),
-            processor_tokens=tuple(token.token for token in tokens if token.item is item),
-            exchanged=item.exchanged,
-            removed=item.removed,
-        )
+
+def _item_state(item: Item, processor_tokens: Iterable[str]) -> ItemState:
+    return ItemState(
+        item_id=item.item_id,
+        client_id=item.client_id,
+        access_token=item.access_token,
+        institution_id=item.bank.institution_id,
+        account_ids=tuple(account.account_id for account in item.shared_accounts()),
+        processor_tokens=tuple(processor_tokens),
+        exchanged=item.exchanged,
+        removed=item.removed,
+    )
 
 
 def _check_partner(processor: str) -> None:

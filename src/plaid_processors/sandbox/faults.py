@@ -83,6 +83,7 @@ class Fault:
     trickle: float | None = None
 
     def __post_init__(self) -> None:
+        self._check_numbers()
         if self.path != ANYWHERE and self.path not in ENDPOINTS:
             raise ValueError(f"no endpoint {self.path}; there are: {', '.join(sorted(ENDPOINTS))}")
         if self.drop is not None and self.drop not in DROPS:
@@ -91,6 +92,19 @@ class Fault:
             raise ValueError(f"{self.error_code} is no documented error: give its error_type too")
         if self.times is not None and self.times < 1:
             raise ValueError("times is at least 1, or None for ever")
+        if self.status is not None and not 200 <= self.status <= 599:
+            raise ValueError("status is an HTTP status from 200 to 599")
+
+    def _check_numbers(self) -> None:
+        for name in ("times", "skip", "delay", "status", "cut", "trickle"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            whole = name not in ("delay", "trickle")
+            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+                raise TypeError(f"{name} is a number, not {value!r}")
+            if value < 0:
+                raise ValueError(f"{name} is not negative")
 
     @property
     def replaces(self) -> bool:
@@ -119,7 +133,20 @@ def replacement(fault: Fault, request_id: str) -> Answer:
     elif fault.body is None:
         headers = {"Content-Type": "text/html"}
         body = f"<html><body><h1>{fault.status} Gateway</h1></body></html>\n".encode()
-    return Answer(status=fault.status or 200, body=body, headers={**headers, **fault.headers})
+    status = fault.status or 200
+    return Answer(
+        status=status,
+        body=b"" if status in _NO_BODY else body,
+        headers={**headers, **_headers(fault)},
+    )
+
+
+# https://www.rfc-editor.org/rfc/rfc9110#section-6.4.1: these have none.
+_NO_BODY = (204, 205, 304)
+
+
+def _headers(fault: Fault) -> dict[str, str]:
+    return {name: str(value) for name, value in fault.headers.items()}
 
 
 def _error_answer(fault: Fault, code: str, request_id: str) -> Answer:
@@ -138,7 +165,7 @@ def _error_answer(fault: Fault, code: str, request_id: str) -> Answer:
         body["documentation_url"] = spec.documentation_url
     answer = json_answer(fault.status or (spec.status if spec and known else 400), body)
     return Answer(
-        status=answer.status, body=answer.body, headers={**answer.headers, **fault.headers}
+        status=answer.status, body=answer.body, headers={**answer.headers, **_headers(fault)}
     )
 
 
@@ -151,7 +178,7 @@ def altered(fault: Fault, answer: Answer) -> Answer:
     return Answer(
         status=answer.status,
         body=to_json(changed),
-        headers={**answer.headers, **fault.headers},
+        headers={**answer.headers, **_headers(fault)},
     )
 
 
