@@ -70,11 +70,14 @@ def post(
     response = None
     chunks: list[bytes] = []
     try:
-        make_timed(pool.connection_from_url(url))
+        hosts = pool.connection_from_url(url)
+        make_timed(hosts)
+        # Past the manager, which would look the host up again; a proxy needs its words, though.
+        direct = getattr(pool, "proxy", None) is None
         with answered_by(end):
-            response = pool.request(
+            response = (hosts if direct else pool).urlopen(
                 "POST",
-                url,
+                "/" + url.split("/", 3)[3] if direct else url,
                 body=body,
                 headers=headers,
                 timeout=urllib3.Timeout(total=total, connect=connect, read=read),
