@@ -1,0 +1,327 @@
+"""Requests side by side, over connections that are kept, and what the client loads for it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from plaid_processors import LinkIncompleteError, PlaidClient, ProcessorLinker
+
+from .conftest import KEYS
+from .support.checks import link_account
+from .support.faulty import (
+    CREATE,
+    EXCHANGE,
+    PUBLIC_TOKEN,
+    Answer,
+    Connection,
+    FaultyPlaid,
+    Request,
+    issued,
+    processor_token,
+    refusal,
+    refusing,
+)
+
+MakeLinker = Callable[..., ProcessorLinker]
+
+
+def accounts(count: int) -> list[dict[str, Any]]:
+    return [link_account(f"a-{number}") for number in range(count)]
+
+
+def gathering(barrier: threading.Barrier) -> Answer:
+    """Answers only when so many requests are there at once."""
+
+    def answer(connection: Connection, request: Request) -> bool | None:
+        barrier.wait(10)
+        return issued(request)(connection, request)
+
+    return answer
+
+
+def own_threads() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name.startswith("plaid-processors")]
+
+
+@pytest.mark.parametrize(("count", "most"), [(8, 8), (16, 16)])
+def test_all_tokens_are_asked_for_at_once(
+    faulty: FaultyPlaid, make_linker: MakeLinker, count: int, most: int
+) -> None:
+    """The server answers none of them before all have come."""
+    faulty.on(CREATE, gathering(threading.Barrier(count)))
+    linker = make_linker(max_connections=most)
+    result = linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(count))
+    assert result.complete
+    assert faulty.most_at_once == count
+
+
+def test_no_more_than_max_connections_at_once(
+    faulty: FaultyPlaid, make_linker: MakeLinker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Over all threads and links of one client, on connections that are used again."""
+    caplog.set_level(logging.WARNING)
+    faulty.on(CREATE, *[gathering(threading.Barrier(1))])
+    linker = make_linker(max_connections=3)
+
+    def link(_: int) -> bool:
+        return linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(5)).complete
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(link, range(16)))
+    assert faulty.most_at_once <= 3
+    assert faulty.connections <= 3
+    assert "pool is full" not in caplog.text
+
+
+def test_tokens_stand_in_the_order_of_the_accounts(
+    faulty: FaultyPlaid, make_linker: MakeLinker
+) -> None:
+    """Whatever the order in which they come; and each is told as it comes."""
+    came: list[str] = []
+    told = {f"a-{number}": threading.Event() for number in range(4)}
+
+    def in_reverse(connection: Connection, request: Request) -> bool | None:
+        account_id = request.json["account_id"]
+        later = f"a-{int(account_id[2:]) + 1}"
+        if later in told:
+            told[later].wait(10)
+        return issued(request)(connection, request)
+
+    def on_token(token: Any) -> None:
+        came.append(token.account.account_id)
+        told[token.account.account_id].set()
+
+    faulty.on(CREATE, in_reverse)
+    result = make_linker().link(
+        "layer", public_token=PUBLIC_TOKEN, accounts=accounts(4), on_token=on_token
+    )
+    assert came == ["a-3", "a-2", "a-1", "a-0"]
+    assert [each.processor_token for each in result.processor_tokens] == [
+        processor_token("layer", f"a-{number}") for number in range(4)
+    ]
+
+
+def test_a_failure_delays_no_other(faulty: FaultyPlaid, make_linker: MakeLinker) -> None:
+    """The refused one comes first, and the others' requests are not held up by it."""
+    rest = threading.Barrier(3)
+
+    def refuse_first(connection: Connection, request: Request) -> bool | None:
+        if request.json["account_id"] == "a-0":
+            return refusal()(connection, request)
+        return gathering(rest)(connection, request)
+
+    faulty.on(CREATE, refuse_first)
+    told: list[str] = []
+    linker = make_linker()
+    with pytest.raises(LinkIncompleteError) as caught:
+        linker.link(
+            "layer",
+            public_token=PUBLIC_TOKEN,
+            accounts=accounts(4),
+            on_token=lambda token: told.append(token.account.account_id),
+        )
+    assert sorted(told) == ["a-1", "a-2", "a-3"]
+    assert [each.account.account_id for each in caught.value.result.pending] == ["a-0"]
+
+
+def test_one_that_waits_to_be_sent_again_delays_no_other(
+    faulty: FaultyPlaid, make_linker: MakeLinker
+) -> None:
+    """The others have come while it waits."""
+    done = threading.Event()
+
+    def limited(connection: Connection, request: Request) -> bool | None:
+        if done.is_set():
+            return issued(request)(connection, request)
+        answer = refusal(
+            "RATE_LIMIT_EXCEEDED", "RATE_LIMIT", status=429, headers={"Retry-After": "0.2"}
+        )
+        return answer(connection, request)
+
+    faulty.on(CREATE, refusing({"a-0": limited}))
+    came: list[str] = []
+
+    def on_token(token: Any) -> None:
+        came.append(token.account.account_id)
+        if len(came) == 3:
+            done.set()
+
+    linker = make_linker(max_attempts=5)
+    linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(4), on_token=on_token)
+    assert came[-1] == "a-0"
+
+
+def test_one_account_costs_no_thread(faulty: FaultyPlaid, make_linker: MakeLinker) -> None:
+    """Its two requests are sent on the caller's thread, over one connection."""
+    before = own_threads()
+    make_linker().link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(1))
+    assert own_threads() == before
+    assert faulty.connections == 1
+
+
+def test_connections_are_opened_while_the_exchange_is_under_way(
+    faulty: FaultyPlaid, make_linker: MakeLinker
+) -> None:
+    """The exchange is not answered before the others are there; none is opened after it."""
+    usual = faulty._usual[EXCHANGE]
+
+    def once_all_are_open(connection: Connection, request: Request) -> bool | None:
+        waiting = threading.Event()
+        for _ in range(500):
+            if faulty.connections >= 4:
+                break
+            waiting.wait(0.01)
+        return usual(connection, request)
+
+    faulty.on(EXCHANGE, once_all_are_open)
+    faulty.on(CREATE, gathering(threading.Barrier(4)))
+    make_linker().link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(4))
+    assert faulty.connections == 4
+
+
+def test_a_second_link_opens_no_connection(faulty: FaultyPlaid, make_linker: MakeLinker) -> None:
+    """Connections are kept alive and used again."""
+    faulty.on(CREATE, gathering(threading.Barrier(4)))
+    linker = make_linker()
+    linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(4))
+    opened = faulty.connections
+    linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(4))
+    assert faulty.connections == opened
+
+
+class TlsPlaid(FaultyPlaid):
+    """The same over TLS."""
+
+    def __init__(self, chain: Path) -> None:
+        super().__init__()
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(chain)
+
+    @property
+    def url(self) -> str:
+        return super().url.replace("http://", "https://")
+
+    def _serve(self, sock: socket.socket) -> None:
+        try:
+            wrapped = self._context.wrap_socket(sock, server_side=True)
+        except OSError:
+            sock.close()
+            return
+        with self._lock:
+            self._open.add(wrapped)
+        super()._serve(wrapped)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key and a certificate for 127.0.0.1, which is its own authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(address, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    chain = tmp_path_factory.mktemp("tls") / "chain.pem"
+    chain.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    return chain
+
+
+@pytest.fixture
+def tls_plaid(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TlsPlaid]:
+    """The server over TLS, and an environment that trusts it."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with TlsPlaid(certificate) as server:
+        yield server
+
+
+def test_certificates_are_loaded_once_for_a_client(
+    tls_plaid: TlsPlaid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not once for each connection; and the connections opened early are the ones used."""
+    loads: list[object] = []
+    load = ssl.SSLContext.load_default_certs
+
+    def counted(self: ssl.SSLContext, *args: Any) -> None:
+        loads.append(self)
+        load(self, *args)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", counted)
+    tls_plaid.on(CREATE, gathering(threading.Barrier(4)))
+    with ProcessorLinker(PlaidClient(**KEYS, base_url=tls_plaid.url, max_attempts=1)) as linker:
+        for _ in range(2):
+            assert linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(4)).complete
+    assert len(loads) == 1
+
+
+def test_over_tls_the_connections_opened_early_are_used(tls_plaid: TlsPlaid) -> None:
+    """Though the server's session tickets wait on them to be read."""
+    usual = tls_plaid._usual[EXCHANGE]
+
+    def once_all_are_open(connection: Connection, request: Request) -> bool | None:
+        waiting = threading.Event()
+        for _ in range(500):
+            if len([each for each in tls_plaid._open if isinstance(each, ssl.SSLSocket)]) >= 4:
+                break
+            waiting.wait(0.01)
+        waiting.wait(0.05)  # the client's threads put theirs into the pool
+        return usual(connection, request)
+
+    tls_plaid.on(EXCHANGE, once_all_are_open)
+    tls_plaid.on(CREATE, gathering(threading.Barrier(4)))
+    with ProcessorLinker(PlaidClient(**KEYS, base_url=tls_plaid.url, max_attempts=1)) as linker:
+        linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(4))
+    assert tls_plaid.connections == 4
+
+
+def test_a_link_loads_no_more_than_it_needs(faulty: FaultyPlaid) -> None:
+    """No generated code, no model, and no asyncio where nothing is awaited."""
+    script = """
+import json, sys
+from plaid_processors import PlaidClient, ProcessorLinker
+linker = ProcessorLinker(PlaidClient(client_id="0" * 24, secret="5e" * 15, base_url=sys.argv[1]))
+ids = [{"id": name} for name in ("a", "b")]
+linker.link("layer", public_token=sys.argv[2], accounts=ids)
+print(json.dumps(sorted(sys.modules)))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", script, faulty.url, PUBLIC_TOKEN],
+        capture_output=True,
+        check=True,
+        timeout=30,
+    )
+    loaded = json.loads(ran.stdout)
+    assert "plaid.api_client" in loaded
+    heavy = ("plaid.api.", "plaid.model.", "asyncio", "plaid_processors.aio")
+    assert [each for each in loaded if each.startswith(heavy)] == []
