@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import functools
+import json
 import string
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
 from plaid_processors.sandbox.calls import ENDPOINTS
+from plaid_processors.sandbox.partners import processors
+from plaid_processors.sandbox.tables import table
 
 DESCRIPTION = Path(__file__).parents[3] / "shared" / "plaid-reference" / "openapi.yml"
 Json = dict[str, Any]
@@ -109,6 +113,34 @@ def test_every_documented_field_is_known():
                 inner = resolved(schema).get("properties", {})
                 unknown += [f"{path} {name}.{key}" for key in inner if key not in field.fields]
     assert unknown == []
+
+
+def rows(name: str) -> list[Json]:
+    with (DESCRIPTION.parent / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def test_every_documented_error_is_known():
+    """The table of errors says what Plaid's pages say."""
+    known = {(row["code"], row["type"]): row for row in table("errors")}
+    for row in rows("errors.tsv"):
+        ours = known[row["code"], row["type"]]
+        assert (ours["status"], ours["page"]) == (row["http"], row["page"])
+        if None not in row and "{{" not in row["message"] and row["message"] != "None":
+            assert ours["message"] == row["message"].replace('\\"', '"')
+
+
+def test_the_default_users_accounts():
+    """The table of accounts says what was seen."""
+    for seen, ours in zip(rows("sandbox_accounts.tsv"), table("accounts"), strict=True):
+        for name, value in seen.items():
+            assert ours[name] == ("" if value in ("null", "(absent)") else value)
+
+
+def test_every_processor_is_known():
+    """All that the description or plaid-python names is a processor here, and nothing else."""
+    lists = json.loads((DESCRIPTION.parent / "processors.json").read_text(encoding="utf-8"))
+    assert set(processors()) == {name for names in lists.values() for name in names}
 
 
 ACCESS = "<access>"

@@ -1,4 +1,16 @@
-"""The facts that are plain tables: tab-separated files in `data/`."""
+"""The facts that are plain tables: tab-separated files in `data/`.
+
+Where they are from:
+    accounts: the default user's, seen on the Sandbox in September 2026.
+    countries, languages, products, subtypes: Plaid's OpenAPI description and its newer
+        clients, 2026.
+    errors: https://plaid.com/docs/errors/, March 2026; INVALID_PROCESSOR seen in 2021.
+    habits: made up.
+    institutions: https://plaid.com/docs/sandbox/institutions/; names of the special test
+        banks approximate.
+    limits: https://plaid.com/docs/errors/rate-limit-exceeded/, the Sandbox's columns.
+    processors: the description and its newer clients; names where a partner has a page.
+"""
 
 from __future__ import annotations
 
