@@ -132,6 +132,8 @@ def test_link_over_http(api):
         ("POST", "/partners", {"processor": "nobody", "enabled": True}, "nobody"),
         ("POST", "/clock", {"seconds": -1}, "forwards"),
         ("POST", "/clock", {"seconds": "x"}, "x"),
+        ("POST", "/clock", {"seconds": 1e12}, "time ends at 9000-01-01"),
+        ("POST", "/clock", {"seconds": 1e300}, ""),
         ("POST", "/faults", {"nonsense": 1}, "a fault has no nonsense"),
         ("POST", "/faults", {"path": "/nothing"}, "no endpoint /nothing"),
         ("POST", "/faults", {"error_code": "NOTHING"}, "error_type"),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 
+# Far enough from the calendar's end that no lifetime goes past it.
+END = dt.datetime(9000, 1, 1, tzinfo=dt.UTC)
+
 
 class Clock:
     """Tells the time, and is moved by hand."""
@@ -22,6 +25,8 @@ class Clock:
         """Move the time on; backwards it does not go."""
         if by < dt.timedelta():
             raise ValueError("time can only be moved forwards")
+        if by > END - self.now():
+            raise ValueError(f"time ends at {END:%Y-%m-%d}")
         self._moved += by
 
 
