@@ -54,6 +54,10 @@ class Sender:
         self._places = BoundedSemaphore(limits.max_connections)
         self._workers = Workers(limits.max_connections)
 
+    def __del__(self) -> None:
+        # Of a client that was forgotten: idle threads would wait for ever for what nobody sends.
+        self._workers.dismiss()
+
     def close(self) -> None:
         """End the threads."""
         self._workers.close()

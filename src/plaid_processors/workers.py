@@ -66,13 +66,17 @@ class Workers:
                 self._idle += 1
         return self._jobs.get()
 
+    def dismiss(self) -> None:
+        """Let the threads end, after the jobs that they have. Takes no lock, waits for nobody."""
+        for _ in self._threads:
+            self._jobs.put(None)
+
     def close(self) -> None:
         """End the threads, after the jobs that they have."""
         with self._lock:
             self._closed = True
+            self.dismiss()
             threads, self._threads = self._threads, []
-        for _ in threads:
-            self._jobs.put(None)
         end = monotonic() + _JOIN_SECONDS
         for thread in threads:
             thread.join(max(0.0, end - monotonic()))
