@@ -115,13 +115,28 @@ def open_connection(pool: Any, seconds: float) -> None:
 
     try:
         make_timed(pool)
-        connection = pool._get_conn()
-        if connection.sock is None:
+        connection = _unopened(pool)
+        if connection is not None:
             connection.timeout = seconds
             connection.connect()
-        pool._put_conn(connection)
+            pool._put_conn(connection)
     except Exception:  # noqa: BLE001, S110  the request that follows tells what is wrong
         pass
+
+
+def _unopened(pool: Any) -> Any:
+    """A connection of a host's pool that is not open yet, or None where it has no place left."""
+    open_ones = []
+    found = None
+    while found is None and not pool.pool.empty():
+        connection = pool._get_conn()  # the one put back last comes first
+        if connection.sock is None:
+            found = connection
+        else:
+            open_ones.append(connection)
+    for connection in open_ones:
+        pool._put_conn(connection)
+    return found
 
 
 def _read_all(response: urllib3.BaseHTTPResponse, chunks: list[bytes]) -> Answer | Failure:
