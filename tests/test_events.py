@@ -1,0 +1,249 @@
+"""What a client tells of its requests: everything, in order, and nothing secret."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import attrs
+import pytest
+
+from plaid_processors import (
+    AsyncProcessorLinker,
+    EventKind,
+    LinkIncompleteError,
+    PlaidClient,
+    PlaidConnectionError,
+    PlaidProcessorsError,
+    ProcessorLinker,
+    RequestEvent,
+)
+from plaid_processors.sandbox import Linked, LocalSandbox
+
+EXCHANGE = "/item/public_token/exchange"
+CREATE = "/processor/token/create"
+ACCOUNTS = "/accounts/get"
+
+
+@pytest.fixture
+def plaid() -> Iterator[LocalSandbox]:
+    with LocalSandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def events() -> list[RequestEvent]:
+    return []
+
+
+@pytest.fixture
+def client(plaid: LocalSandbox, events: list[RequestEvent]) -> Iterator[PlaidClient]:
+    with plaid.client(on_event=events.append, max_attempts=2) as client:
+        yield client
+
+
+@pytest.fixture
+def linker(client: PlaidClient) -> ProcessorLinker:
+    return ProcessorLinker(client)
+
+
+@pytest.fixture
+def done(plaid: LocalSandbox) -> Linked:
+    with ProcessorLinker(plaid.client()) as other:
+        token = other.create_link_token("layer", client_user_id="u", client_name="Acme")
+    return plaid.complete_link(token.link_token, masks=["0000", "3333"])
+
+
+def link(linker: ProcessorLinker, done: Linked, **more: Any) -> Any:
+    return linker.link("layer", public_token=done.public_token, metadata=done.metadata, **more)
+
+
+def kinds(events: list[RequestEvent], endpoint: str) -> list[tuple[str, int]]:
+    return [(each.kind.value, each.attempt) for each in events if each.endpoint == endpoint]
+
+
+def test_a_request_that_works(
+    linker: ProcessorLinker, done: Linked, events: list[RequestEvent]
+) -> None:
+    """Each request is told when it is sent and when it is answered, with time and request id."""
+    result = link(linker, done)
+    assert kinds(events, EXCHANGE) == [("sent", 1), ("answered", 1)]
+    sent, answered = (each for each in events if each.endpoint == EXCHANGE)
+    assert (sent.seconds, sent.request_id, sent.error_code) == (None, None, None)
+    assert answered.seconds is not None
+    assert 0 < answered.seconds < 5
+    assert (answered.request_id, answered.http_status) == (result.request_id, 200)
+    assert answered.error_code is None
+    told = Counter(each.kind for each in events if each.endpoint == CREATE)
+    assert told == {EventKind.SENT: 2, EventKind.ANSWERED: 2}
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "status"),
+    [
+        ({"error_code": "INSTITUTION_DOWN"}, "INSTITUTION_DOWN", 400),
+        ({"error_code": "RATE_LIMIT"}, "RATE_LIMIT", 429),
+        ({"drop": "before"}, "PlaidConnectionError", None),
+        ({"status": 502}, "PlaidConnectionError", 502),
+        ({"json": {}, "status": 200}, "PlaidConnectionError", 200),
+    ],
+)
+def test_a_request_that_is_sent_again(
+    plaid: LocalSandbox,
+    linker: ProcessorLinker,
+    done: Linked,
+    events: list[RequestEvent],
+    fault: dict[str, Any],
+    code: str,
+    status: int | None,
+) -> None:
+    """A failure is told with its code and status, and the retry with how long it waits."""
+    plaid.fail(EXCHANGE, **fault)
+    link(linker, done)
+    assert kinds(events, EXCHANGE) == [
+        ("sent", 1),
+        ("failed", 1),
+        ("retried", 2),
+        ("sent", 2),
+        ("answered", 2),
+    ]
+    _, failed, retried, *_ = (each for each in events if each.endpoint == EXCHANGE)
+    assert (failed.error_code, failed.http_status) == (code, status)
+    assert retried.seconds is not None
+    assert 0 <= retried.seconds <= 0.25
+
+
+def test_a_request_that_fails(
+    plaid: LocalSandbox, linker: ProcessorLinker, done: Linked, events: list[RequestEvent]
+) -> None:
+    """What is not tried again ends with the failure, with Plaid's request id."""
+    plaid.fail(CREATE, error_code="ITEM_LOGIN_REQUIRED", times=None)
+    with pytest.raises(LinkIncompleteError) as caught:
+        link(linker, done)
+    failed = [each for each in events if each.kind is EventKind.FAILED]
+    assert {each.error_code for each in failed} == {"ITEM_LOGIN_REQUIRED"}
+    ids = {each.request_id for each in failed}
+    assert ids == {getattr(error, "request_id", None) for _, error in caught.value.errors}
+
+
+def test_the_asynchronous_linker_tells_the_same(
+    client: PlaidClient, done: Linked, events: list[RequestEvent]
+) -> None:
+    """The hook is the client's, whichever linker works with it."""
+
+    async def main() -> None:
+        await AsyncProcessorLinker(client).link(
+            "layer", public_token=done.public_token, metadata=done.metadata
+        )
+
+    asyncio.run(main())
+    told = Counter((each.endpoint, each.kind.value) for each in events)
+    assert told == {
+        (EXCHANGE, "sent"): 1,
+        (EXCHANGE, "answered"): 1,
+        (CREATE, "sent"): 2,
+        (CREATE, "answered"): 2,
+    }
+
+
+def test_a_hook_that_fails_ends_no_link(
+    plaid: LocalSandbox, done: Linked, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A metric that fails must not cost an Item, and its words are not logged."""
+
+    def fail(event: RequestEvent) -> None:
+        raise RuntimeError("words that may hold anything")
+
+    with plaid.client(on_event=fail) as client:
+        assert link(ProcessorLinker(client), done).complete
+    assert "on_event failed: RuntimeError" in caplog.text
+    assert "words that may hold anything" not in caplog.text
+
+
+@pytest.mark.parametrize("make", ["class", "from_env", "from_plaid"])
+def test_each_way_to_make_a_client_takes_the_hook(
+    plaid: LocalSandbox, events: list[RequestEvent], make: str
+) -> None:
+    """All three ways to make a client take `on_event`."""
+    import plaid as plaid_python
+
+    keys = {"clientId": plaid.client_id, "secret": plaid.secret}
+    environ = {
+        "PLAID_CLIENT_ID": plaid.client_id,
+        "PLAID_SECRET": plaid.secret,
+        "PLAID_BASE_URL": plaid.url,
+    }
+    clients = {
+        "class": lambda: plaid.client(on_event=events.append),
+        "from_env": lambda: PlaidClient.from_env(environ, on_event=events.append),
+        "from_plaid": lambda: PlaidClient.from_plaid(
+            plaid_python.ApiClient(plaid_python.Configuration(host=plaid.url, api_key=keys)),
+            on_event=events.append,
+        ),
+    }
+    with ProcessorLinker(clients[make]()) as linker:
+        linker.create_link_token("layer", client_user_id="u", client_name="Acme")
+    assert [each.kind for each in events] == [EventKind.SENT, EventKind.ANSWERED]
+
+
+def test_the_log_says_the_same(
+    linker: ProcessorLinker,
+    plaid: LocalSandbox,
+    done: Linked,
+    caplog: pytest.LogCaptureFixture,
+    events: list[RequestEvent],
+) -> None:
+    """At DEBUG, the logger of the package has a line for each event."""
+    plaid.fail(EXCHANGE, error_code="INSTITUTION_DOWN")
+    with caplog.at_level(logging.DEBUG, logger="plaid_processors"):
+        link(linker, done)
+    lines = [each.getMessage() for each in caplog.records if each.name == "plaid_processors"]
+    assert len(lines) == len(events)
+    failed = next(each for each in events if each.kind is EventKind.FAILED)
+    assert any(
+        f"{EXCHANGE} failed, attempt 1," in line
+        and f"request_id {failed.request_id}, error INSTITUTION_DOWN" in line
+        for line in lines
+    )
+
+
+@pytest.mark.parametrize(
+    "fault", [None, {"drop": "after"}, {"cut": 60}, {"error_code": "INVALID_PUBLIC_TOKEN"}]
+)
+def test_no_event_has_a_secret(
+    plaid: LocalSandbox,
+    linker: ProcessorLinker,
+    done: Linked,
+    events: list[RequestEvent],
+    fault: dict[str, Any] | None,
+) -> None:
+    """No token and no key stands in any event, whatever came."""
+    if fault is not None:
+        plaid.fail(EXCHANGE, **fault)
+    with suppress(PlaidProcessorsError):
+        link(linker, done)
+    text = repr(events) + "".join(str(attrs.asdict(each)) for each in events)
+    item = plaid.items[0]
+    secrets = [done.public_token, item.access_token, *item.processor_tokens, plaid.secret]
+    assert [each for each in secrets if each in text] == []
+
+
+def test_a_request_that_was_not_sent(
+    plaid: LocalSandbox, done: Linked, events: list[RequestEvent]
+) -> None:
+    """Where nobody listens, the failure says so, without a status."""
+    with (
+        plaid.client(
+            on_event=events.append, base_url="http://127.0.0.1:9", max_attempts=1
+        ) as other,
+        pytest.raises(PlaidConnectionError),
+    ):
+        link(ProcessorLinker(other), done)
+    assert [(each.kind.value, each.http_status) for each in events] == [
+        ("sent", None),
+        ("failed", None),
+    ]
