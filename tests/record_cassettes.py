@@ -18,7 +18,14 @@ import urllib3
 from attrs import field, frozen
 from vcr.patch import force_reset
 
-from plaid_processors import Environment, LinkToken, PlaidClient, ProcessorLinker, __version__
+from plaid_processors import (
+    ConfigurationError,
+    Environment,
+    LinkToken,
+    PlaidClient,
+    ProcessorLinker,
+    __version__,
+)
 from plaid_processors.sandbox import LocalSandbox
 
 from .cassettes.flows import BANK, FLOWS, Finish, Options
@@ -39,9 +46,8 @@ class Plaid:
 
     def client(self, **options: Any) -> PlaidClient:
         """A client of it."""
-        return PlaidClient(
-            client_id=self.client_id, secret=self.secret, base_url=self.url, **options
-        )
+        keys = {"client_id": self.client_id, "secret": self.secret}
+        return PlaidClient(**{**keys, "base_url": self.url, **options})
 
 
 @contextmanager
@@ -70,7 +76,7 @@ def live() -> Iterator[Plaid]:
     """
     with PlaidClient.from_env() as client:
         if client.environment is not Environment.SANDBOX:
-            raise SystemExit("these flows make test Items: set PLAID_ENV=sandbox")
+            raise ConfigurationError("these flows make test Items: set PLAID_ENV=sandbox")
     keys = {"client_id": os.environ["PLAID_CLIENT_ID"], "secret": os.environ["PLAID_SECRET"]}
     url = os.environ.get("PLAID_BASE_URL") or PLAIDS_OWN
 
@@ -105,9 +111,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.record_cassettes")
     parser.add_argument("--live", action="store_true", help="from Plaid's own Sandbox")
     from_plaid: bool = parser.parse_args().live
-    with live() if from_plaid else local() as plaid:
-        for name in FLOWS:
-            record(plaid, name, HERE, None if from_plaid else LOCAL)
+    try:
+        with live() if from_plaid else local() as plaid:
+            for name in FLOWS:
+                record(plaid, name, HERE, None if from_plaid else LOCAL)
+    except ConfigurationError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":
