@@ -92,7 +92,8 @@ class Sender:
             if wait is None:
                 break
             self._tell(EventKind.RETRIED, call, attempt + 1, seconds=wait)
-            deadline.sleep(wait)
+            with self._workers.resting():
+                deadline.sleep(wait)
         assert stands is not None
         return stands
 

@@ -6,7 +6,8 @@ hangs would hold the exit up; these are daemons.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from time import monotonic
@@ -19,11 +20,16 @@ _JOIN_SECONDS = 1.0
 """How long `Workers.close` waits for threads that are in the middle of a request."""
 
 
+_RESTING_AT_MOST = 64
+"""How many threads may be added for those that wait: a rate limit must not make a thousand."""
+
+
 class Workers:
     """Runs jobs on at most so many threads. A job must not raise."""
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._resting = 0
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._threads: list[Thread] = []
         self._idle = 0
@@ -42,8 +48,25 @@ class Workers:
             self._jobs.put(job)
             if self._idle > 0:
                 self._idle -= 1
-            elif len(self._threads) < self._most:
-                self._start()
+            else:
+                self._start_if_allowed()
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """While a job waits for its next attempt, another thread may do what is left to do."""
+        with self._lock:
+            self._resting += 1
+            if self._idle == 0 and not self._jobs.empty() and not self._closed:
+                self._start_if_allowed()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._resting -= 1
+
+    def _start_if_allowed(self) -> None:
+        if len(self._threads) < self._most + min(self._resting, _RESTING_AT_MOST):
+            self._start()
 
     def _start(self) -> None:
         thread = Thread(
