@@ -168,6 +168,28 @@ def test_one_that_waits_to_be_sent_again_delays_no_other(
     assert came[-1] == "a-0"
 
 
+def test_those_that_wait_to_be_sent_again_hold_no_thread(
+    faulty: FaultyPlaid, make_linker: MakeLinker
+) -> None:
+    """With two threads, and two requests that wait, the others are sent meanwhile."""
+    limited = refusal("RATE_LIMIT_EXCEEDED", "RATE_LIMIT", status=429, headers={"Retry-After": "1"})
+    refused: set[str] = set()
+
+    def once(connection: Connection, request: Request) -> bool | None:
+        account_id = request.json["account_id"]
+        if account_id in ("a-0", "a-1") and account_id not in refused:
+            refused.add(account_id)
+            return limited(connection, request)
+        return issued(request)(connection, request)
+
+    faulty.on(CREATE, once)
+    linker = make_linker(max_attempts=2, max_connections=2)
+    assert linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(8)).complete
+    asked = [body["account_id"] for body in faulty.asked(CREATE)]
+    assert sorted(asked[-2:]) == ["a-0", "a-1"]
+    assert faulty.most_at_once <= 2
+
+
 def test_one_account_costs_no_thread(faulty: FaultyPlaid, make_linker: MakeLinker) -> None:
     """Its two requests are sent on the caller's thread, over one connection."""
     before = own_threads()
@@ -176,23 +198,32 @@ def test_one_account_costs_no_thread(faulty: FaultyPlaid, make_linker: MakeLinke
     assert faulty.connections == 1
 
 
+def after_others_are_open(server: FaultyPlaid) -> Answer:
+    """Exchanges once connections besides its own are there, and at rest."""
+    usual = server._usual[EXCHANGE]
+
+    def answer(connection: Connection, request: Request) -> bool | None:
+        never = threading.Event()
+        for _ in range(500):
+            if server.connections > 1:
+                break
+            never.wait(0.01)
+        else:
+            return False
+        never.wait(0.25)
+        return usual(connection, request)
+
+    return answer
+
+
 def test_connections_are_opened_while_the_exchange_is_under_way(
     faulty: FaultyPlaid, make_linker: MakeLinker
 ) -> None:
-    """The exchange is not answered before the others are there; none is opened after it."""
-    usual = faulty._usual[EXCHANGE]
-
-    def once_all_are_open(connection: Connection, request: Request) -> bool | None:
-        waiting = threading.Event()
-        for _ in range(500):
-            if faulty.connections >= 4:
-                break
-            waiting.wait(0.01)
-        return usual(connection, request)
-
-    faulty.on(EXCHANGE, once_all_are_open)
+    """The exchange is not answered before there are others; they are the ones used after it."""
+    faulty.on(EXCHANGE, after_others_are_open(faulty))
     faulty.on(CREATE, gathering(threading.Barrier(4)))
-    make_linker().link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(4))
+    linker = make_linker(timeout=20.0)
+    linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(4))
     assert faulty.connections == 4
 
 
@@ -287,18 +318,7 @@ def test_certificates_are_loaded_once_for_a_client(
 
 def test_over_tls_the_connections_opened_early_are_used(tls_plaid: TlsPlaid) -> None:
     """Though the server's session tickets wait on them to be read."""
-    usual = tls_plaid._usual[EXCHANGE]
-
-    def once_all_are_open(connection: Connection, request: Request) -> bool | None:
-        waiting = threading.Event()
-        for _ in range(500):
-            if len([each for each in tls_plaid._open if isinstance(each, ssl.SSLSocket)]) >= 4:
-                break
-            waiting.wait(0.01)
-        waiting.wait(0.05)  # the client's threads put theirs into the pool
-        return usual(connection, request)
-
-    tls_plaid.on(EXCHANGE, once_all_are_open)
+    tls_plaid.on(EXCHANGE, after_others_are_open(tls_plaid))
     tls_plaid.on(CREATE, gathering(threading.Barrier(4)))
     with ProcessorLinker(PlaidClient(**KEYS, base_url=tls_plaid.url, max_attempts=1)) as linker:
         linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(4))
