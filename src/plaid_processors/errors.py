@@ -65,17 +65,17 @@ class UnknownProcessorError(PlaidProcessorsError, ValueError):
     """No partner of that name is known; the message names the nearest ones.
 
     Attributes:
-        processor: the name asked for.
+        processor: the name asked for; a token that was passed by mistake is masked.
         suggestions: the nearest known names, best first.
     """
 
     def __init__(self, processor: str, *, suggestions: Sequence[str], known: Sequence[str]) -> None:
-        self.processor = processor
+        self.processor = redact(processor)
         self.suggestions = tuple(suggestions)
         nearest = " or ".join(repr(name) for name in self.suggestions)
         hint = f"did you mean {nearest}?" if nearest else f"known are {', '.join(known)}."
         super().__init__(
-            f"no partner is called {redact(processor)!r}: {hint} For a partner that this version "
+            f"no partner is called {self.processor!r}: {hint} For a partner that this version "
             "does not know, pass PartnerAdapter(processor=…) with Plaid's name for it."
         )
 
