@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import pickle
 from pathlib import Path
@@ -36,6 +37,7 @@ from plaid_processors import (
     UnknownProcessorError,
     unfinished,
 )
+from plaid_processors.errors import mark_unfinished
 from plaid_processors.translation import api_error
 
 from .support.checks import ERRORS
@@ -274,5 +276,28 @@ def test_unfinished_of_anything_else(error: BaseException | None) -> None:
 def test_unfinished_of_a_circle() -> None:
     """A chain that bites its tail ends all the same."""
     one, two = ValueError("1"), ValueError("2")
-    one.__context__, two.__context__ = two, one
+    one.__cause__, two.__cause__ = two, one
     assert unfinished(one) is None
+
+
+def _raised_while_handling(error: BaseException, last: BaseException) -> BaseException:
+    last.__context__ = error  # as Python does without "from"
+    return last
+
+
+@pytest.mark.parametrize("last", [ValueError("B's own"), KeyboardInterrupt(), TimeoutError()])
+def test_unfinished_is_not_of_another_link(last: BaseException) -> None:
+    """What fails while one link's error is handled does not give that link's Item."""
+    of_another = LinkIncompleteError("incomplete", result=RESULT)
+    assert unfinished(_raised_while_handling(of_another, last)) is None
+
+
+def test_unfinished_of_a_cancellation_that_became_another_error() -> None:
+    """The KeyboardInterrupt that asyncio.run makes of a cancellation has its Item."""
+    cancelled = asyncio.CancelledError()
+    mark_unfinished(cancelled, RESULT)
+    became = _raised_while_handling(cancelled, KeyboardInterrupt())
+    assert unfinished(became) == RESULT
+    became.__suppress_context__ = True
+    assert unfinished(became) is None
+    assert unfinished(_raised_while_handling(cancelled, ValueError("mine"))) is None

@@ -354,7 +354,9 @@ def unfinished(error: BaseException | None) -> LinkResult | None:
 
     Looks at the exception, at what it was raised from, and into exception groups: a
     `LinkIncompleteError`, and KeyboardInterrupt, SystemExit or a cancellation (also as the
-    TimeoutError that ``asyncio.timeout`` makes of it) that came after an exchange.
+    TimeoutError that ``asyncio.timeout`` makes of it, or the KeyboardInterrupt that ``asyncio.run``
+    does) that came after an exchange. An error that was raised while another was handled is
+    another matter, perhaps of another user's Item: what it followed is not looked at.
     """
     return _unfinished(error, set())
 
@@ -367,8 +369,16 @@ def _unfinished(error: BaseException | None, seen: set[int]) -> LinkResult | Non
         return error.result
     result: LinkResult | None = getattr(error, _UNFINISHED, None)
     inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-    for other in (*inner, error.__cause__, error.__context__):
+    for other in (*inner, error.__cause__, _cancellation_behind(error)):
         if result is not None:
             break
         result = _unfinished(other, seen)
     return result
+
+
+def _cancellation_behind(error: BaseException) -> BaseException | None:
+    """The cancellation that became this error: ``asyncio.run`` raises its own without "from"."""
+    from asyncio import CancelledError
+
+    became = isinstance(error, (KeyboardInterrupt, TimeoutError)) and not error.__suppress_context__
+    return error.__context__ if became and isinstance(error.__context__, CancelledError) else None
