@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
@@ -22,6 +23,7 @@ from plaid_processors import (
     ProcessorLinker,
     RequestEvent,
 )
+from plaid_processors.retry import retry_after_seconds
 from plaid_processors.sandbox import Linked, LocalSandbox
 
 EXCHANGE = "/item/public_token/exchange"
@@ -247,3 +249,19 @@ def test_a_request_that_was_not_sent(
         ("sent", None),
         ("failed", None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("Sat, 21 Nov 2026 03:00:07 GMT", 7.0),
+        ("Sat, 21 Nov 2026 02:59:00 GMT", 0.0),
+        ("Saturday, 21-Nov-26 03:00:07 GMT", 7.0),
+        ("Sat Nov 21 03:00:07 2026", 7.0),
+        ("the day after tomorrow", None),
+    ],
+)
+def test_a_retry_after_with_a_date(header: str, seconds: float | None) -> None:
+    """HTTP lets a server name the moment too; one that is past asks for no wait."""
+    now = datetime(2026, 11, 21, 3, 0, 0, tzinfo=UTC)
+    assert retry_after_seconds(header, now) == seconds

@@ -302,13 +302,11 @@ def test_nothing_shows_in_an_uncaught_error(
     """What Python prints of an error that nobody caught."""
     stage.plaid.fail(EXCHANGE, drop="after", times=None)
     done = stage.through_link()
-    with (
-        stage.plaid.client(max_attempts=3, on_event=stage.show) as client,
-        pytest.raises(PlaidProcessorsError) as caught,
-    ):
-        ProcessorLinker(client).link(
-            "layer", public_token=done.public_token, metadata=done.metadata
-        )
+    with stage.plaid.client(max_attempts=3, on_event=stage.show) as client:
+        speak()
+        linker = ProcessorLinker(client)
+        with pytest.raises(PlaidProcessorsError) as caught:
+            linker.link("layer", public_token=done.public_token, metadata=done.metadata)
     sys.excepthook(type(caught.value), caught.value, caught.tb)
     printed = capsys.readouterr().err
     assert "Plaid's support" in printed

@@ -219,7 +219,8 @@ class PublicTokenError(PlaidApiError):
     default_advice = (
         "A public token lives 30 minutes and can be exchanged once, in the environment and with "
         "the keys that it was made with. If it was exchanged before, use the access token stored "
-        "then; otherwise let the user go through Link again."
+        "then, or, if that answer was lost, ask Plaid's support to remove the Item; otherwise let "
+        "the user go through Link again."
     )
 
 

@@ -7,6 +7,7 @@ many clients that failed together do not come back together.
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 
 from .errors import PlaidApiError, PlaidConnectionError, PublicTokenError
 
@@ -58,10 +59,22 @@ def after(
     return latest
 
 
-def retry_after_seconds(header: str | None) -> float | None:
-    """The seconds that a Retry-After header asks for, if it says them."""
+def retry_after_seconds(header: str | None, now: datetime | None = None) -> float | None:
+    """The seconds that a Retry-After header asks for: a number, or a date."""
+    if header is None:
+        return None
     try:
-        seconds = float(header) if header is not None else -1.0
+        seconds = float(header)
+    except ValueError:
+        return _seconds_until(header, now or datetime.now(UTC))
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _seconds_until(date: str, now: datetime) -> float | None:
+    from email.utils import parsedate_to_datetime
+
+    try:
+        moment = parsedate_to_datetime(date)
     except ValueError:
         return None
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())
