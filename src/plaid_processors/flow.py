@@ -239,7 +239,10 @@ def _after_exchange(
     options: Options,
 ) -> Flow[_Trouble | None]:
     if on_exchange is not None:
-        yield Tell(on_exchange, item, irrevocable=True)
+        try:
+            yield Tell(on_exchange, item, irrevocable=True)
+        except Exception as error:  # noqa: BLE001  no generator lets a StopIteration through
+            return _Trouble(error)
     return (yield from _finish(progress, plan, options))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
-from inspect import iscoroutinefunction, signature
+from inspect import isawaitable, iscoroutine, iscoroutinefunction, signature
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from .calls import Call
@@ -170,4 +170,13 @@ class _Shell:
                 return next(self._started)
             case Tell(callback, value):
                 with self._deadline.paused():
-                    return callback(value)
+                    return _done(callback(value))
+
+
+def _done(came: object) -> object:
+    """What a callback returned, unless its work is still to do: nobody would."""
+    if isawaitable(came):
+        if iscoroutine(came):
+            came.close()
+        raise TypeError("the callback returned an awaitable: AsyncProcessorLinker awaits it")
+    return came
