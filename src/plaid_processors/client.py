@@ -17,8 +17,9 @@ from .deadline import Deadline
 from .errors import ConfigurationError
 from .events import OnEvent
 from .results import Environment
-from .sender import Sender, Wire
+from .sender import Sender
 from .settings import Credentials, Limits, environment_of, read_environment
+from .transport import Wire
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -69,8 +70,8 @@ class PlaidClient:
         )
         checked = Limits(**limits)
         api = _api_client(credentials, checked)
-        self._set_up(api, credentials.environment, checked, on_event)
         self._owned = True
+        self._set_up(api, credentials.environment, checked, on_event)
 
     @classmethod
     def from_env(
@@ -143,8 +144,8 @@ class PlaidClient:
                 "its address is not Plaid's own: tell environment='sandbox' or 'production'"
             )
         client = cls.__new__(cls)
-        client._set_up(api_client, found, Limits(**limits), on_event)
         client._owned = False
+        client._set_up(api_client, found, Limits(**limits), on_event)
         return client
 
     def _set_up(
@@ -165,10 +166,11 @@ class PlaidClient:
 
     def _wire(self, pool: Any) -> Wire:
         configuration = self._api.configuration
+        known = self._headers()  # an api of the caller's may change its own: they are asked anew
         return Wire(
             pool=pool,
             base_url=configuration.host.rstrip("/"),
-            headers=self._headers,
+            headers=(lambda: known) if self._owned else self._headers,
             keys=tuple(str(configuration.api_key[name]) for name in ("clientId", "secret")),
         )
 
@@ -209,7 +211,7 @@ class PlaidClient:
         self._closed = True
         self._sender.close()
         if self._owned:
-            self._sender.wire.pool.clear()
+            self._sender.wire.clear()
 
     def begin(self) -> Deadline:
         """The start of a public call: how long it may take.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from queue import SimpleQueue
@@ -12,36 +12,18 @@ from threading import BoundedSemaphore
 from time import monotonic
 from typing import Any, TypeVar
 
-from attrs import field, frozen
-
 from .calls import Call
 from .deadline import Deadline
 from .errors import ConfigurationError, PlaidConnectionError, PlaidProcessorsError
 from .events import EventKind, OnEvent, RequestEvent, is_logged, tell
+from .redaction import redact
 from .retry import after, wait_before_retry
 from .settings import Limits
-from .translation import Outcome, Trouble, failed, outcome_of
-from .transport import missing_connections, open_connection, post
+from .translation import Outcome, Trouble, outcome_of
+from .transport import Wire, missing_connections, open_connection
 from .workers import Workers
 
 T = TypeVar("T")
-
-
-@frozen(kw_only=True)
-class Wire:
-    """Where and as whom requests are sent.
-
-    Attributes:
-        pool: urllib3's pool of connections.
-        base_url: the address, without the path.
-        headers: makes the headers, keys included, anew for each request.
-        keys: what must not show in any text.
-    """
-
-    pool: Any = field(repr=False)
-    base_url: str
-    headers: Callable[[], Mapping[str, str]] = field(repr=False)
-    keys: tuple[str, ...] = field(repr=False)
 
 
 class Sender:
@@ -136,9 +118,9 @@ class Sender:
 
         A kindness to what comes next: no failure of it is told, since the request itself will.
         """
-        if getattr(self.wire.pool, "proxy", None) is not None:
+        if self.wire.proxied:
             return
-        pool = self.wire.pool.connection_from_url(self.wire.base_url)
+        pool = self.wire.hosts()
         for _ in range(missing_connections(pool, min(count, self.limits.max_connections))):
             self._workers.submit(partial(self._open_connection, pool))
 
@@ -153,27 +135,43 @@ class Sender:
         self._tell(EventKind.SENT, call, attempt)
         began = monotonic()
         outcome = self._attempt(call, deadline)
-        kind = EventKind.FAILED if isinstance(outcome.value, Trouble) else EventKind.ANSWERED
-        self._tell(kind, call, attempt, seconds=monotonic() - began, **outcome.known)
+        self._tell_outcome(call, attempt, monotonic() - began, outcome)
         if isinstance(outcome.value, Trouble):
             outcome.value.occurred_at = datetime.now(UTC)
         return outcome.value
 
+    def _tell_outcome(
+        self, call: Call[T], attempt: int, seconds: float, outcome: Outcome[T]
+    ) -> None:
+        if self._is_heard():
+            secrets = (*call.secrets, *self.wire.keys)
+            self._tell(
+                EventKind.ANSWERED if outcome.error_code is None else EventKind.FAILED,
+                call,
+                attempt,
+                seconds=seconds,
+                http_status=outcome.http_status,
+                error_code=outcome.error_code,
+                request_id=outcome.request_id and redact(outcome.request_id, secrets),
+            )
+
+    def _is_heard(self) -> bool:
+        return self.on_event is not None or is_logged()
+
     def _tell(self, kind: EventKind, call: Call[Any], attempt: int, **known: Any) -> None:
-        if self.on_event is not None or is_logged():
+        if self._is_heard():
             event = RequestEvent(kind=kind, endpoint=call.endpoint, attempt=attempt, **known)
             tell(event, self.on_event)
 
     def _attempt(self, call: Call[T], deadline: Deadline) -> Outcome[T]:
         body = json.dumps(call.body).encode()
         if not self._places.acquire(timeout=deadline.remaining()):
-            return failed(_not_sent(call, deadline))
+            return Outcome(_not_sent(call, deadline))
         try:
             times = self._times(deadline)  # only now: the place may have been long in coming
             if times is None:
-                return failed(_not_sent(call, deadline))
-            url = self.wire.base_url + call.endpoint
-            answer = post(self.wire.pool, url, body, self.wire.headers(), times)
+                return Outcome(_not_sent(call, deadline))
+            answer = self.wire.post(call.endpoint, body, times)
         finally:
             self._places.release()
         return outcome_of(call, answer, self.wire.keys)

@@ -10,7 +10,7 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from .calls import Call, Reply
 from .codes import ADVICE, BY_CODE, BY_TYPE, RETRYABLE
@@ -39,11 +39,20 @@ class Outcome(Generic[T]):
 
     Attributes:
         value: the value of the answer, or the error.
-        known: what may be told of it in logs.
+        http_status: the status of the answer, where one came.
+        request_id: what the answer calls itself; not cleared of secrets yet.
     """
 
     value: T | Trouble
-    known: dict[str, Any]
+    http_status: int | None = None
+    request_id: str | None = field(default=None, repr=False)
+
+    @property
+    def error_code(self) -> str | None:
+        """Plaid's code, or the kind of failure."""
+        if not isinstance(self.value, Trouble):
+            return None
+        return getattr(self.value, "error_code", type(self.value).__name__)
 
 
 # What INVALID_PRODUCT means where a token for a partner is made: the integration is not enabled
@@ -99,39 +108,23 @@ def api_error(
 
 def outcome_of(call: Call[T], answer: Answer | Failure, keys: tuple[str, ...]) -> Outcome[T]:
     """What came of a request."""
-    outcome = _outcome_of(call, answer, keys)
-    if isinstance(outcome.value, Trouble):
-        came = answer.came if isinstance(answer, Failure) else answer.body
-        salvaged = call.salvage(came)
-        if salvaged is not None:
-            return Outcome(salvaged, outcome.known)
-    return outcome
-
-
-def _outcome_of(call: Call[T], answer: Answer | Failure, keys: tuple[str, ...]) -> Outcome[T]:
     if isinstance(answer, Failure):
-        return failed(
-            PlaidConnectionError(
-                answer.reason,
-                endpoint=call.endpoint,
-                outcome_unknown=answer.sent,
-                retryable=answer.passing,
-            )
+        trouble = PlaidConnectionError(
+            answer.reason,
+            endpoint=call.endpoint,
+            outcome_unknown=answer.sent,
+            retryable=answer.passing,
         )
+        saved = call.salvage(answer.came)
+        return Outcome(trouble if saved is None else saved)
     body = _json_object(answer.body)
     value = _read(call, answer.status, body, keys)
-    known: dict[str, Any] = {"http_status": answer.status}
     if isinstance(value, Trouble):
         value.retry_after = retry_after_seconds(answer.retry_after)
-        known["error_code"] = getattr(value, "error_code", type(value).__name__)
-    if body is not None and isinstance(body.get("request_id"), str):
-        known["request_id"] = redact(str(body["request_id"]), (*call.secrets, *keys))
-    return Outcome(value, known)
-
-
-def failed(error: PlaidConnectionError) -> Outcome[Any]:
-    """The outcome of an attempt without an answer."""
-    return Outcome(error, {"error_code": type(error).__name__})
+        saved = call.salvage(answer.body)
+        value = value if saved is None else saved
+    request_id = body and body.get("request_id")
+    return Outcome(value, answer.status, request_id if isinstance(request_id, str) else None)
 
 
 def _read(
@@ -139,9 +132,10 @@ def _read(
 ) -> T | Trouble:
     if body is None:
         return _not_plaids(call, status)
-    error = api_error(call.endpoint, status, body, (*call.secrets, *keys))
-    if error is not None:
-        return error
+    if body.get("error_code"):
+        error = api_error(call.endpoint, status, body, (*call.secrets, *keys))
+        if error is not None:
+            return error
     if not 200 <= status < 300:
         return _not_plaids(call, status)
     try:

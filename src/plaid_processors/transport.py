@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -43,56 +43,100 @@ class Failure:
     came: bytes = field(default=b"", repr=False)
 
 
-def post(
-    pool: urllib3.PoolManager,
-    url: str,
-    body: bytes,
-    headers: Mapping[str, str],
-    times: tuple[float, float, float],
-) -> Answer | Failure:
-    """Send one request, once.
+class Wire:
+    """Where and as whom requests are sent.
 
-    Args:
-        pool: where connections come from.
-        url: the address.
-        body: what is sent.
-        headers: all of them.
-        times: seconds for the connection, for one wait for data, and for the request in all.
+    Attributes:
+        base_url: the address, without the endpoint.
+        keys: what must not show in any text.
     """
-    import http.client
 
-    import urllib3
+    def __init__(
+        self,
+        pool: Any,
+        base_url: str,
+        headers: Callable[[], Mapping[str, str]],
+        keys: tuple[str, ...],
+    ) -> None:
+        """Send over a urllib3 pool manager, with headers that are made for each request."""
+        self.keys = keys
+        self._pool = pool
+        self.base_url = base_url
+        self._prefix = "/" + base_url.partition("//")[2].partition("/")[2]
+        self._headers = headers
+        self._hosts: Any = None
 
-    from .timed import answered_by, make_timed
+    @property
+    def proxied(self) -> bool:
+        """Whether a proxy stands between."""
+        return getattr(self._pool, "proxy", None) is not None
 
-    connect, read, total = times
-    end = monotonic() + total
-    response = None
-    chunks: list[bytes] = []
-    try:
-        hosts = pool.connection_from_url(url)
+    def hosts(self) -> Any:
+        """The pool of connections to the address; looked up again if it was closed."""
+        if self._hosts is None or self._hosts.pool is None:
+            self._hosts = self._pool.connection_from_url(self.base_url)
+        return self._hosts
+
+    def clear(self) -> None:
+        """Close the connections."""
+        self._pool.clear()
+
+    def post(self, path: str, body: bytes, times: tuple[float, float, float]) -> Answer | Failure:
+        """Send one request, once.
+
+        Args:
+            path: the endpoint.
+            body: what is sent.
+            times: seconds for the connection, for one wait for data, and for the request in all.
+        """
+        import http.client
+
+        import urllib3
+
+        response = None
+        chunks: list[bytes] = []
+        try:
+            response = self._open(path, body, times)
+            outcome = _read_all(response, chunks)
+        except (
+            urllib3.exceptions.HTTPError,
+            http.client.HTTPException,
+            OSError,
+            ValueError,
+        ) as error:
+            outcome = _failure(error)
+        # Raised ones hold headers and bodies: none leaves this room, not even as a context.
+        if response is not None and isinstance(outcome, Failure):
+            response.close()
+            return evolve(outcome, came=b"".join(chunks))
+        return outcome
+
+    def _open(
+        self, path: str, body: bytes, times: tuple[float, float, float]
+    ) -> urllib3.BaseHTTPResponse:
+        """The answer, its body still to be read."""
+        from urllib3 import Timeout
+
+        from .timed import answered_by, make_timed
+
+        connect, read, total = times
+        hosts = self.hosts()
         make_timed(hosts)
         # Past the manager, which would look the host up again; a proxy needs its words, though.
-        direct = getattr(pool, "proxy", None) is None
-        with answered_by(end):
-            response = (hosts if direct else pool).urlopen(
+        opener = self._pool if self.proxied else hosts
+        target = self.base_url + path if self.proxied else self._prefix.rstrip("/") + path
+        with answered_by(monotonic() + total):
+            response: urllib3.BaseHTTPResponse = opener.urlopen(
                 "POST",
-                "/" + url.split("/", 3)[3] if direct else url,
+                target,
                 body=body,
-                headers=headers,
-                timeout=urllib3.Timeout(total=total, connect=connect, read=read),
+                headers=self._headers(),
+                timeout=Timeout(total=total, connect=connect, read=read),
                 retries=False,
                 redirect=False,
                 preload_content=False,
             )
-        outcome = _read_all(response, chunks)
-    except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
-        outcome = _failure(error)
-    # Raised ones hold headers and bodies, so none leaves this function, not even as a context.
-    if response is not None and isinstance(outcome, Failure):
-        response.close()
-        return evolve(outcome, came=b"".join(chunks))
-    return outcome
+        return response
 
 
 def missing_connections(pool: Any, wanted: int) -> int:
@@ -146,7 +190,8 @@ def _read_all(response: urllib3.BaseHTTPResponse, chunks: list[bytes]) -> Answer
         size += len(chunk)
         if size > MAX_BODY:
             return Failure("the answer is too long", sent=True, passing=False)
-    response.release_conn()
+    if hasattr(response, "release_conn"):  # vcrpy's has none before 9.1
+        response.release_conn()
     return Answer(response.status, b"".join(chunks), response.headers.get("Retry-After"))
 
 
