@@ -13,6 +13,7 @@ from plaid_processors import (
     AsyncProcessorLinker,
     EventKind,
     LinkedItem,
+    LinkIncompleteError,
     PlaidConnectionError,
     ProcessorLinker,
     RequestEvent,
@@ -85,6 +86,14 @@ def test_interrupted_the_moment_the_answer_is_parsed(stage: Stage) -> None:
     assert result.access_token == stage.plaid.items[0].access_token
     assert not hasattr(caught.value, "__notes__")
     assert ProcessorLinker(stage.client()).resume(result).complete
+
+
+def test_a_hook_that_ends_a_thread(stage: Stage) -> None:
+    """In the asynchronous linker the hook runs on a thread: the access token comes all the same."""
+    client = stage.client(on_event=interrupting(EventKind.ANSWERED, EXCHANGE))
+    with pytest.raises(LinkIncompleteError) as caught:
+        asyncio.run(AsyncProcessorLinker(client).link("layer", **stage.arguments))
+    assert caught.value.result.access_token == stage.plaid.items[0].access_token
 
 
 async def _cancelled(linker: AsyncProcessorLinker, stage: Stage) -> BaseException:

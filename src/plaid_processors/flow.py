@@ -160,7 +160,7 @@ class Plan:
         if not self.verify:
             return self.pick(self.accounts)
         for choice in self.choices:  # ids are the caller's word, not the browser's
-            by_ids(choice.account_ids or (), self.accounts, choice.adapter.processor)
+            choice.bound(self.accounts)
         return None
 
     def pick_fetched(self, fetched: Sequence[Account]) -> tuple[PendingToken, ...]:
@@ -217,8 +217,12 @@ def link(
     with _kept(landing):
         try:
             item: LinkedItem = yield calls.exchange(public_token, landing.land)
-        except (PlaidApiError, PlaidConnectionError) as error:
-            raise _with_support(error, environment, session, public_token)  # noqa: B904  itself
+        except Exception as error:
+            if landing.result is not None:  # it came, and something failed on its way here
+                raise _incomplete(landing.result, _Trouble(error)) from error
+            if isinstance(error, (PlaidApiError, PlaidConnectionError)):
+                _add_support(error, environment, session, public_token)
+            raise
         except BaseException as error:
             if landing.result is None:  # a KeyboardInterrupt, say, before the answer came
                 known = {"time": _now(), **_known(environment, session, public_token)}
@@ -287,13 +291,13 @@ class _Landing:
         return None if self._progress is None else self._progress.result
 
 
-def _with_support(
+def _add_support(
     error: PlaidApiError | PlaidConnectionError,
     environment: Environment,
     session: Session,
     public_token: str,
-) -> PlaidApiError | PlaidConnectionError:
-    """The error of an exchange; where Plaid may have made an Item all the same, what to do then."""
+) -> None:
+    """Where Plaid may have made an Item although the exchange failed, say what to do then."""
     if error.outcome_unknown:
         known = {
             "time": error.occurred_at and error.occurred_at.isoformat(timespec="seconds"),
@@ -302,7 +306,6 @@ def _with_support(
         }
         error.support = {name: value for name, value in known.items() if value}
         error.advice = _ask_plaid(error.support)
-    return error
 
 
 def _known(environment: Environment, session: Session, public_token: str) -> dict[str, str | None]:
