@@ -116,3 +116,15 @@ def test_the_finix_handler_asks_which_of_two(
     second = asked["choose_one_of"][1]
     answer = handle_success(linker, done.public_token, done.metadata, account_id=second)
     assert answer == {"linked": second}
+
+
+def test_the_finix_handler_offers_what_fits_for_a_choice_that_does_not(
+    sandbox: LocalSandbox, linker: ProcessorLinker
+) -> None:
+    """A card is none for Finix: the accounts that fit are given back to choose from."""
+    done = open_link(sandbox, linker, "layer", ["0000", "1111", "3333"])
+    *fitting, card = (each["id"] for each in done.metadata["accounts"])
+    asked = example("finix").handle_success(
+        linker, done.public_token, done.metadata, account_id=card
+    )
+    assert asked == {"choose_one_of": fitting}

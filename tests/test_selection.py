@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ from plaid_processors import (
     AccountSelectionError,
     FinixAdapter,
     LayerAdapter,
+    LinkIncompleteError,
     PartnerAdapter,
     ProcessorLinker,
     UnknownProcessorError,
@@ -22,7 +24,15 @@ from plaid_processors import (
 from plaid_processors.selection import choices
 
 from .support.checks import link_account
-from .support.faulty import ACCESS_TOKEN, ACCOUNTS, CREATE, EXCHANGE, PUBLIC_TOKEN, FaultyPlaid
+from .support.faulty import (
+    ACCESS_TOKEN,
+    ACCOUNTS,
+    CREATE,
+    EXCHANGE,
+    PUBLIC_TOKEN,
+    FaultyPlaid,
+    reply,
+)
 from .support.strategies import accounts
 
 CHECKING = link_account("id-checking")
@@ -150,13 +160,42 @@ def test_ids_that_are_not_there(
     assert faulty.requests == []
 
 
+@pytest.mark.parametrize(
+    ("partner", "ids", "words"),
+    [
+        ("finix", ["id-card"], r"the account asked for \(credit card ….*\) does not fit"),
+        ("finix", ["id-checking", "id-card"], r"asked for \(credit card ….*\) does not fit"),
+        ("finix", ["id-card", "id-student"], r"\(credit card ….*, student ….*\) do not fit"),
+        ("finix", ["id-checking", "id-savings"], "2 accounts .* fit"),
+        ("finix", ["id-checking", "id-savings", "id-card"], r"\(credit card ….*\) does not fit"),
+        ("finix", ["elsewhere"], "elsewhere.*there are id-checking"),
+        (LayerAdapter(subtypes=["checking", "savings"]), ["id-savings", "id-card"], "does not fit"),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("verify", [False, True])
 def test_a_bound_account_that_does_not_fit(
-    faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+    faulty: FaultyPlaid,
+    faulty_linker: ProcessorLinker,
+    partner: Any,
+    ids: list[str],
+    words: str,
+    verify: bool,
 ) -> None:
-    """Binding does not bend the rule: a credit card is none for Finix."""
-    with pytest.raises(AccountSelectionError, match="checking or savings"):
-        link(faulty_linker, "finix", [CHECKING, CARD], account_id="id-card")
-    assert faulty.requests == []
+    """Binding does not bend the rule; the refusal offers all accounts and those that fit."""
+    there = [CHECKING, SAVINGS, CARD, STUDENT]
+    faulty.on(ACCOUNTS, reply({"accounts": there}))
+    name = getattr(partner, "processor", partner)
+    with pytest.raises((AccountSelectionError, LinkIncompleteError)) as caught:
+        link(faulty_linker, partner, there, account_ids={name: ids}, verify_accounts=verify)
+    error = caught.value.__cause__ or caught.value
+    assert isinstance(error, AccountSelectionError)
+    assert re.search(words, str(error))
+    assert "elsewhere" in ids or "checking or savings" in str(error)
+    assert "elsewhere" in ids or name != "finix" or "account_id=" in str(error)
+    assert [each.account_id for each in error.accounts] == [each["id"] for each in there]
+    assert [each.account_id for each in error.eligible] == ["id-checking", "id-savings"]
+    assert verify or faulty.requests == []
 
 
 @pytest.mark.parametrize(

@@ -35,18 +35,31 @@ class Choice:
         """
         if self.account_ids is None:
             return self._by_rule(accounts)
-        by_ids(self.account_ids, accounts, self.adapter.processor)
+        self.bound(accounts)
         bound = tuple(each for each in accounts if each.account_id in self.account_ids)
-        picked = self._by_rule(bound)
+        try:
+            picked = self._by_rule(bound)
+        except AccountSelectionError as refused:
+            picked = self._fitting(bound)
+            if len(picked) == len(bound):  # too many, or a rule of a subclass's: its words hold
+                refused.accounts, refused.eligible = tuple(accounts), self._fitting(accounts)
+                raise
         if dropped := [account for account in bound if account not in picked]:
-            raise AccountSelectionError(
-                f"{self.adapter.processor} takes {self.adapter.rule}, which "
-                f"{' and '.join(account.label for account in dropped)} does not fit",
-                processor=self.adapter.processor,
-                accounts=accounts,
-                eligible=picked,
-            )
+            fitting = self._fitting(accounts)
+            raise self.adapter._refusal(accounts, fitting, _do_not_fit(dropped))
         return picked
+
+    def bound(self, accounts: Sequence[Account]) -> tuple[Account, ...]:
+        """The accounts that it is bound to, if all are there.
+
+        Raises:
+            AccountSelectionError: one is not there.
+        """
+        fitting = self._fitting(accounts)
+        return by_ids(self.account_ids or (), accounts, self.adapter.processor, eligible=fitting)
+
+    def _fitting(self, accounts: Sequence[Account]) -> tuple[Account, ...]:
+        return tuple(account for account in accounts if self.adapter.fits(account))
 
     def _by_rule(self, accounts: Sequence[Account]) -> tuple[Account, ...]:
         if self.first_fitting and self.adapter.single:
@@ -83,12 +96,24 @@ def _checked(
             f"{adapter.processor}'s rule picked no account",
             processor=adapter.processor,
             accounts=accounts,
+            eligible=tuple(account for account in accounts if adapter.fits(account)),
         )
     return result
 
 
+def _do_not_fit(accounts: Sequence[Account]) -> str:
+    shown = ", ".join(account.label for account in accounts)
+    if len(accounts) == 1:
+        return f"the account asked for ({shown}) does not fit"
+    return f"the accounts asked for ({shown}) do not fit"
+
+
 def by_ids(
-    account_ids: Sequence[str], accounts: Sequence[Account], processor: str
+    account_ids: Sequence[str],
+    accounts: Sequence[Account],
+    processor: str,
+    *,
+    eligible: Sequence[Account] = (),
 ) -> tuple[Account, ...]:
     """The accounts of these ids, in the order of the ids.
 
@@ -104,6 +129,7 @@ def by_ids(
             f"there are {there or 'none'}. Ids are case-sensitive.",
             processor=processor,
             accounts=accounts,
+            eligible=eligible,
         )
     return tuple(known[account_id] for account_id in account_ids)
 
