@@ -26,6 +26,7 @@ from .support.checks import strangers
 from .support.faulty import (
     ACCESS_TOKEN,
     ACCOUNTS,
+    PUBLIC_TOKEN,
     Answer,
     FaultyPlaid,
     account,
@@ -156,6 +157,15 @@ def test_slow_servers(
     assert strangers(caught.value) == []
 
 
+def test_each_half_of_a_pair_counts(faulty: FaultyPlaid, make_linker: Make) -> None:
+    """A long time to connect lends nothing to a server that answers nothing."""
+    faulty.on(ACCOUNTS, hang)
+    began = monotonic()
+    with pytest.raises(PlaidConnectionError):
+        make_linker(timeout=(20, 0.3)).accounts(ACCESS_TOKEN)
+    assert monotonic() - began < 2
+
+
 def test_no_server_at_all(make_linker: Make) -> None:
     """Nobody listening is a PlaidConnectionError, and Plaid has certainly not acted."""
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -182,6 +192,25 @@ def test_no_tls_at_the_other_end(faulty: FaultyPlaid, make_linker: Make) -> None
         make_linker(base_url=url, timeout=0.5).accounts(ACCESS_TOKEN)
     assert strangers(caught.value) == []
     assert ACCOUNTS not in faulty.paths  # what does arrive is the hand-shake's noise
+    assert not caught.value.outcome_unknown
+    assert "public_token" not in str(caught.value)
+
+
+def test_a_hand_shake_that_never_ends(make_linker: Make) -> None:
+    """Where not even the connection came about, Plaid cannot have acted."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(PlaidConnectionError) as caught:
+            make_linker(base_url=url, timeout=0.3).link("layer", public_token=PUBLIC_TOKEN)
+    assert not caught.value.outcome_unknown
+    assert caught.value.support is None
+
+
+def test_an_answer_that_is_cut_is_called_so(faulty: FaultyPlaid, make_linker: Make) -> None:
+    """The reason names what happened."""
+    faulty.on(ACCOUNTS, cut(GOOD))
+    with pytest.raises(PlaidConnectionError, match="cut short"):
+        make_linker().accounts(ACCESS_TOKEN)
 
 
 def test_an_idle_connection_that_was_closed(faulty: FaultyPlaid, make_linker: Make) -> None:

@@ -6,6 +6,9 @@ or its body can hold a request for ever; urllib3's total time-out does not cover
 
 from __future__ import annotations
 
+# What the first connection would load: a process forked at that moment could never load it, since
+# the lock of an import that another thread is in stays locked in the child.
+import encodings.idna  # noqa: F401
 import http.client
 import io
 import socket
@@ -19,31 +22,65 @@ from typing import Any
 _this_thread = local()
 
 
+class Watch:
+    """One request.
+
+    Attributes:
+        end: the `monotonic` moment by which its answer has to be there, as a whole.
+        wait: seconds that one wait for data may take.
+        sent: whether any of it may have reached the server.
+    """
+
+    def __init__(self, *, end: float, wait: float) -> None:
+        """Nothing is sent yet."""
+        self.end = end
+        self.wait = wait
+        self.sent = False
+
+    @property
+    def left(self) -> float:
+        """Seconds that the next wait may take, 0 when there is no time."""
+        return max(0.0, min(self.wait, self.end - monotonic()))
+
+
 @contextmanager
-def answered_by(end: float) -> Iterator[None]:
-    """Within this block, on this thread, answers have to be there at this `monotonic` moment."""
-    _this_thread.end = end
+def watched(watch: Watch) -> Iterator[None]:
+    """Within this block, requests of this thread are watched."""
+    _this_thread.watch = watch
     try:
         yield
     finally:
-        _this_thread.end = None
+        _this_thread.watch = None
 
 
-def make_timed(pool: Any) -> None:
-    """Have a urllib3 host's pool make such connections; outside `answered_by` they are as ever.
+def _watch() -> Watch | None:
+    return getattr(_this_thread, "watch", None)
 
-    What is not a real connection, as while vcrpy replays, is left alone.
+
+def make_timed(pool: Any) -> bool:
+    """Have a urllib3 host's pool make such connections; when not `watched` they are as ever.
+
+    What is not a real connection, as while vcrpy replays, is left alone: False.
     """
     plain = type(pool).ConnectionCls
-    if issubclass(plain, http.client.HTTPConnection):
+    real = issubclass(plain, http.client.HTTPConnection)
+    if real:
         pool.ConnectionCls = _timed(plain)
     else:
         vars(pool).pop("ConnectionCls", None)
+    return real
 
 
 @cache
 def _timed(plain: type[Any]) -> type[Any]:
-    own: dict[str, Any] = {"response_class": _Response}
+    def send(self: Any, data: Any) -> None:
+        if self.sock is None and self.auto_open:
+            self.connect()
+        if (watch := _watch()) is not None:
+            watch.sent = True
+        plain.send(self, data)
+
+    own: dict[str, Any] = {"response_class": _Response, "send": send}
     if hasattr(plain, "is_connected"):  # urllib3 2
 
         def is_connected(self: Any) -> bool:
@@ -72,14 +109,14 @@ def _take_tickets(sock: Any) -> None:
 class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self._end: float | None = getattr(_this_thread, "end", None)
-        if self._end is not None:
+        self._watch = _watch()
+        if self._watch is not None:
             raw = self.fp.detach()
-            self.fp = io.BufferedReader(_Reader(raw, sock, self._end))
+            self.fp = io.BufferedReader(_Reader(raw, sock, self._watch))
 
     def begin(self) -> None:
         super().begin()
-        if self._end is not None:
+        if self._watch is not None:
             # urllib3 would log what it could not read as a header: it may be the body, tokens and
             # all, of an answer whose empty line got lost.
             self.headers.defects.clear()
@@ -89,17 +126,17 @@ class _Response(http.client.HTTPResponse):
 class _Reader(io.RawIOBase):
     """A socket's stream, each wait on which gets what is left of the time."""
 
-    def __init__(self, stream: io.RawIOBase, sock: socket.socket, end: float) -> None:
+    def __init__(self, stream: io.RawIOBase, sock: socket.socket, watch: Watch) -> None:
         self._stream = stream
         self._sock = sock
-        self._end = end
+        self._watch = watch
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        left = self._end - monotonic()
-        if left <= 0:
+        left = self._watch.left
+        if not left:
             raise TimeoutError("timed out")
         self._sock.settimeout(left)
         return self._stream.readinto(buffer)

@@ -142,6 +142,7 @@ def _read(
         return call.read(Reply(endpoint=call.endpoint, body=body, received_at=datetime.now(UTC)))
     except PlaidConnectionError as unusable:
         unusable.__context__ = None  # it may hold what came
+        unusable.http_status = status
         return unusable
 
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     import urllib3
 
+    from .timed import Watch
+
 MAX_BODY = 16 * 1024 * 1024
 """More than any answer of this workflow by far; what is longer is not read."""
 
@@ -59,6 +61,8 @@ class Wire:
         keys: tuple[str, ...],
     ) -> None:
         """Send over a urllib3 pool manager, with headers that are made for each request."""
+        from . import timed  # noqa: F401  now, not with the first request: see there
+
         self.keys = keys
         self._pool = pool
         self.base_url = base_url
@@ -93,10 +97,14 @@ class Wire:
 
         import urllib3
 
+        from .timed import Watch
+
+        _, read, total = times
+        watch = Watch(end=monotonic() + total, wait=read)
         response = None
         chunks: list[bytes] = []
         try:
-            response = self._open(path, body, times)
+            response = self._open(path, body, times, watch)
             outcome = _read_all(response, chunks)
         except (
             urllib3.exceptions.HTTPError,
@@ -104,7 +112,7 @@ class Wire:
             OSError,
             ValueError,
         ) as error:
-            outcome = _failure(error)
+            outcome = _failure(error, watch.sent)
         # Raised ones hold headers and bodies: none leaves this room, not even as a context.
         if response is not None and isinstance(outcome, Failure):
             response.close()
@@ -112,20 +120,20 @@ class Wire:
         return outcome
 
     def _open(
-        self, path: str, body: bytes, times: tuple[float, float, float]
+        self, path: str, body: bytes, times: tuple[float, float, float], watch: Watch
     ) -> urllib3.BaseHTTPResponse:
         """The answer, its body still to be read."""
         from urllib3 import Timeout
 
-        from .timed import answered_by, make_timed
+        from .timed import make_timed, watched
 
         connect, read, total = times
         hosts = self.hosts()
-        make_timed(hosts)
+        watch.sent = not make_timed(hosts)  # what cannot be watched may have been sent
         # Past the manager, which would look the host up again; a proxy needs its words, though.
         opener = self._pool if self.proxied else hosts
         target = self.base_url + path if self.proxied else self._prefix.rstrip("/") + path
-        with answered_by(monotonic() + total):
+        with watched(watch):
             response: urllib3.BaseHTTPResponse = opener.urlopen(
                 "POST",
                 target,
@@ -220,29 +228,20 @@ def _chunks_of_urllib3_1(response: Any) -> Iterator[bytes]:
         raise IncompleteRead(b"")
 
 
-def _failure(error: Exception) -> Failure:
-    import ssl
-
+def _failure(error: Exception, sent: bool) -> Failure:
     from urllib3 import exceptions
 
-    reason = _words(error)
-    if isinstance(error, exceptions.SSLError):
-        cause = error.args[0] if error.args else None
-        refused = isinstance(cause, ssl.SSLCertVerificationError) or "CERTIFICATE" in reason
-        return Failure(reason, sent=not refused, passing=not refused)
-    before = (
-        exceptions.ConnectTimeoutError,
-        exceptions.NewConnectionError,
-        exceptions.ProxyError,
-        exceptions.LocationValueError,
-    )
     if isinstance(error, ValueError) and not isinstance(error, exceptions.HTTPError):
         # Such as a header that http.client refuses, with the key in its words.
         return Failure("a key or another header cannot be sent", sent=False, passing=False)
-    if isinstance(error, before):
-        wrong_address = isinstance(error, exceptions.LocationValueError)
-        return Failure(reason, sent=False, passing=not wrong_address)
-    return Failure(reason, sent=True)
+    reason = _words(error)
+    if isinstance(error, exceptions.SSLError):
+        # No certificate that is trusted, or no TLS at the other end: that stays so.
+        lasting = "CERTIFICATE" in reason or "WRONG_VERSION_NUMBER" in reason
+        return Failure(reason, sent=sent, passing=not lasting)
+    if isinstance(error, exceptions.ProxyError):
+        return Failure(reason, sent=False)
+    return Failure(reason, sent=sent, passing=not isinstance(error, exceptions.LocationValueError))
 
 
 def _words(error: Exception) -> str:
@@ -257,7 +256,7 @@ def _words(error: Exception) -> str:
         return f"timed out while {'connecting' if connecting else 'waiting for the answer'}"
     if isinstance(error, exceptions.ProxyError):
         return "the proxy refused"
-    if isinstance(error, (exceptions.IncompleteRead, http.client.IncompleteRead)):
+    if isinstance(root, http.client.IncompleteRead):
         return "the answer was cut short"
     if isinstance(root, OSError):
         return root.strerror or type(root).__name__
