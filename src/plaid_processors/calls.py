@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
-from attrs import field, frozen
-
 from .errors import PlaidConnectionError
 from .redaction import token_kind
 from .results import Account, LinkToken, ProcessorToken, as_accounts
@@ -22,13 +20,19 @@ EXCHANGE = "/item/public_token/exchange"
 _SECRET_FIELDS = ("access_token", "public_token", "processor_token", "link_token")
 
 
-@frozen(kw_only=True)
+# Plain classes here and in the other rooms inside: making an attrs class takes a hundred times as
+# long, which a cold start would pay for things that nobody compares or prints.
+
+
 class Reply:
     """A successful answer of Plaid's: its JSON object, whence and when it came."""
 
-    endpoint: str
-    body: Mapping[str, object] = field(repr=False)
-    received_at: datetime
+    __slots__ = ("body", "endpoint", "received_at")
+
+    def __init__(self, *, endpoint: str, body: Mapping[str, object], received_at: datetime) -> None:
+        self.endpoint = endpoint
+        self.body = body
+        self.received_at = received_at
 
     def optional(self, name: str) -> str | None:
         """A text of the answer, or None where it is missing or null."""
@@ -52,7 +56,6 @@ class Reply:
         )
 
 
-@frozen(kw_only=True)
 class Call(Generic[T]):
     """One request to Plaid, and the reader of its answer.
 
@@ -64,11 +67,22 @@ class Call(Generic[T]):
         salvage: makes the value of an answer that is not usable, where that can still be done.
     """
 
-    endpoint: str
-    body: Mapping[str, object] = field(repr=False)
-    read: Callable[[Reply], T] = field(repr=False)
-    irrevocable: bool = False
-    salvage: Callable[[bytes], T | None] = field(default=lambda _came: None, repr=False)
+    __slots__ = ("body", "endpoint", "irrevocable", "read", "salvage")
+
+    def __init__(
+        self,
+        *,
+        endpoint: str,
+        body: Mapping[str, object],
+        read: Callable[[Reply], T],
+        irrevocable: bool = False,
+        salvage: Callable[[bytes], T | None] = lambda _came: None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.body = body
+        self.read = read
+        self.irrevocable = irrevocable
+        self.salvage = salvage
 
     @property
     def secrets(self) -> tuple[str, ...]:

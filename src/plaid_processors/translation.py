@@ -10,8 +10,6 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from attrs import field, frozen
-
 from .calls import Call, Reply
 from .codes import ADVICE, BY_CODE, BY_TYPE, RETRYABLE
 from .errors import (
@@ -33,7 +31,6 @@ Trouble = PlaidApiError | PlaidConnectionError
 """What a request may end with, besides its value."""
 
 
-@frozen
 class Outcome(Generic[T]):
     """What came of one attempt.
 
@@ -43,9 +40,14 @@ class Outcome(Generic[T]):
         request_id: what the answer calls itself; not cleared of secrets yet.
     """
 
-    value: T | Trouble
-    http_status: int | None = None
-    request_id: str | None = field(default=None, repr=False)
+    __slots__ = ("http_status", "request_id", "value")
+
+    def __init__(
+        self, value: T | Trouble, http_status: int | None = None, request_id: str | None = None
+    ) -> None:
+        self.value = value
+        self.http_status = http_status
+        self.request_id = request_id
 
     @property
     def error_code(self) -> str | None:

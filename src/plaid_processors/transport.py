@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, field, frozen
-
 if TYPE_CHECKING:
     import http.client
 
@@ -19,16 +17,17 @@ MAX_BODY = 16 * 1024 * 1024
 """More than any answer of this workflow by far; what is longer is not read."""
 
 
-@frozen
 class Answer:
     """What came over the wire."""
 
-    status: int
-    body: bytes
-    retry_after: str | None
+    __slots__ = ("body", "retry_after", "status")
+
+    def __init__(self, status: int, body: bytes, retry_after: str | None) -> None:
+        self.status = status
+        self.body = body
+        self.retry_after = retry_after
 
 
-@frozen
 class Failure:
     """Why no whole answer came.
 
@@ -39,10 +38,13 @@ class Failure:
         came: what there is of the answer's body.
     """
 
-    reason: str
-    sent: bool
-    passing: bool = True
-    came: bytes = field(default=b"", repr=False)
+    __slots__ = ("came", "passing", "reason", "sent")
+
+    def __init__(self, reason: str, *, sent: bool, passing: bool = True, came: bytes = b"") -> None:
+        self.reason = reason
+        self.sent = sent
+        self.passing = passing
+        self.came = came
 
 
 class Wire:
@@ -116,7 +118,7 @@ class Wire:
         # Raised ones hold headers and bodies: none leaves this room, not even as a context.
         if response is not None and isinstance(outcome, Failure):
             response.close()
-            return evolve(outcome, came=b"".join(chunks))
+            outcome.came = b"".join(chunks)
         return outcome
 
     def _open(
