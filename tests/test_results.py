@@ -101,6 +101,47 @@ def test_values_show_no_secret(value: Any) -> None:
     assert "5e171e1c" not in repr(value)
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "error"),
+    [
+        (Account, {"account_id": 7}, TypeError),
+        (Account, {"account_id": ""}, ValueError),
+        (Account, {"account_id": "A", "mask": 12}, TypeError),
+        (LinkToken, {"link_token": "t", "expiration": None}, TypeError),
+        (LinkToken, {"link_token": "t", "expiration": NOW.replace(tzinfo=None)}, ValueError),
+        (LinkedItem, {"access_token": ACCESS, "environment": "develop"}, ValueError),
+        (LinkedItem, {"access_token": ACCESS, "environment": None}, ValueError),
+        (PendingToken, {"processor": "layer", "account": {"id": "A"}}, TypeError),
+        (PendingPartner, {"processor": "layer", "account_ids": "A"}, TypeError),
+        (PendingPartner, {"processor": "layer", "account_ids": [""]}, ValueError),
+        (PendingPartner, {"processor": "layer", "first_fitting": 1}, TypeError),
+        (result, {"access_token": b"access"}, TypeError),
+        (result, {"item_id": 5}, TypeError),
+        (result, {"entries": [1]}, TypeError),
+        (result, {"entries": "text"}, TypeError),
+        (result, {"unselected": ["layer"]}, TypeError),
+    ],
+)
+def test_values_that_could_not_be_stored(
+    kind: Any, options: dict[str, Any], error: type[Exception]
+) -> None:
+    """What could not be stored and read again is refused when it is made, and named."""
+    with pytest.raises(error, match=list(options)[-1]):
+        kind(**options)
+
+
+def test_sequences_and_names_become_what_they_stand_for() -> None:
+    """Lists become tuples and an environment's name the environment, so that all are equal."""
+    whole = result(
+        environment="sandbox",
+        entries=[token(), pending(B)],
+        unselected=[PendingPartner(processor="finix", account_ids=["A"])],
+    )
+    assert hash(whole)
+    assert whole.environment is Environment.SANDBOX
+    assert LinkResult.from_dict(whole.to_dict()) == whole
+
+
 def test_fingerprint() -> None:
     """A token's fingerprint is the first twelve hexadecimal digits of its SHA-256."""
     one = token()

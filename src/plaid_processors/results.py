@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 from attrs import field, frozen
@@ -18,6 +18,8 @@ from .redaction import fingerprint, mask_repr
 
 if TYPE_CHECKING:
     from typing import Self
+
+T = TypeVar("T")
 
 RESULT_FORMAT = 1
 """The version that `LinkResult.to_dict` writes and `LinkResult.from_dict` reads."""
@@ -34,7 +36,61 @@ def _secret() -> Any:
     return field(repr=mask_repr)
 
 
-@frozen(kw_only=True)
+def _environment(value: Environment | str) -> Environment:
+    try:
+        return Environment(value)
+    except ValueError:
+        raise ValueError("environment must be 'sandbox' or 'production'") from None
+
+
+def _a_text(_owner: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{attribute.name} must be a string, not {type(value).__name__}")
+    if not value:
+        raise ValueError(f"{attribute.name} must not be empty")
+
+
+def _a_moment(_owner: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, datetime):
+        raise TypeError(f"{attribute.name} must be a datetime, not {type(value).__name__}")
+    if value.tzinfo is None:
+        raise ValueError(f"{attribute.name} must have a time zone")
+
+
+def _an(kind: type) -> Any:
+    """A check of the type: what is accepted can be stored, and read again."""
+
+    def check(_owner: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if not isinstance(value, kind):
+            wanted, got = kind.__name__, type(value).__name__
+            raise TypeError(f"{attribute.name} must be of type {wanted}, not {got}")
+
+    return check
+
+
+def _tuple_of(kinds: tuple[type[T], ...], name: str, values: Iterable[T]) -> tuple[T, ...]:
+    read = () if isinstance(values, str) else tuple(values)
+    if isinstance(values, str) or not all(isinstance(each, kinds) for each in read):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise TypeError(f"{name} must be a sequence of {names}")
+    return read
+
+
+_CHECKS = {
+    "str": _a_text,
+    "str | None": attrs.validators.optional(_an(str)),
+    "datetime": _a_moment,
+    "datetime | None": attrs.validators.optional(_a_moment),
+    "bool": _an(bool),
+}
+
+
+def _checked(_cls: type, fields: list[attrs.Attribute[Any]]) -> list[attrs.Attribute[Any]]:
+    """Each field with the check of its type."""
+    return [each.evolve(validator=each.validator or _CHECKS.get(str(each.type))) for each in fields]
+
+
+@frozen(kw_only=True, field_transformer=_checked)
 class Account:
     """A bank account of an Item, as Link or ``/accounts/get`` tells it.
 
@@ -119,7 +175,7 @@ def _as_account(account: object, position: int) -> Account:
         raise ValueError(f"accounts[{position}]: {error}") from None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=_checked)
 class LinkToken:
     """What the browser opens Link with (``/link/token/create``).
 
@@ -137,7 +193,7 @@ class LinkToken:
     hosted_link_url: str | None = field(default=None, repr=False)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=_checked)
 class LinkedItem:
     """A linked Item, the moment it exists (``/item/public_token/exchange``).
 
@@ -154,13 +210,13 @@ class LinkedItem:
     access_token: str = _secret()
     item_id: str | None = None
     request_id: str | None = None
-    environment: Environment
+    environment: Environment = field(converter=_environment)
     institution_id: str | None = None
     institution_name: str | None = None
     link_session_id: str | None = None
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=_checked)
 class ProcessorToken:
     """The right of one partner to one account (``/processor/token/create``).
 
@@ -174,7 +230,7 @@ class ProcessorToken:
     """
 
     processor: str
-    account: Account
+    account: Account = field(validator=_an(Account))
     processor_token: str = _secret()
     request_id: str | None = None
     issued_at: datetime
@@ -191,7 +247,7 @@ class ProcessorToken:
         return fingerprint(self.processor_token)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, field_transformer=_checked)
 class PendingToken:
     """A processor token that is still missing.
 
@@ -203,7 +259,7 @@ class PendingToken:
     """
 
     processor: str
-    account: Account
+    account: Account = field(validator=_an(Account))
     error_code: str | None = None
     error_message: str | None = None
 
@@ -213,7 +269,14 @@ class PendingToken:
         return self.processor, self.account.account_id
 
 
-@frozen(kw_only=True)
+def _ids(values: Iterable[str] | None) -> tuple[str, ...] | None:
+    read = None if values is None else _tuple_of((str,), "account_ids", values)
+    if read is not None and not all(read):
+        raise ValueError("account_ids must not hold an empty id")
+    return read
+
+
+@frozen(kw_only=True, field_transformer=_checked)
 class PendingPartner:
     """A partner whose accounts are not chosen yet.
 
@@ -224,11 +287,21 @@ class PendingPartner:
     """
 
     processor: str
-    account_ids: tuple[str, ...] | None = None
+    account_ids: tuple[str, ...] | None = field(default=None, converter=_ids)
     first_fitting: bool = False
 
 
-@frozen(kw_only=True)
+def _entries(
+    values: Iterable[ProcessorToken | PendingToken],
+) -> tuple[ProcessorToken | PendingToken, ...]:
+    return _tuple_of((ProcessorToken, PendingToken), "entries", values)
+
+
+def _partners(values: Iterable[PendingPartner]) -> tuple[PendingPartner, ...]:
+    return _tuple_of((PendingPartner,), "unselected", values)
+
+
+@frozen(kw_only=True, field_transformer=_checked)
 class LinkResult:
     """What a link has come to: the Item's key and the partners' tokens.
 
@@ -246,10 +319,10 @@ class LinkResult:
 
     access_token: str = _secret()
     item_id: str | None = None
-    environment: Environment
+    environment: Environment = field(converter=_environment)
     request_id: str | None = None
-    entries: tuple[ProcessorToken | PendingToken, ...] = ()
-    unselected: tuple[PendingPartner, ...] = ()
+    entries: tuple[ProcessorToken | PendingToken, ...] = field(default=(), converter=_entries)
+    unselected: tuple[PendingPartner, ...] = field(default=(), converter=_partners)
     institution_id: str | None = None
     institution_name: str | None = None
     link_session_id: str | None = None
