@@ -21,6 +21,7 @@ SAVINGS = Account(account_id="savings-1", type="depository", subtype="savings", 
 CARD = Account(account_id="card-1", type="credit", subtype="credit card", mask="3333")
 NEW = Account(account_id="new-1", type="crypto", subtype="moon purse")
 
+TOKEN = "access-sandbox-5e171e1a-aaaa-4bbb-8ccc-0123456789ab"
 ADAPTERS = [FinixAdapter(), LayerAdapter(), PartnerAdapter(processor="new_partner")]
 
 
@@ -148,10 +149,23 @@ def test_name_of_the_wrong_type(name: object) -> None:
         ({"processor": None}, TypeError),
         ({"processor": "x", "products": "auth"}, TypeError),
         ({"processor": "x", "subtypes": "checking"}, TypeError),
+        ({"processor": "x", "products": (1,)}, TypeError),
+        ({"processor": "x", "products": TOKEN}, TypeError),
+        ({"processor": "x", "single": "yes"}, TypeError),
+        ({"processor": "x", "subtypes": ()}, ValueError),
         ({}, TypeError),
     ],
 )
 def test_malformed_adapter(options: dict[str, object], error: type[Exception]) -> None:
-    """An adapter that cannot be right is refused when it is made."""
-    with pytest.raises(error):
+    """An adapter that cannot be right is refused when it is made, and what was given not shown."""
+    with pytest.raises(error) as caught:
         PartnerAdapter(**options)  # type: ignore[arg-type]
+    assert TOKEN not in str(caught.value)
+
+
+def test_a_subclass_keeps_the_checks() -> None:
+    """A partner's own defaults do not switch the checks off."""
+    with pytest.raises(TypeError, match="single"):
+        FinixAdapter(single="yes")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="subtypes"):
+        FinixAdapter(subtypes=())

@@ -43,7 +43,7 @@ STUDENT = link_account("id-student", "student")
 adapters = st.builds(
     PartnerAdapter,
     processor=st.just("p"),
-    subtypes=st.none() | st.lists(st.sampled_from(["checking", "savings"])).map(tuple),
+    subtypes=st.none() | st.lists(st.sampled_from(["checking", "savings"]), min_size=1),
     single=st.booleans(),
 )
 lists_of_accounts = st.lists(accounts, max_size=5, unique_by=lambda each: each.account_id)

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def _names(values: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(values, str):
-        raise TypeError(
-            f"expected a sequence of names such as ('auth',), not the string {values!r}"
-        )
-    return tuple(values)
+    # What was given is not shown: it may be a token, by mistake.
+    names = () if isinstance(values, str) else tuple(values)
+    if isinstance(values, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError("expected a sequence of names such as ('auth',)")
+    return names
 
 
 def _optional_names(values: Iterable[str] | None) -> tuple[str, ...] | None:
@@ -39,17 +39,21 @@ class PartnerAdapter:
         single: whether the partner takes one account, or all that fit.
     """
 
-    processor: str = field()
+    processor: str
     products: tuple[str, ...] = field(default=(), converter=_names)
     subtypes: tuple[str, ...] | None = field(default=None, converter=_optional_names)
     single: bool = False
 
-    @processor.validator
-    def _check_processor(self, _attribute: object, value: object) -> None:
-        if not isinstance(value, str):
-            raise TypeError(f"processor must be a string, not {type(value).__name__}")
-        if not value.strip():
+    def __attrs_post_init__(self) -> None:
+        # Here, and not on the fields: a subclass that sets a default of its own keeps the checks.
+        if not isinstance(self.processor, str):
+            raise TypeError(f"processor must be a string, not {type(self.processor).__name__}")
+        if not self.processor.strip():
             raise ValueError("processor must be Plaid's name of the partner, not empty")
+        if not isinstance(self.single, bool):
+            raise TypeError(f"single must be True or False, not {type(self.single).__name__}")
+        if self.subtypes == ():
+            raise ValueError("subtypes is empty, so that no account fits: pass None for any")
 
     @property
     def rule(self) -> str:
