@@ -27,6 +27,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateTable
 
 from plaid_processors import (
@@ -109,7 +110,10 @@ def go_on(
     try:
         result = _next_step(store, linker, link)
     except LinkIncompleteError as error:
-        store.change(link.id, **_kept(error.result), state="linked", note=str(error))
+        try:
+            store.change(link.id, **_kept(error.result), state="linked", note=str(error))
+        except SQLAlchemyError:
+            raise error from error.__cause__  # it holds the last copy of the access token
     except PlaidProcessorsError as error:
         state = link.state if link.access_token else _after_no_exchange(error, again)
         store.change(link.id, state=state, note=str(error))
