@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -163,7 +165,19 @@ def test_update_mode(
         ({"access_token": PUBLIC_TOKEN}, ConfigurationError),
         ({"webhok": "https://example.com"}, TypeError),
         ({"user": "user-42"}, TypeError),
+        ({"user": {"client_user_id": "other"}}, ValueError),
         ({"extra": ["a"]}, TypeError),
+        ({"extra": {"auth": {"limit": math.nan}}}, ValueError),
+        ({"extra": {"auth": [{"at": object()}]}}, TypeError),
+        ({"user": {5: "x"}}, TypeError),
+        ({"account_filters": {"depository": {1, 2}}}, TypeError),
+        ({"hosted_link": "yes"}, TypeError),
+        ({"country_codes": None}, TypeError),
+        ({"country_codes": [1]}, TypeError),
+        ({"products": PUBLIC_TOKEN}, TypeError),
+        ({"language": None}, TypeError),
+        ({"webhook": 5}, TypeError),
+        ({"account_selection_enabled": "no"}, TypeError),
     ],
     ids=repr,
 )
@@ -175,9 +189,52 @@ def test_wrong_options_of_a_link_token(
 ) -> None:
     """What cannot be right is refused before anything is sent."""
     given_ = {"client_user_id": "user-42", "client_name": "Acme", **options}
-    with pytest.raises(error):
+    (name,) = options
+    with pytest.raises(error, match=name) as caught:
         faulty_linker.create_link_token("layer", **given_)
     assert faulty.requests == []
+    assert PUBLIC_TOKEN not in str(caught.value)
+
+
+def test_mappings_of_any_kind(faulty: FaultyPlaid, faulty_linker: ProcessorLinker) -> None:
+    """Read-only mappings and tuples are as good as dicts and lists, at any depth."""
+    within = MappingProxyType({"products": ("auth",), "limit": 1.5, "none": None})
+    shown = {"products": ["auth"], "limit": 1.5, "none": None}
+    faulty_linker.create_link_token(
+        "layer",
+        client_user_id="user-42",
+        client_name="Acme",
+        **{
+            name: MappingProxyType({"within": within})
+            for name in ("user", "account_filters", "hosted_link", "extra")
+        },
+    )
+    faulty_linker.link_sandbox("layer", options=MappingProxyType({"within": within}))
+    (body,), (sandbox_body,) = faulty.asked(LINK_TOKEN), faulty.asked(SANDBOX_TOKEN)
+    assert body["user"] == {"client_user_id": "user-42", "within": shown}
+    assert body["account_filters"] == body["hosted_link"] == {"within": shown}
+    assert body["within"] == shown
+    assert sandbox_body["options"] == {"within": shown}
+
+
+def test_nesting_without_end(faulty: FaultyPlaid, faulty_linker: ProcessorLinker) -> None:
+    """A mapping that holds itself is refused, in plain words."""
+    endless: dict[str, Any] = {}
+    endless["again"] = endless
+    with pytest.raises(ValueError, match="extra is nested too deep"):
+        faulty_linker.create_link_token(
+            "layer", client_user_id="user-42", client_name="Acme", extra=endless
+        )
+    assert faulty.requests == []
+
+
+def test_no_filter_at_all(faulty: FaultyPlaid, faulty_linker: ProcessorLinker) -> None:
+    """An empty mapping switches the partner's own filter off."""
+    for filters in (None, {}):
+        faulty_linker.create_link_token(
+            "finix", client_user_id="user-42", client_name="Acme", account_filters=filters
+        )
+    assert ["account_filters" in body for body in faulty.asked(LINK_TOKEN)] == [True, False]
 
 
 # --- link
@@ -457,6 +514,8 @@ def test_link_sandbox_of_an_unknown_bank(linker: ProcessorLinker) -> None:
         ({"products": "auth"}, TypeError),
         ({"on_exchange": 5}, TypeError),
         ({"options": 5}, TypeError),
+        ({"options": {"at": math.inf}}, ValueError),
+        ({"partial": "no"}, TypeError),
     ],
     ids=repr,
 )
@@ -500,6 +559,15 @@ def test_issue_with_accounts(faulty: FaultyPlaid, faulty_linker: ProcessorLinker
     assert [each.account.account_id for each in result.processor_tokens] == ["mine"]
     assert result.item_id is None
     assert faulty.paths == ["/processor/token/create"]
+
+
+def test_issue_with_an_id_of_another_type(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+) -> None:
+    """An Item's id that could not be stored is refused before anything is sent."""
+    with pytest.raises(TypeError, match="item_id"):
+        faulty_linker.issue("layer", access_token=ACCESS_TOKEN, item_id=5)  # type: ignore[arg-type]
+    assert faulty.requests == []
 
 
 def test_accounts(linker: ProcessorLinker) -> None:

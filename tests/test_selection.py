@@ -222,6 +222,8 @@ def test_a_bound_account_that_does_not_fit(
         ({"metadata": {"accounts": "text"}}, TypeError, "accounts"),
         ({"on_exchange": 5}, TypeError, "on_exchange"),
         ({"on_token": "print"}, TypeError, "on_token"),
+        ({"partial": "no"}, TypeError, "partial"),
+        ({"verify_accounts": "no"}, TypeError, "verify_accounts"),
         ({"public_token": None}, TypeError, "public_token"),
         ({"public_token": b"public"}, TypeError, "public_token"),
         ({"public_token": ""}, ValueError, "public_token"),

@@ -10,6 +10,7 @@ from typing import Any
 
 from . import flow
 from .adapters import PartnerAdapter, get_adapters
+from .arguments import flag, names, plain_mapping
 from .errors import AccountSelectionError, ConfigurationError
 from .flow import Flow, OnExchange, OnToken
 from .redaction import token_kind
@@ -63,7 +64,7 @@ class Operations:
             required_if_supported_products: asked for at the banks that have them.
             optional_products: likewise, but nothing fails without them.
             additional_consented_products: consented to now, used later.
-            account_filters: other filters than the partners' own.
+            account_filters: other filters than the partners' own; ``{}`` for none.
             link_customization_name: a customization made in the Dashboard.
             webhook: where Plaid sends webhooks of this Item.
             redirect_uri: where OAuth banks send the user back to; must be in the Dashboard's list.
@@ -95,13 +96,13 @@ class Operations:
                 "optional_products": optional_products,
                 "additional_consented_products": additional_consented_products,
             },
-            options={
+            texts={
                 "link_customization_name": link_customization_name,
                 "webhook": webhook,
                 "redirect_uri": redirect_uri,
                 "android_package_name": android_package_name,
-                "hosted_link": hosted_link,
             },
+            hosted_link=hosted_link,
             extra=extra,
         )
         return flow.create_link_token(body)
@@ -202,7 +203,7 @@ class Operations:
             plan,
             _checked_text("institution_id", institution_id),
             _sandbox_products(plan, products),
-            options,
+            None if options is None else plain_mapping("options", options),
             self._environment,
             on_exchange=on_exchange,
             options=_options(on_token, partial),
@@ -350,7 +351,7 @@ def _checked_text(name: str, value: object) -> str:
 def _options(on_token: OnToken | None, partial: bool) -> flow.Options:
     """How tokens are asked for and told."""
     _check_callback("on_token", on_token)
-    return flow.Options(on_token=on_token, partial=bool(partial))
+    return flow.Options(on_token=on_token, partial=flag("partial", partial))
 
 
 def _check_callback(name: str, callback: object) -> None:
@@ -376,7 +377,9 @@ def _plan(
         first_fitting=first_fitting,
     )
     return flow.Plan(
-        choices=bound, accounts=_given_accounts(accounts, bound), verify=verify_accounts
+        choices=bound,
+        accounts=_given_accounts(accounts, bound),
+        verify=flag("verify_accounts", verify_accounts),
     )
 
 
@@ -433,7 +436,7 @@ def _resume_plan(
     return flow.Plan(
         choices=tuple(rebind(choice, waiting[choice.adapter.processor]) for choice in bound),
         accounts=_given_accounts(accounts, bound),
-        verify=verify_accounts,
+        verify=flag("verify_accounts", verify_accounts),
     )
 
 
@@ -459,14 +462,8 @@ def _products_of(adapters: Sequence[PartnerAdapter]) -> list[str]:
 def _sandbox_products(plan_: flow.Plan, products: Iterable[str] | None) -> list[str]:
     """What a Sandbox Item is made with: the partners' products, or the caller's."""
     if products is not None:
-        return _names("products", products)
+        return names("products", products)
     return _products_of([choice.adapter for choice in plan_.choices])
-
-
-def _names(name: str, values: Iterable[str]) -> list[str]:
-    if isinstance(values, str):
-        raise TypeError(f"{name} must be a sequence of strings, not the string {values!r}")
-    return list(values)
 
 
 def _link_token_body(
@@ -483,34 +480,49 @@ def _link_token_body(
     account_selection_enabled: bool | None,
     account_filters: Mapping[str, object] | None,
     lists: Mapping[str, Iterable[str] | None],
-    options: Mapping[str, object | None],
+    texts: Mapping[str, str | None],
+    hosted_link: Mapping[str, object] | None,
     extra: Mapping[str, object] | None,
 ) -> dict[str, object]:
     """The body of ``/link/token/create``."""
     adapters = get_adapters(partner)
     body: dict[str, object] = {
         "client_name": _checked_text("client_name", client_name),
-        "language": language,
-        "country_codes": _names("country_codes", country_codes),
-        "user": {**(user or {}), "client_user_id": _checked_text("client_user_id", client_user_id)},
+        "language": _checked_text("language", language),
+        "country_codes": names("country_codes", country_codes),
+        "user": _user(client_user_id, user),
     }
     if products is not None:
-        body["products"] = _names("products", products)
+        body["products"] = names("products", products)
     elif access_token is None:
         body["products"] = _products_of(adapters)
     if access_token is not None:
         body["access_token"] = _checked_token("access_token", access_token, "access", environment)
     if account_selection_enabled is not None:
-        body["update"] = {"account_selection_enabled": account_selection_enabled}
+        enabled = flag("account_selection_enabled", account_selection_enabled)
+        body["update"] = {"account_selection_enabled": enabled}
     # In update mode Plaid takes filters only where accounts can be selected anew:
     # https://plaid.com/docs/api/link/#link-token-create-request-account-filters
     filterable = access_token is None or bool(account_selection_enabled)
-    filters = account_filters or (_account_filters(adapters) if filterable else None)
-    body.update({name: _names(name, each) for name, each in lists.items() if each is not None})
-    body.update({name: each for name, each in options.items() if each is not None})
+    filters = _account_filters(adapters) if filterable else None
+    if account_filters is not None:  # {} switches the partner's own off
+        filters = plain_mapping("account_filters", account_filters)
+    body.update({name: names(name, each) for name, each in lists.items() if each is not None})
+    body.update(
+        {name: optional_text(name, each) for name, each in texts.items() if each is not None}
+    )
+    if hosted_link is not None:
+        body["hosted_link"] = plain_mapping("hosted_link", hosted_link)
     if filters:
         body["account_filters"] = filters
-    return _with_extra(body, extra or {})
+    return _with_extra(body, {} if extra is None else plain_mapping("extra", extra))
+
+
+def _user(client_user_id: str, user: Mapping[str, object] | None) -> dict[str, object]:
+    more = {} if user is None else plain_mapping("user", user)
+    if "client_user_id" in more:
+        raise ValueError("user has client_user_id, which this call sets by its own argument")
+    return {**more, "client_user_id": _checked_text("client_user_id", client_user_id)}
 
 
 def _account_filters(adapters: Sequence[PartnerAdapter]) -> dict[str, object] | None:
