@@ -725,8 +725,34 @@ def test_resume_with_what_does_not_fit(
     assert two_fit.requests == []
 
 
+def test_account_id_is_for_the_partners_given(
+    two_fit: FaultyPlaid, faulty_linker: ProcessorLinker
+) -> None:
+    """With `partner=`, `account_id=` binds that partner and leaves the others to their rules."""
+    result = _unselected(faulty_linker, ["layer", "finix"])
+    finished = faulty_linker.resume(result, partner="finix", account_id="A")
+    assert [each.key for each in finished.processor_tokens] == [
+        ("layer", "A"),
+        ("layer", "B"),
+        ("finix", "A"),
+    ]
+
+
+def test_resume_with_the_adapter_of_a_choice_that_is_made(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+) -> None:
+    """A caller who always passes their own adapter need not know what a result lacks."""
+    mine = PartnerAdapter(processor="new_partner")
+    faulty.on(CREATE, bad_account)
+    error = incomplete(faulty_linker, mine, accounts=[A])
+    faulty.on(CREATE)
+    assert faulty_linker.resume(error.result, partner=mine).complete
+    with pytest.raises(ValueError, match="layer is not in this result, which has new_partner"):
+        faulty_linker.resume(error.result, partner="layer")
+
+
 @pytest.mark.parametrize(
-    "options", [{"accounts": [A]}, {"account_id": "A"}, {"partner": "layer"}], ids=repr
+    "options", [{"accounts": [A]}, {"account_id": "A"}, {"account_ids": {"layer": "A"}}], ids=repr
 )
 def test_resume_with_a_choice_that_is_made(
     faulty: FaultyPlaid, faulty_linker: ProcessorLinker, options: dict[str, Any]

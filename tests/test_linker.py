@@ -168,7 +168,7 @@ def test_update_mode(
         ({"user": {"client_user_id": "other"}}, ValueError),
         ({"extra": ["a"]}, TypeError),
         ({"extra": {"auth": {"limit": math.nan}}}, ValueError),
-        ({"extra": {"auth": [{"at": object()}]}}, TypeError),
+        ({"extra": {"auth": [{"at": datetime(2026, 11, 21, tzinfo=UTC)}]}}, TypeError),
         ({"user": {5: "x"}}, TypeError),
         ({"account_filters": {"depository": {1, 2}}}, TypeError),
         ({"hosted_link": "yes"}, TypeError),

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import flow
 from .adapters import PartnerAdapter, get_adapters
-from .arguments import flag, names, plain_mapping
+from .arguments import flag, names, plain_mapping, text
 from .errors import AccountSelectionError, ConfigurationError
 from .flow import Flow, OnExchange, OnToken
 from .redaction import token_kind
@@ -272,7 +272,7 @@ class Operations:
             result: from ``error.result``, or from `LinkResult.from_dict`.
             partner: an adapter of your own that the result knows only by name.
             accounts: what was missing to choose the accounts; None: ask ``/accounts/get``.
-            account_id: likewise.
+            account_id: likewise, for every partner that waits, or for those of ``partner``.
             account_ids: likewise.
             verify_accounts: as in `link`, like all others.
             partial: likewise.
@@ -421,17 +421,21 @@ def _resume_plan(
     """What is to be linked for the partners of a result whose accounts are not chosen yet.
 
     Raises:
-        ValueError: something is given for partners that have their accounts.
+        ValueError: something is given for partners that have their accounts, or are not in it.
     """
+    given = () if partner is None else get_adapters(partner)
+    _check_named(given, result)
     waiting = {each.processor: each for each in result.unselected}
     if not waiting:
-        given = (partner, accounts, account_id, account_ids)
-        if any(each is not None for each in given):
+        if any(each is not None for each in (accounts, account_id, account_ids)):
             raise ValueError(
                 "this result's accounts are chosen already: resume(result) asks for what is pending"
             )
         return None
-    adapters = _waiting_adapters(tuple(waiting), partner)
+    if given and isinstance(account_id, str) and account_ids is None:
+        account_ids = {each.processor: [account_id] for each in given}
+        account_id = None
+    adapters = _waiting_adapters(tuple(waiting), given)
     bound = choices(adapters, account_id=account_id, account_ids=account_ids)
     return flow.Plan(
         choices=tuple(rebind(choice, waiting[choice.adapter.processor]) for choice in bound),
@@ -440,15 +444,19 @@ def _resume_plan(
     )
 
 
-def _waiting_adapters(
-    waiting: Sequence[str], partner: Partner | None
-) -> tuple[PartnerAdapter, ...]:
-    given = {} if partner is None else {each.processor: each for each in get_adapters(partner)}
-    if unknown := [name for name in given if name not in waiting]:
+def _check_named(given: Sequence[PartnerAdapter], result: LinkResult) -> None:
+    named = dict.fromkeys(each.processor for each in (*result.entries, *result.unselected))
+    if unknown := [each.processor for each in given if each.processor not in named]:
         raise ValueError(
-            f"{', '.join(unknown)} is not waiting for accounts in this result; "
-            f"{', '.join(waiting)} is"
+            f"{', '.join(unknown)} is not in this result, which has {', '.join(named) or 'none'}; "
+            "for another partner, issue() with its access token"
         )
+
+
+def _waiting_adapters(
+    waiting: Sequence[str], partners: Sequence[PartnerAdapter]
+) -> tuple[PartnerAdapter, ...]:
+    given = {each.processor: each for each in partners}
     missing = [name for name in waiting if name not in given]
     known = {each.processor: each for each in get_adapters(missing)} if missing else {}
     return tuple(given.get(name) or known[name] for name in waiting)
@@ -508,9 +516,7 @@ def _link_token_body(
     if account_filters is not None:  # {} switches the partner's own off
         filters = plain_mapping("account_filters", account_filters)
     body.update({name: names(name, each) for name, each in lists.items() if each is not None})
-    body.update(
-        {name: optional_text(name, each) for name, each in texts.items() if each is not None}
-    )
+    body.update({name: text(name, each) for name, each in texts.items() if each is not None})
     if hosted_link is not None:
         body["hosted_link"] = plain_mapping("hosted_link", hosted_link)
     if filters:
