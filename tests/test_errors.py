@@ -183,15 +183,41 @@ def test_every_documented_error_has_advice(row: dict[str, str]) -> None:
     "body",
     [
         {},
-        {"error_code": "X"},
         {"error_type": "X"},
         {"error_type": None, "error_code": None},
         {"error_type": 5, "error_code": ["X"]},
     ],
 )
 def test_what_is_no_error_of_plaids(body: dict[str, object]) -> None:
-    """A body without type and code is not taken for an error."""
+    """A body without a code is not taken for an error."""
     assert api_error("/accounts/get", 400, body) is None
+
+
+@pytest.mark.parametrize("more", [{}, {"error_type": None}, {"error_type": 5}], ids=repr)
+def test_an_error_without_a_type(more: dict[str, object]) -> None:
+    """The code alone tells the class, and what to do next."""
+    error = api_error("/item/remove", 400, {"error_code": "ITEM_NOT_FOUND", **more})
+    assert type(error) is ItemNotFoundError
+    assert error.error_type == ""
+    assert str(error).startswith("ITEM_NOT_FOUND [/item/remove")
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "kind"),
+    [
+        ("INVALID_FIELD", "client_id must be a properly formatted, non-empty string", True),
+        ("INVALID_FIELD", "secret must be a properly formatted, non-empty string", True),
+        ("MISSING_FIELDS", "the following required fields are missing: client_id, secret", True),
+        ("MISSING_FIELDS", "the following required fields are missing: client_name", False),
+        ("INVALID_FIELD", "user.client_user_id must be a non-empty string", False),
+        ("UNKNOWN_FIELDS", "the following fields are not recognized: secret", False),
+    ],
+)
+def test_mistyped_keys(code: str, message: str, kind: bool) -> None:
+    """A wrong or missing key is told by its name alone, and means: check the keys."""
+    body = {"error_type": "INVALID_REQUEST", "error_code": code, "error_message": message}
+    expected = AuthenticationError if kind else InvalidRequestError
+    assert type(api_error("/accounts/get", 400, body)) is expected
 
 
 @pytest.mark.parametrize("odd", [None, 5, [], {}, True])

@@ -68,7 +68,7 @@ FAULTS: dict[str, Answer] = {
     "redirect": reply({}, 302, headers={"Location": "https://example.com/"}),
     "empty 204": raw(b"HTTP/1.1 204 No Content\r\n\r\n"),
     "good body, bad status": reply(GOOD, 500),
-    "error half said": reply({"error_code": "INVALID_FIELD"}, 400),
+    "error half said": reply({"error_type": "INVALID_REQUEST"}, 400),
     "wrong gzip": reply(b"not gzip", headers={"Content-Encoding": "gzip"}),
     "wrong chunks": raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}"),
     "wrong length": raw(b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n"),

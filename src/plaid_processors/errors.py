@@ -107,7 +107,7 @@ class PlaidApiError(PlaidProcessorsError):
     """Plaid answered with an error (https://plaid.com/docs/errors/).
 
     Attributes:
-        error_type: Plaid's broad category, such as ``INVALID_INPUT``.
+        error_type: Plaid's broad category, such as ``INVALID_INPUT``; empty where it told none.
         error_code: Plaid's code, such as ``INVALID_PUBLIC_TOKEN``; decide on this, not on the text.
         error_message: Plaid's words for the developer.
         display_message: Plaid's words for the user, or None.
@@ -160,7 +160,7 @@ class PlaidApiError(PlaidProcessorsError):
         super().__init__(f"{error_type} / {error_code}")
 
     def __str__(self) -> str:
-        text = f"{self.error_type} / {self.error_code}"
+        text = f"{self.error_type} / {self.error_code}" if self.error_type else self.error_code
         if self.error_message:
             text += f": {self.error_message}"
         text += f" [{self.endpoint} HTTP {self.http_status}, request_id {self.request_id}]"

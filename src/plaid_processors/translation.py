@@ -7,12 +7,14 @@ Errors are decided by the code, not by the HTTP status: institution outages come
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .calls import Call, Reply
 from .codes import ADVICE, BY_CODE, BY_TYPE, RETRYABLE
 from .errors import (
+    AuthenticationError,
     InvalidRequestError,
     PlaidApiError,
     PlaidConnectionError,
@@ -62,8 +64,18 @@ class Outcome(Generic[T]):
 _FOR_A_PARTNER = ("/processor/token/create", "/processor/stripe/", "/processor/apex/")
 
 
-def error_class(endpoint: str, error_type: str, error_code: str) -> type[PlaidApiError]:
+# What a mistyped or missing key gets: the code says no more than that some field is wrong (seen on
+# the wire in 2021 to 2026), so that here alone the message decides.
+_FIELD_IS_WRONG = ("INVALID_FIELD", "MISSING_FIELDS")
+_KEYS = re.compile(r"\b(client_id|secret)\b")
+
+
+def error_class(
+    endpoint: str, error_type: str, error_code: str, message: str = ""
+) -> type[PlaidApiError]:
     """The class for an error: by code, else by type, else the plain one."""
+    if error_code in _FIELD_IS_WRONG and _KEYS.search(message):
+        return AuthenticationError
     if error_code == "INVALID_PRODUCT" and endpoint.startswith(_FOR_A_PARTNER):
         return ProcessorNotEnabledError
     return BY_CODE.get(error_code) or BY_TYPE.get(error_type, PlaidApiError)
@@ -90,13 +102,14 @@ def api_error(
         value = body.get(key)
         return redact(value, secrets) if isinstance(value, str) and value else None
 
-    error_type, error_code = text("error_type"), text("error_code")
-    if error_type is None or error_code is None:
+    error_type, error_code = text("error_type") or "", text("error_code")
+    error_message = text("error_message") or ""
+    if error_code is None:
         return None
-    return error_class(endpoint, error_type, error_code)(
+    return error_class(endpoint, error_type, error_code, error_message)(
         error_type=error_type,
         error_code=error_code,
-        error_message=text("error_message") or "",
+        error_message=error_message,
         display_message=text("display_message"),
         request_id=text("request_id"),
         http_status=http_status,
