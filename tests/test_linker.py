@@ -24,7 +24,6 @@ from plaid_processors import (
     ConfigurationError,
     Environment,
     FinixAdapter,
-    InvalidRequestError,
     LinkIncompleteError,
     LinkResult,
     PartnerAdapter,
@@ -37,6 +36,7 @@ from plaid_processors.sandbox import Linked, LocalSandbox
 
 from .support.faulty import (
     ACCESS_TOKEN,
+    ACCOUNTS,
     LINK_TOKEN,
     PUBLIC_TOKEN,
     REMOVE,
@@ -427,10 +427,10 @@ def test_wrong_keys(local_plaid: LocalSandbox) -> None:
 
 
 def test_malformed_client_id(local_plaid: LocalSandbox) -> None:
-    """A client id that is none is Plaid's to refuse."""
+    """A client id that is none is Plaid's to refuse, and the keys are to be checked."""
     with (
         ProcessorLinker(local_plaid.client(client_id="me")) as linker,
-        pytest.raises(InvalidRequestError, match="client_id"),
+        pytest.raises(AuthenticationError, match=r"client_id.*PLAID_SECRET"),
     ):
         linker.link_sandbox("layer")
 
@@ -578,6 +578,13 @@ def test_accounts(linker: ProcessorLinker) -> None:
     assert accounts == tuple(token.account for token in result.processor_tokens)
     assert [(a.name, a.mask, a.type, a.subtype) for a in accounts] == _default_accounts()
     assert {a.holder_category for a in accounts} == {"personal", "business", None}
+
+
+def test_accounts_beside_odd_entries(faulty: FaultyPlaid, faulty_linker: ProcessorLinker) -> None:
+    """A null, or an entry without an id, does not lose the Item's other accounts."""
+    odd = [None, 5, {"name": "N"}, {"account_id": None}, {"account_id": ""}]
+    faulty.on(ACCOUNTS, reply({"accounts": [odd[0], {"account_id": "A"}, *odd[1:]]}))
+    assert faulty_linker.accounts(ACCESS_TOKEN) == (Account(account_id="A"),)
 
 
 def test_accounts_with_nulls_and_news(faulty: FaultyPlaid, faulty_linker: ProcessorLinker) -> None:

@@ -173,10 +173,18 @@ def _accounts(reply: Reply) -> tuple[Account, ...]:
     accounts = reply.body.get("accounts")
     if not isinstance(accounts, list):
         raise reply.unusable("accounts")
+    usable = [each for each in accounts if _has_an_id(each)]
+    if accounts and not usable:
+        raise reply.unusable("accounts")
+    return as_accounts(usable)
+
+
+def _has_an_id(account: object) -> bool:
+    # One odd entry must not lose the others of its Item.
     try:
-        return as_accounts(accounts)
-    except (TypeError, ValueError):
-        raise reply.unusable("accounts") from None
+        return isinstance(account, Mapping) and bool(Account.from_mapping(account))
+    except ValueError:
+        return False
 
 
 def create_processor_token(
