@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic, sleep
 from typing import Any
 
 import plaid
@@ -16,6 +17,7 @@ from plaid.api.plaid_api import PlaidApi
 from plaid_processors import (
     ConfigurationError,
     Environment,
+    LinkIncompleteError,
     LinkResult,
     PlaidClient,
     PlaidConnectionError,
@@ -129,6 +131,26 @@ def test_closed_client(
     with pytest.raises(ConfigurationError, match="closed"):
         call(linker)
     assert faulty.requests == []
+
+
+def test_closing_closes_the_connections(faulty: FaultyPlaid, make_linker: Make) -> None:
+    """A client that is closed leaves no connection behind, and one that is not keeps its own."""
+    linker = make_linker()
+    linker.accounts(ACCESS_TOKEN)
+    assert faulty.open_connections == 1
+    linker.close()
+    end = monotonic() + 5
+    while faulty.open_connections and monotonic() < end:
+        sleep(0.01)
+    assert faulty.open_connections == 0
+
+
+def test_words_of_a_client_closed_meanwhile(make_linker: Make) -> None:
+    """What a closed client left undone is told in whole sentences."""
+    linker = make_linker()
+    with pytest.raises(LinkIncompleteError, match=r"PlaidClient was closed\. Store ") as caught:
+        linker.link("layer", public_token=PUBLIC_TOKEN, on_exchange=lambda _item: linker.close())
+    assert caught.value.result.access_token == ACCESS_TOKEN
 
 
 def test_closing_ends_the_threads(make_linker: Make) -> None:
@@ -255,6 +277,21 @@ def test_from_plaid_keeps_headers(faulty: FaultyPlaid, make_api: MakeApi) -> Non
     with PlaidClient.from_plaid(api) as client:
         ProcessorLinker(client).accounts(ACCESS_TOKEN)
     assert faulty.requests[0].headers["x-trace"] == "trace-1"
+
+
+def test_from_plaid_without_a_version(faulty: FaultyPlaid, make_api: MakeApi) -> None:
+    """The version that the answers are read by is asked for, also where the keys name none."""
+    api = make_api(api_key={"clientId": KEYS["client_id"], "secret": KEYS["secret"]})
+    with PlaidClient.from_plaid(api) as client:
+        ProcessorLinker(client).accounts(ACCESS_TOKEN)
+    assert faulty.requests[0].headers["plaid-version"] == "2020-09-14"
+
+
+def test_repr_shows_no_user_of_an_address(make_api: MakeApi) -> None:
+    """A name and a password in the address of the application's client are not shown."""
+    api = make_api(host="https://me:hunter2@proxy.example.com/plaid")
+    with PlaidClient.from_plaid(api, environment="sandbox") as client:
+        assert repr(client) == "<PlaidClient sandbox https://…@proxy.example.com/plaid>"
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,13 @@ def test_base_url(url: str) -> None:
         "http://127.0.0.1:99999",
         "http://127.0.0.1:x",
         "http://[::1",
+        "https://sand box.plaid.com",
+        "https://sandbox.plaid.com/a path",
+        "https://sandbox.plaid.com\n",
+        "https://sand\x00box.plaid.com",
+        "https://sandbox.plaid.com\\@example.com",
+        "https://sändbox.plaid.com",
+        "https://sand|box.plaid.com",
         5,
         b"https://sandbox.plaid.com",
     ],
@@ -136,9 +143,24 @@ def test_unusable_counts(name: str, value: Any) -> None:
 
 
 def test_unknown_option() -> None:
-    """A misspelled option is a TypeError."""
-    with pytest.raises(TypeError):
+    """A misspelled option is a TypeError that names the client and lists the valid ones."""
+    words = r"PlaidClient\(\) got .* 'time_out': .* timeout, deadline, max_attempts, max_conn"
+    with pytest.raises(TypeError, match=words):
         make(time_out=5)
+    with pytest.raises(TypeError, match=words):
+        PlaidClient.from_env(ENV, time_out=5)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("on_event", ["print", 5])
+def test_on_event_is_called(on_event: Any) -> None:
+    """What cannot be called is refused when the client is made."""
+    with pytest.raises(TypeError, match="on_event"):
+        make(on_event=on_event)
+
+
+def test_a_pair_of_time_outs_as_a_list() -> None:
+    """A pair from a JSON or YAML file is a list, and as good."""
+    assert Limits(timeout=[1, 2]) == Limits(timeout=(1, 2))
 
 
 def test_defaults_are_finite() -> None:
@@ -201,6 +223,13 @@ def test_an_empty_environment_is_not_the_process_one(monkeypatch: pytest.MonkeyP
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=r"PLAID_CLIENT_ID.*PLAID_SECRET"):
         PlaidClient.from_env({})
+
+
+@pytest.mark.parametrize("environ", [[], "PLAID_ENV=sandbox", 5])
+def test_variables_are_a_mapping(environ: Any) -> None:
+    """Anything else than a mapping of variables is told as such."""
+    with pytest.raises(TypeError, match="environ must be a mapping"):
+        PlaidClient.from_env(environ)
 
 
 @pytest.mark.parametrize(

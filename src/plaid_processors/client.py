@@ -8,6 +8,7 @@ nearly every month, and refuse what they do not know.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -68,7 +69,7 @@ class PlaidClient:
         credentials = Credentials.checked(
             client_id=client_id, secret=secret, environment=environment, base_url=base_url
         )
-        checked = Limits(**limits)
+        checked = Limits.checked(limits)
         api = _api_client(credentials, checked)
         self._owned = True
         self._set_up(api, credentials.environment, checked, on_event)
@@ -113,7 +114,8 @@ class PlaidClient:
         """A client over an existing ``plaid.ApiClient`` or ``PlaidApi``.
 
         Uses its keys, address, proxies, certificates and pool; not its ``retries``. `close` leaves
-        it open.
+        it open. Its address is its owner's choice: http, which sends the keys in clear, is not
+        refused here as it is of ``base_url``.
 
         Args:
             api: the object of plaid-python's.
@@ -145,12 +147,14 @@ class PlaidClient:
             )
         client = cls.__new__(cls)
         client._owned = False
-        client._set_up(api_client, found, Limits(**limits), on_event)
+        client._set_up(api_client, found, Limits.checked(limits), on_event)
         return client
 
     def _set_up(
         self, api: Any, environment: Environment, limits: Limits, on_event: OnEvent | None
     ) -> None:
+        if on_event is not None and not callable(on_event):
+            raise TypeError(f"on_event must be callable, not {type(on_event).__name__}")
         self._api = api
         self._environment = environment
         self._closed = False
@@ -183,7 +187,9 @@ class PlaidClient:
         return {**headers, "Content-Type": "application/json", "Accept": "application/json"}
 
     def __repr__(self) -> str:
-        return f"<PlaidClient {self._environment.value} {self._api.configuration.host}>"
+        # An address of the caller's own plaid.ApiClient may hold a name and a password.
+        host = re.sub(r"//[^/]*@", "//…@", self._api.configuration.host)
+        return f"<PlaidClient {self._environment.value} {host}>"
 
     @property
     def environment(self) -> Environment:

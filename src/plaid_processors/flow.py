@@ -472,7 +472,8 @@ def _what_is_missing(result: LinkResult) -> str:
 
 def _words(error: Exception) -> str:
     # The words of a callback's own error may hold what the callback was given.
-    return str(error) if isinstance(error, PlaidProcessorsError) else f"{type(error).__name__}."
+    words = str(error) if isinstance(error, PlaidProcessorsError) else type(error).__name__
+    return words if words.endswith(".") else f"{words}."
 
 
 class _Progress:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
 
 from .errors import ConfigurationError
 from .results import Environment
@@ -23,6 +23,10 @@ HOSTS = {
 Timeout = float | tuple[float, float]
 
 
+def _pair(given: Timeout | Sequence[float]) -> Any:
+    return tuple(given) if isinstance(given, list) else given
+
+
 @frozen(kw_only=True)
 class Limits:
     """How long and how often a client tries.
@@ -34,7 +38,7 @@ class Limits:
         max_connections: how many requests run side by side at most.
     """
 
-    timeout: Timeout = 30.0
+    timeout: Timeout = field(default=30.0, converter=_pair)
     deadline: float | None = 90.0
     max_attempts: int = 3
     max_connections: int = 8
@@ -50,6 +54,23 @@ class Limits:
             number = getattr(self, name)
             if type(number) is not int or number < 1:
                 _refuse(name, "a whole number, 1 or more")
+
+    @classmethod
+    def checked(cls, options: Mapping[str, Any]) -> Limits:
+        """Limits from a client's keyword arguments.
+
+        Raises:
+            TypeError: there is no such argument.
+            ConfigurationError: one is malformed.
+        """
+        valid = [each.name for each in fields(cls)]
+        for name in options:
+            if name not in valid:
+                raise TypeError(
+                    f"PlaidClient() got an unexpected keyword argument {name!r}: "
+                    f"its limits are {', '.join(valid)}"
+                )
+        return cls(**options)
 
     @property
     def connect_and_read(self) -> tuple[float, float, float]:
@@ -119,8 +140,11 @@ class Credentials:
         """Credentials from PLAID_CLIENT_ID, PLAID_SECRET, PLAID_ENV and PLAID_BASE_URL.
 
         Raises:
+            TypeError: not a mapping.
             ConfigurationError: a variable is missing or malformed; it is named.
         """
+        if not isinstance(environ, Mapping):
+            raise TypeError(f"environ must be a mapping, not {type(environ).__name__}")
         given = {name: environ.get(name, "").strip() or None for name in _VARIABLES}
         missing = [name for name in _VARIABLES[:2] if given[name] is None]
         if missing:
@@ -198,8 +222,14 @@ def _key(name: str, value: object) -> str:
     return value
 
 
+# A name or number as it stands in an address; an international name in its plain form (xn--…).
+_HOST = re.compile(r"[A-Za-z0-9._:-]*")
+
+
 def _address(value: object) -> str:
     parts = _split(value)
+    if not _HOST.fullmatch(parts.hostname or "") or not _KEY.fullmatch(str(value)):
+        _refuse("base_url", "an address such as https://sandbox.plaid.com, of plain characters")
     plain = not (parts.username or parts.password or parts.query or parts.fragment)
     if not plain or not parts.hostname or parts.scheme not in ("http", "https"):
         _refuse("base_url", "an address such as https://sandbox.plaid.com, without user or query")

@@ -86,6 +86,8 @@ class Wire:
     def clear(self) -> None:
         """Close the connections."""
         self._pool.clear()
+        if self._hosts is not None:  # urllib3 2 leaves them open while anyone holds the pool
+            self._hosts.close()
 
     def post(self, path: str, body: bytes, times: tuple[float, float, float]) -> Answer | Failure:
         """Send one request, once.

@@ -260,6 +260,11 @@ class FaultyPlaid:
         self._scripts[path] = list(answers)
 
     @property
+    def open_connections(self) -> int:
+        """How many connections no side has closed yet."""
+        return len(self._open)
+
+    @property
     def paths(self) -> list[str]:
         """The paths asked for, in order."""
         return [request.path for request in self.requests]
