@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import json
 import math
@@ -20,6 +21,7 @@ from plaid_processors import (
     AccessTokenError,
     Account,
     AccountSelectionError,
+    AsyncProcessorLinker,
     AuthenticationError,
     ConfigurationError,
     Environment,
@@ -678,6 +680,35 @@ def test_a_linker_needs_a_client(client: Any) -> None:
     """Anything but a PlaidClient is a TypeError."""
     with pytest.raises(TypeError, match="PlaidClient"):
         ProcessorLinker(client)
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "words"),
+    [
+        (("layer",), {"public_token": "x", "acounts": []}, "unexpected keyword argument 'acounts'"),
+        (("layer",), {}, "missing a required .*argument: 'public_token'"),
+        (("layer", "x"), {"public_token": "x"}, "too many positional arguments"),
+    ],
+)
+@pytest.mark.parametrize("kind", [ProcessorLinker, AsyncProcessorLinker])
+def test_arguments_that_are_none(
+    faulty: FaultyPlaid,
+    faulty_linker: ProcessorLinker,
+    kind: Any,
+    args: Any,
+    kwargs: Any,
+    words: str,
+) -> None:
+    """A misspelled or missing argument is told in the name of the method that was called."""
+
+    async def call() -> None:
+        linked = kind(faulty_linker.client).link(*args, **kwargs)
+        if kind is AsyncProcessorLinker:
+            await linked
+
+    with pytest.raises(TypeError, match=rf"^{kind.__name__}\.link\(\) .*{words}"):
+        asyncio.run(call())
+    assert faulty.requests == []
 
 
 def test_closing_the_linker_closes_its_client(local_plaid: LocalSandbox) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from .calls import Call
 from .errors import PlaidProcessorsError
 from .flow import Flow, Next, Prepare, Start, Step, Tell
-from .linker import BaseLinker, present
+from .linker import BaseLinker, begun, present
 from .operations import Operations
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def _awaited(
 
     @wraps(operation)
     async def method(self: AsyncProcessorLinker, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._run(operation(self._operations, *args, **kwargs))
+        return await self._run(begun(operation, self, *args, **kwargs))
 
     return present(method, operation, "AsyncProcessorLinker")
 

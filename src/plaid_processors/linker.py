@@ -57,6 +57,36 @@ class BaseLinker:
         return self._client
 
 
+def begun(
+    operation: Callable[Concatenate[Operations, P], Flow[T]],
+    linker: BaseLinker,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> Flow[T]:
+    """The operation's flow; arguments that it does not take are told in the public method's name.
+
+    Raises:
+        TypeError: an argument is unknown, missing or of the wrong type.
+    """
+    try:
+        return operation(linker._operations, *args, **kwargs)
+    except TypeError:
+        _check_call(f"{type(linker).__name__}.{operation.__name__}", operation, args, kwargs)
+        raise
+
+
+def _check_call(
+    name: str,
+    operation: Callable[..., object],
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
+) -> None:
+    try:
+        signature(operation).bind(None, *args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{name}() {error}") from None
+
+
 def present(method: M, operation: Callable[..., object], owner: str) -> M:
     """Show a method's users its value, not the flow that leads to it."""
     signed = signature(operation)
@@ -77,7 +107,7 @@ def _blocking(
         for name in ("on_exchange", "on_token"):
             if iscoroutinefunction(kwargs.get(name)):
                 raise TypeError(f"{name} is a coroutine function: AsyncProcessorLinker awaits it")
-        return self._run(operation(self._operations, *args, **kwargs))
+        return self._run(begun(operation, self, *args, **kwargs))
 
     return present(method, operation, "ProcessorLinker")
 
