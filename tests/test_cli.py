@@ -179,6 +179,21 @@ def test_the_demo_live_with_a_partner_that_is_not_enabled() -> None:
     assert "→ /item/remove" in done.stdout
 
 
+@pytest.mark.parametrize(("enabled", "first"), [(True, "ITEM_LOCKED"), (False, "INVALID_PRODUCT")])
+def test_the_demo_cleans_up_whatever_fails(enabled: bool, first: str) -> None:
+    """Each Item is removed if it can be, and what failed first is what is told in the end."""
+    with LocalSandbox() as sandbox:
+        if not enabled:
+            sandbox.disable_partner("finix")
+        sandbox.fail("/item/remove", error_code="ITEM_LOCKED")
+        done = run("demo", "--live", **keys_and_address(sandbox))
+        removals = [each for each in sandbox.requests if each.path == "/item/remove"]
+    assert first in told(done)
+    assert len(removals) == 2
+    assert done.stdout.count("was not removed: ITEM_ERROR / ITEM_LOCKED") == 1
+    assert done.stdout.count("→ /item/remove") == 1
+
+
 def test_the_demo_live_without_a_server() -> None:
     """A server that is not there is told in one line."""
     line = told(

@@ -75,11 +75,27 @@ def _removing_items(linker: ProcessorLinker) -> Iterator[Callable[[LinkedItem], 
     items: list[LinkedItem] = []
     try:
         yield items.append
-    finally:
-        removed = [(item, _timed(linker.remove, item.access_token)) for item in items]
-        _heading("Clean-up")
-        for item, (_, took) in removed:
-            _line("→", "/item/remove", f"Item …{(item.item_id or '')[-4:]}", took)
+    except BaseException:
+        _remove(linker, items)  # what failed first is what is told in the end
+        raise
+    if failed := _remove(linker, items):
+        raise failed[0]
+
+
+def _remove(linker: ProcessorLinker, items: Sequence[LinkedItem]) -> list[PlaidProcessorsError]:
+    """Remove each Item, whatever becomes of the others; gives what failed."""
+    failed = []
+    _heading("Clean-up")
+    for item in items:
+        began, name = perf_counter(), f"Item …{(item.item_id or '')[-4:]}"
+        try:
+            linker.remove(item.access_token)
+        except PlaidProcessorsError as error:
+            failed.append(error)
+            _refused(f"{name} was not removed: {error}")
+        else:
+            _line("→", "/item/remove", name, _time_since(began))
+    return failed
 
 
 class _Walk:
@@ -176,9 +192,7 @@ def _show_refusal(
     try:
         linker.issue("finix", access_token=layer.access_token, accounts=accounts)
     except AccountSelectionError as error:
-        indent = " " * 7
-        words = f"     ✗ AccountSelectionError: {error}"
-        print(textwrap.fill(words, WIDTH, subsequent_indent=indent, break_long_words=False))
+        _refused(f"AccountSelectionError: {error}")
     else:
         raise PlaidProcessorsError(f"Finix with {what} should have been refused")
 
@@ -198,6 +212,12 @@ def _step(text: str, code: str) -> None:
 
 def _line(mark: str, what: str, detail: str, time: str = "") -> None:
     print(f"     {mark} {what:<29}{detail:<{WIDTH - 36 - 9}}{time:>9}".rstrip())
+
+
+def _refused(words: str) -> None:
+    indent = " " * 7
+    text = f"     ✗ {words}"
+    print(textwrap.fill(text, WIDTH, subsequent_indent=indent, break_long_words=False))
 
 
 def _count(number: int, noun: str) -> str:
