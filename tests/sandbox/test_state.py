@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from plaid_processors.sandbox import LocalSandbox
 
 MINUTE = dt.timedelta(minutes=1)
+
+
+def test_link_with_a_clients_own_link_token(api, sandbox):
+    """What a client made of the answer is as good as the token itself."""
+    answer = SimpleNamespace(link_token=api.link_token())
+    assert sandbox.complete_link(answer).public_token
+    assert sandbox.exit_link(answer).error is None
+
+
+def test_masks_are_several(api, sandbox):
+    """One mask as a plain string would be read character by character: it is refused."""
+    with pytest.raises(TypeError, match=r'masks must be a list such as \["0000"\]'):
+        sandbox.complete_link(api.link_token(), masks="0000")
 
 
 def test_public_tokens_live_thirty_minutes(api, sandbox):

@@ -157,7 +157,7 @@ class Engine:
 
     def complete_link(
         self,
-        link_token: str,
+        link_token: str | linking.HasLinkToken,
         institution_id: str = "ins_109508",
         *,
         masks: Sequence[str] | None = None,
@@ -167,13 +167,15 @@ class Engine:
         """Do what the user does in Link, and return what `onSuccess` would get.
 
         Args:
-            link_token: from `/link/token/create` of this sandbox.
+            link_token: from `/link/token/create` of this sandbox; the text, or an object that
+                has it as `link_token`.
             institution_id: the bank that the user chooses.
             masks: the accounts that the user chooses; all that Link offers if not given.
             username: the test user that logs in.
             password: its password.
 
         Raises:
+            TypeError: `masks` is a string.
             ValueError: no such link token, bank, user or account; tells what there is.
 
         """
@@ -192,7 +194,7 @@ class Engine:
 
     def exit_link(
         self,
-        link_token: str,
+        link_token: str | linking.HasLinkToken,
         *,
         institution_id: str | None = None,
         error_code: str | None = None,

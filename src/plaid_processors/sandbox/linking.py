@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from . import notices
 from .bank import AUTH_SUBTYPES, BANK_PRODUCTS, bank_to_link, find_bank
@@ -61,9 +62,18 @@ def _passes(filters: Json, account: Account) -> bool:
     return "all" in subtypes or account.subtype in subtypes
 
 
-def find_link_token(world: World, link_token: str) -> LinkToken:
+class HasLinkToken(Protocol):
+    """What a client made of the answer to `/link/token/create`."""
+
+    @property
+    def link_token(self) -> str:
+        """The token itself."""
+
+
+def find_link_token(world: World, link_token: str | HasLinkToken) -> LinkToken:
     """Return a link token that Link would still open."""
-    token = world.link_tokens.get(link_token)
+    text: object = getattr(link_token, "link_token", link_token)
+    token = world.link_tokens.get(text) if isinstance(text, str) else None
     if token is None:
         raise ValueError("this local Plaid made no such link token")
     if world.now() >= token.expires_at:
@@ -75,7 +85,7 @@ def find_link_token(world: World, link_token: str) -> LinkToken:
 
 def complete_link(
     world: World,
-    link_token: str,
+    link_token: str | HasLinkToken,
     *,
     institution_id: str = "ins_109508",
     masks: Sequence[str] | None = None,
@@ -83,6 +93,8 @@ def complete_link(
     password: str = "pass_good",  # noqa: S107 - the Sandbox's, printed in Plaid's docs
 ) -> Linked:
     """Do what the user does in Link: choose the bank, log in, choose accounts."""
+    if isinstance(masks, str):
+        raise TypeError(f'masks must be a list such as ["{masks}"], not a string')
     token = find_link_token(world, link_token)
     if token.update_item is not None:
         item = _update(world, token, token.update_item, masks)
@@ -97,7 +109,7 @@ def complete_link(
 
 def exit_link(
     world: World,
-    link_token: str,
+    link_token: str | HasLinkToken,
     *,
     institution_id: str | None = None,
     error_code: str | None = None,
