@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import inspect
 import os
 import subprocess
 import sys
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,6 +51,19 @@ def test_all_is_sorted_and_each_name_is_there() -> None:
     assert [hasattr(plaid_processors, name) for name in plaid_processors.__all__] == [True] * len(
         plaid_processors.__all__
     )
+
+
+@pytest.mark.parametrize("name", sorted(plaid_processors.__all__))
+def test_type_hints_can_be_read(name: str) -> None:
+    """What reads annotations at run time (documentation, injection) gets each public one."""
+    value = getattr(plaid_processors, name)
+    if inspect.isfunction(value):
+        typing.get_type_hints(value)
+    for member in vars(value).values() if inspect.isclass(value) else ():
+        called = getattr(member, "__func__", getattr(member, "fget", member))
+        own = inspect.isfunction(called) and called.__code__.co_filename.startswith(str(PACKAGE))
+        if own and called.__name__ not in ("__exit__", "__aexit__"):  # they name TracebackType
+            typing.get_type_hints(called)
 
 
 def test_all_has_every_error() -> None:
@@ -142,7 +157,8 @@ def test_the_local_plaid_knows_nothing_of_the_sdk() -> None:
         for module in imported(path)
         if is_of(module, "plaid_processors") and not is_of(module, "plaid_processors.sandbox")
     }
-    assert foreign - {("local.py", "plaid_processors.client.PlaidClient")} == set()
+    convenience = ("client.PlaidClient", "settings.ClientOptions")
+    assert foreign - {("local.py", f"plaid_processors.{name}") for name in convenience} == set()
 
 
 def test_a_users_program_is_type_checked_strictly() -> None:

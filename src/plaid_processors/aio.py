@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from functools import partial, wraps
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from .calls import Call
+from .client import PlaidClient
 from .errors import PlaidProcessorsError
 from .flow import Flow, Next, Prepare, Start, Step, Tell
 from .linker import BaseLinker, begun, present
@@ -17,9 +18,6 @@ from .operations import Operations
 
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Self
-
-    from .client import PlaidClient
 
 T = TypeVar("T")
 P = ParamSpec("P")

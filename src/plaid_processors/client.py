@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, Unpack
 from weakref import WeakSet
 
 from ._version import __version__
@@ -19,16 +19,11 @@ from .errors import ConfigurationError
 from .events import OnEvent
 from .results import Environment
 from .sender import Sender
-from .settings import Credentials, Limits, environment_of, read_environment
+from .settings import Credentials, LimitOptions, Limits, environment_of, read_environment
 from .transport import Wire
 
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Self
-
-    from typing_extensions import Unpack
-
-    from .settings import LimitOptions
 
 PLAID_VERSION = "2020-09-14"
 """The version of Plaid's API that is asked for, https://plaid.com/docs/api/versioning/."""

@@ -26,15 +26,12 @@ No error holds a token or a key in its text: what Plaid answered is masked first
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import ClassVar
 
 from .redaction import redact
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
-    from .results import Account, LinkResult, PendingToken
+from .results import Account, LinkResult, PendingToken
 
 
 class PlaidProcessorsError(Exception):

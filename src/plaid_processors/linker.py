@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from inspect import isawaitable, iscoroutine, iscoroutinefunction, signature
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 from .calls import Call
 from .client import PlaidClient
 from .deadline import Deadline
+from .events import OnEvent
 from .flow import Flow, Next, Prepare, Start, Step, Tell
 from .operations import Operations
+from .settings import LimitOptions
 
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Self
-
-    from typing_extensions import Unpack
-
-    from .events import OnEvent
-    from .settings import LimitOptions
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import attrs
 from attrs import field, frozen
 
 from .redaction import fingerprint, mask_repr
-
-if TYPE_CHECKING:
-    from typing import Self
 
 T = TypeVar("T")
 

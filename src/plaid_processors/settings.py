@@ -6,13 +6,16 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
 from urllib.parse import SplitResult, urlsplit
 
 from attrs import field, fields, frozen
 
 from .errors import ConfigurationError
 from .results import Environment
+
+if TYPE_CHECKING:
+    from .events import OnEvent
 
 HOSTS = {
     # https://plaid.com/docs/api/#api-host
@@ -81,16 +84,23 @@ class Limits:
         return self.timeout, self.timeout, self.timeout
 
 
-if TYPE_CHECKING:
-    from typing_extensions import TypedDict
+class LimitOptions(TypedDict, total=False):
+    """`Limits`, as the keyword arguments of a client."""
 
-    class LimitOptions(TypedDict, total=False):
-        """`Limits`, as the keyword arguments of a client."""
+    timeout: Timeout
+    deadline: float | None
+    max_attempts: int
+    max_connections: int
 
-        timeout: Timeout
-        deadline: float | None
-        max_attempts: int
-        max_connections: int
+
+class ClientOptions(LimitOptions, total=False):
+    """The keyword arguments of a client."""
+
+    client_id: str
+    secret: str
+    environment: str | Environment
+    base_url: str | None
+    on_event: OnEvent | None
 
 
 def _is_positive(value: object) -> bool:

@@ -186,6 +186,8 @@ def local_plaid() -> None:
     """A user's own test."""
     with LocalSandbox() as sandbox:
         assert_type(sandbox.client(timeout=1), PlaidClient)
+        sandbox.client(time_out=1)  # type: ignore[call-arg]
+        sandbox.client(timeout="1")  # type: ignore[arg-type]
         done = sandbox.complete_link("link-sandbox-…", masks=["0000"])
         assert_type(done.public_token, str)
         ProcessorLinker(sandbox.client()).link(

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
 from ..errors import AccountSelectionError
-
-if TYPE_CHECKING:
-    from ..results import Account
+from ..results import Account
 
 
 def _names(values: Iterable[str]) -> tuple[str, ...]:

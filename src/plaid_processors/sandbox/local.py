@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 from .app import make_app
 from .engine import DEFAULT_SEED, Engine
@@ -15,6 +15,7 @@ from .server import ThreadedServer
 
 if TYPE_CHECKING:
     from plaid_processors.client import PlaidClient
+    from plaid_processors.settings import ClientOptions
 
 
 class LocalSandbox(Engine):
@@ -79,13 +80,19 @@ class LocalSandbox(Engine):
     ) -> None:
         self.close()
 
-    def client(self, **options: Any) -> PlaidClient:
+    def client(self, **options: Unpack[ClientOptions]) -> PlaidClient:
         """Make a `PlaidClient` with this sandbox's keys and address."""
         # The one tie to the SDK: a convenience, not a reading of Plaid.
         from plaid_processors.client import PlaidClient
 
-        keys = {"client_id": self.client_id, "secret": self.secret}
-        return PlaidClient(**{**keys, "environment": "sandbox", "base_url": self.url, **options})
+        given: ClientOptions = {
+            "client_id": self.client_id,
+            "secret": self.secret,
+            "environment": "sandbox",
+            "base_url": self.url,
+            **options,
+        }
+        return PlaidClient(**given)
 
 
 def serve(
