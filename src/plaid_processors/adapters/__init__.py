@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..errors import UnknownProcessorError
+from . import catalogue
 from .base import PartnerAdapter
+from .catalogue import Partner, partners
 from .finix import FinixAdapter
 from .layer import LayerAdapter
 
-__all__ = ["FinixAdapter", "LayerAdapter", "PartnerAdapter", "get_adapter", "get_adapters"]
-
-_ADAPTERS = {adapter.processor: adapter for adapter in (FinixAdapter(), LayerAdapter())}
+__all__ = [
+    "FinixAdapter",
+    "LayerAdapter",
+    "Partner",
+    "PartnerAdapter",
+    "get_adapter",
+    "get_adapters",
+    "partners",
+]
 
 
 def get_adapter(processor: str) -> PartnerAdapter:
@@ -22,12 +30,11 @@ def get_adapter(processor: str) -> PartnerAdapter:
     """
     if not isinstance(processor, str):
         raise TypeError(f"a partner's name must be a string, not {type(processor).__name__}")
-    adapter = _ADAPTERS.get(processor)
+    adapter = catalogue.find(processor)
     if adapter is None:
-        from difflib import get_close_matches
-
-        near = get_close_matches(processor.strip().lower(), _ADAPTERS, n=3, cutoff=0.6)
-        raise UnknownProcessorError(processor, suggestions=near, known=sorted(_ADAPTERS))
+        raise UnknownProcessorError(
+            processor, suggestions=catalogue.nearest(processor), known=catalogue.names()
+        )
     return adapter
 
 
@@ -51,7 +58,7 @@ def get_adapters(
     )
     names = [adapter.processor for adapter in adapters]
     if not names:
-        raise ValueError(f"no partner was given; known are {', '.join(sorted(_ADAPTERS))}")
+        raise ValueError(f"no partner was given; known are {', '.join(catalogue.names())}")
     if len(set(names)) < len(names):
         raise ValueError(f"a partner was given twice: {', '.join(names)}")
     return adapters

@@ -37,12 +37,20 @@ class PartnerAdapter:
         products: what Link must be opened with.
         subtypes: the account subtypes that fit; None: any.
         single: whether the partner takes one account, or all that fit.
+        as_given: whether it takes exactly the accounts that the caller names (``account_id``,
+            ``account_ids``, ``accounts``), since no source says which it takes: never all of them
+            by default.
+        permissions: the products that the partner reads, for ``narrow=True``; None: not known.
     """
 
     processor: str
     products: tuple[str, ...] = field(default=(), converter=_names)
     subtypes: tuple[str, ...] | None = field(default=None, converter=_optional_names)
     single: bool = False
+    as_given: bool = field(default=False, repr=False)
+    permissions: tuple[str, ...] | None = field(
+        default=None, converter=_optional_names, repr=False
+    )
 
     def __attrs_post_init__(self) -> None:
         # Here, and not on the fields: a subclass that sets a default of its own keeps the checks.
@@ -55,11 +63,21 @@ class PartnerAdapter:
         if self.subtypes == ():
             raise ValueError("subtypes is empty, so that no account fits: pass None for any")
 
+    @permissions.validator
+    def _check_permissions(self, _attribute: object, value: object) -> None:
+        if value == ():
+            raise ValueError("permissions must not be empty: to Plaid, no product means all")
+
     @property
     def rule(self) -> str:
         """The rule in words, such as ``one account, checking or savings``."""
-        count = "one account" if self.single else "all accounts"
-        return f"{count}, {self._kinds}"
+        return f"{self._count}, {self._kinds}"
+
+    @property
+    def _count(self) -> str:
+        if self.as_given:
+            return "exactly the accounts it is given"
+        return "one account" if self.single else "all accounts"
 
     @property
     def _kinds(self) -> str:
