@@ -216,7 +216,7 @@ def create_processor_token(
 def _end(processor: str, issued_at: datetime) -> datetime | None:
     """When a partner's token ends, for the partners whose tokens do."""
     lifetime = LIFETIMES.get(processor)
-    return lifetime and issued_at + lifetime
+    return None if lifetime is None else issued_at + lifetime
 
 
 def _create_stripe_token(access_token: str, account: Account) -> Call[ProcessorToken]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
@@ -23,6 +23,15 @@ def _names(values: Iterable[str]) -> tuple[str, ...]:
 
 def _optional_names(values: Iterable[str] | None) -> tuple[str, ...] | None:
     return None if values is None else _names(values)
+
+
+def _some(_adapter: object, _attribute: object, value: object) -> None:
+    if value == ():
+        raise ValueError("permissions must not be empty: to Plaid, no product means all")
+
+
+def _permissions(default: tuple[str, ...] | None) -> Any:
+    return field(default=default, converter=_optional_names, validator=_some, repr=False)
 
 
 @frozen(kw_only=True)
@@ -48,9 +57,7 @@ class PartnerAdapter:
     subtypes: tuple[str, ...] | None = field(default=None, converter=_optional_names)
     single: bool = False
     as_given: bool = field(default=False, repr=False)
-    permissions: tuple[str, ...] | None = field(
-        default=None, converter=_optional_names, repr=False
-    )
+    permissions: tuple[str, ...] | None = _permissions(None)
 
     def __attrs_post_init__(self) -> None:
         # Here, and not on the fields: a subclass that sets a default of its own keeps the checks.
@@ -62,11 +69,6 @@ class PartnerAdapter:
             raise TypeError(f"single must be True or False, not {type(self.single).__name__}")
         if self.subtypes == ():
             raise ValueError("subtypes is empty, so that no account fits: pass None for any")
-
-    @permissions.validator
-    def _check_permissions(self, _attribute: object, value: object) -> None:
-        if value == ():
-            raise ValueError("permissions must not be empty: to Plaid, no product means all")
 
     @property
     def rule(self) -> str:

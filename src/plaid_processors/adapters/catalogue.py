@@ -1,20 +1,20 @@
 """Every partner of Plaid's, with what Plaid's page for each says. The data is in catalogue.tsv.
 
-The names are those of plaid-python 46 and Stripe. Where no page says which accounts a partner takes,
-its adapter takes exactly those that the caller names, and never all of them by default.
+The names are those of plaid-python 46, and Stripe. Where no page says which accounts a partner
+takes, its adapter takes exactly those that the caller names, and never all of them by default.
 """
 
 from __future__ import annotations
 
 from functools import cache
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from .base import PartnerAdapter
 from .finix import FinixAdapter
 from .layer import LayerAdapter
 
-_OWN: dict[str, PartnerAdapter] = {each.processor: each for each in (FinixAdapter(), LayerAdapter())}
+_OWN: dict[str, PartnerAdapter] = {"finix": FinixAdapter(), "layer": LayerAdapter()}
 """The partners with an adapter class of their own."""
 
 # plaid-python 44.0.0: https://github.com/plaid/plaid-python/pull/586
@@ -57,7 +57,7 @@ def find(processor: str) -> PartnerAdapter | None:
     if processor in _OWN:
         return _OWN[processor]
     found = _catalogue().get(processor)
-    return found and found.adapter
+    return None if found is None else found.adapter
 
 
 def names() -> list[str]:
@@ -111,11 +111,12 @@ def _partner(row: dict[str, str]) -> Partner:
 
 def _adapter(row: dict[str, str]) -> PartnerAdapter:
     any_type = row["subtypes"] == "any"
-    adapter = PartnerAdapter(
+    permissions = tuple(row["permissions"].split())
+    return PartnerAdapter(
         processor=row["processor"],
         products=row["products"].split(),
         subtypes=None if any_type else row["subtypes"].split(),
         single=row["accounts"] == "one",
         as_given=row["accounts"] == "given",
+        permissions=permissions or None,
     )
-    return evolve(adapter, permissions=row["permissions"].split() or None)

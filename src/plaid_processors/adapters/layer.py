@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from .base import PartnerAdapter, _names, _optional_names
+from .base import PartnerAdapter, _names, _permissions
 
 
 @frozen(kw_only=True)
@@ -23,6 +23,4 @@ class LayerAdapter(PartnerAdapter):
     products: tuple[str, ...] = field(default=("transactions",), converter=_names)
     # Weak evidence for the balance: a draft in Layer's public layer-react repository (August 2026,
     # removed the same evening) has Layer's server read /processor/balance/get beside transactions.
-    permissions: tuple[str, ...] | None = field(
-        default=("transactions", "balance"), converter=_optional_names, repr=False
-    )
+    permissions: tuple[str, ...] | None = _permissions(("transactions", "balance"))
