@@ -1,4 +1,4 @@
-"""The command line: ``plaid-processors demo`` and ``plaid-processors sandbox``.
+"""The command line: ``plaid-processors demo``, ``sandbox``, ``partners`` and ``doctor``.
 
 Exit status: 0 success, 1 a failure told in one line on stderr, 2 wrong usage.
 """
@@ -49,6 +49,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_demo(commands.add_parser)
     _add_sandbox(commands.add_parser)
+    from . import doctor, listing
+
+    listing.add(commands.add_parser)
+    doctor.add(commands.add_parser)
     return parser
 
 
