@@ -307,4 +307,8 @@ def test_no_product_is_known(faulty: FaultyPlaid, faulty_linker: ProcessorLinker
     """A partner of which no source says its products needs the caller's word."""
     with pytest.raises(ConfigurationError, match="which brale needs"):
         faulty_linker.create_link_token("brale", client_user_id="u", client_name="Acme Books")
+    with pytest.raises(ConfigurationError, match="at least one product"):
+        faulty_linker.create_link_token(
+            "layer", client_user_id="u", client_name="A", optional_products=["transactions"]
+        )
     assert faulty.requests == []

@@ -8,6 +8,7 @@ import logging
 import pickle
 import subprocess
 import sys
+import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -675,6 +676,86 @@ def two_banks(plaid: LocalSandbox) -> tuple[LinkResult, LinkResult]:
                 linker.link("layer", public_token=done.public_token, metadata=done.metadata)
             )
     return results[0], results[1]
+
+
+def test_two_at_once_make_one_instrument(
+    finix: LocalFinix, issue: Callable[..., LinkResult]
+) -> None:
+    """Of two threads that hand the same token over, one is refused."""
+    token, identity = issue("finix").token("finix"), finix.new_identity()
+    finix.fail("POST /payment_instruments", delay=0.3)
+    outcomes: list[str] = []
+    with FinixSender(
+        username=finix.username, password=finix.password, base_url=finix.url
+    ) as sender:
+
+        def hand_over() -> None:
+            try:
+                sender.hand_over(token, identity=identity)
+            except HandoffRefusedError:
+                outcomes.append("refused")
+            else:
+                outcomes.append("made")
+
+        threads = [threading.Thread(target=hand_over) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(outcomes) == ["made", "refused"]
+    assert len(finix.instruments) == 1
+
+
+def test_two_at_once_drop_nothing(
+    layer: LocalLayer, make: Any, two_banks: tuple[LinkResult, LinkResult]
+) -> None:
+    """Two threads with two banks of one business take turns."""
+    business = layer.new_business()
+    with LayerSender(
+        client_id=layer.client_id,
+        client_secret=layer.client_secret,
+        base_url=layer.url,
+        auth_url=layer.url,
+    ) as sender:
+        threads = [
+            threading.Thread(
+                target=sender.hand_over, args=(bank,), kwargs={"business_id": business}
+            )
+            for bank in two_banks
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(layer.books(business)) == 4
+
+
+def test_interrupted(finix: LocalFinix, issue: Callable[..., LinkResult]) -> None:
+    """A cancelled hand-off is of unknown outcome: the account needs the caller's word."""
+    token, identity = issue("finix").token("finix"), finix.new_identity()
+    finix.fail("POST /payment_instruments", delay=0.5)
+
+    async def main() -> None:
+        async with AsyncFinixSender(
+            username=finix.username, password=finix.password, base_url=finix.url
+        ) as sender:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.25):
+                    await sender.hand_over(token, identity=identity)
+            with pytest.raises(HandoffRefusedError) as caught:
+                await sender.hand_over(token, identity=identity)
+            assert caught.value.outcome_unknown
+
+    asyncio.run(main())
+    assert len(finix.instruments) == 1
+
+
+def test_a_closed_sender(finix: LocalFinix, layer: LocalLayer, make: Any) -> None:
+    """A call after `close` is told as such."""
+    for sender, call in ((make(finix), "payment_instruments"), (make(layer), "accounts")):
+        sender.close()
+        with pytest.raises(ConfigurationError, match="closed"):
+            getattr(sender, call)("x")
 
 
 def test_nobody_there(finix: LocalFinix, make: Any) -> None:

@@ -204,22 +204,6 @@ def _skipped_link(adapter: PartnerAdapter, why: str) -> Iterator[Finding]:
         yield Finding(check=f"{check} {adapter.processor}", good=None, detail=why)
 
 
-def add(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
-    """Add the command to the command line."""
-    parser = add_parser(
-        "doctor",
-        help="check the keys, the environment, Link's products, a link, the integration",
-        description=(
-            "Checks a set-up with PLAID_CLIENT_ID, PLAID_SECRET and PLAID_ENV, and says what to "
-            "do where something is wrong. In production it makes link tokens only."
-        ),
-    )
-    parser.add_argument(
-        "partners", nargs="*", default=["layer", "finix"], help="default: layer finix"
-    )
-    parser.set_defaults(run=run)
-
-
 def run(arguments: argparse.Namespace) -> None:
     """Check, and print each finding as it comes.
 

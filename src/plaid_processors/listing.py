@@ -5,29 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from .adapters import Partner, PartnerAdapter, get_adapter, partners
 from .adapters.lifetimes import LIFETIMES, SINGLE_USE
-
-_ACCOUNTS = ("one", "all", "given")
-
-
-def add(add_parser: Callable[..., argparse.ArgumentParser]) -> None:
-    """Add the command to the command line."""
-    parser = add_parser(
-        "partners",
-        help="list Plaid's partners, or show one's rule with its source",
-        description="Lists Plaid's partners that this version knows; with a name, shows its rule.",
-    )
-    parser.add_argument("name", nargs="?", help="Plaid's name of one partner, such as finix")
-    parser.add_argument(
-        "--accounts", choices=_ACCOUNTS, help="those that take one, all, or exactly those given"
-    )
-    parser.add_argument("--product", help="those that Link is opened for with it, such as auth")
-    parser.add_argument("--subtype", help="those that take such an account, such as checking")
-    parser.add_argument("--json", action="store_true", help="as JSON")
-    parser.set_defaults(run=show)
 
 
 def show(arguments: argparse.Namespace) -> None:

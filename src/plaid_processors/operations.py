@@ -540,6 +540,8 @@ def _united_products(
     """
     elsewhere = {name for each in lists.values() if each is not None for name in each}
     products = [name for name in _products_of(adapters) if name not in elsewhere]
+    if not products and elsewhere:
+        raise ConfigurationError("Plaid wants at least one product in products= beside the others")
     if not products:
         names = ", ".join(each.processor for each in adapters)
         raise ConfigurationError(

@@ -291,5 +291,8 @@ def already_there(
         partner=FINIX,
         existing=instruments,
         outcome_unknown=unknown,
-        advice="Nothing was sent. Use what is there, or pass again=True for another instrument.",
+        advice=(
+            "Nothing was sent. payment_instruments(identity) lists what is there: use it, or pass "
+            "again=True for another instrument."
+        ),
     )

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    import httpx
+
 T = TypeVar("T")
 Tokens = LinkResult | Iterable[ProcessorToken]
 
@@ -37,6 +39,7 @@ class _Blocking:
         self._one_at_a_time = threading.Lock()
 
     def _run(self, steps: Steps[T]) -> T:
+        _check_open(self._http)
         return drive(steps, self._http, self._timeout)
 
     def __enter__(self) -> Self:
@@ -64,6 +67,7 @@ class _Awaited:
         self._one_at_a_time = asyncio.Lock()
 
     async def _run(self, steps: Steps[T]) -> T:
+        _check_open(self._http)
         return await drive_awaited(steps, self._http, self._timeout)
 
     async def __aenter__(self) -> Self:
@@ -209,10 +213,10 @@ class _UnderWay:
             if not error.outcome_unknown:
                 self._unknown.discard(key)
             raise
-        except Exception:  # before anything was sent
+        except ConfigurationError:  # before anything was sent
             self._unknown.discard(key)
             raise
-        # An interruption or a cancellation leaves it unknown.
+        # An interruption, a cancellation, or whatever nobody foresaw leaves it unknown.
         self._unknown.discard(key)
 
 
@@ -325,6 +329,11 @@ class AsyncLayerSender(_Layer, _Awaited):
     async def accounts(self, business_id: str) -> tuple[LayerAccount, ...]:
         """As `LayerSender.accounts`."""
         return await self._run(self._accounts(business_id))
+
+
+def _check_open(client: httpx.Client | httpx.AsyncClient) -> None:
+    if client.is_closed:
+        raise ConfigurationError("this sender is closed: make a new one")
 
 
 def _checked_key(name: str, value: object) -> str:
