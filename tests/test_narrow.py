@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import urllib3
 
 from plaid_processors import (
     AsyncProcessorLinker,
@@ -41,14 +42,15 @@ TWO = [link_account("a"), link_account("b", "credit card")]
 
 def permissions(sandbox: LocalSandbox, token: str) -> list[str]:
     """What a token may read, as the local Plaid has it."""
-    with sandbox.client() as client:
-        pool, url = client.sender.wire.pool, sandbox.url
-        answer = pool.request(
-            "POST",
-            f"{url}/processor/token/permissions/get",
-            json={"processor_token": token},
-            headers=client.sender.wire.headers(),
-        )
+    answer = urllib3.request(
+        "POST",
+        f"{sandbox.url}/processor/token/permissions/get",
+        json={
+            "client_id": sandbox.client_id,
+            "secret": sandbox.secret,
+            "processor_token": token,
+        },
+    )
     listed: list[str] = json.loads(answer.data)["products"]
     return listed
 
