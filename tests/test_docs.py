@@ -92,13 +92,13 @@ def test_the_catalogue_is_in_its_page() -> None:
             ", ".join(each.adapter.products) or "?",
             each.source or "",
         )
-        for each in adapters.partners()
+        for each in plaid_processors.partners()
     ]
 
 
 def test_how_many_have_no_rule_is_told_right() -> None:
     """The number in the page is the catalogue's."""
-    count = sum(each.adapter.as_given for each in adapters.partners())
+    count = sum(each.adapter.as_given for each in plaid_processors.partners())
     assert f"For {count} names" in text("docs/any-partner.md")
 
 

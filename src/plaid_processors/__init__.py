@@ -10,14 +10,8 @@ from typing import TYPE_CHECKING
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .adapters import (
-        FinixAdapter,
-        LayerAdapter,
-        Partner,
-        PartnerAdapter,
-        get_adapter,
-        partners,
-    )
+    from .adapters import FinixAdapter, LayerAdapter, PartnerAdapter, get_adapter
+    from .adapters.catalogue import Partner, partners
     from .aio import AsyncProcessorLinker
     from .client import PlaidClient
     from .errors import (
@@ -101,7 +95,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "adapters": "FinixAdapter LayerAdapter Partner PartnerAdapter get_adapter partners",
+    "adapters": "FinixAdapter LayerAdapter PartnerAdapter get_adapter",
+    "adapters.catalogue": "Partner partners",
     "aio": "AsyncProcessorLinker",
     "client": "PlaidClient",
     "errors": (

@@ -7,7 +7,8 @@ import json
 import textwrap
 from collections.abc import Iterable
 
-from .adapters import Partner, PartnerAdapter, get_adapter, partners
+from .adapters import PartnerAdapter, get_adapter
+from .adapters.catalogue import Partner, partners
 from .adapters.lifetimes import LIFETIMES, SINGLE_USE
 
 

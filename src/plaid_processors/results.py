@@ -252,13 +252,14 @@ class ProcessorToken:
         return False
 
 
-@frozen(kw_only=True)
 class StripeBankAccountToken(ProcessorToken):
     """Stripe's own token for one account (``/processor/stripe/bank_account_token/create``).
 
     It is good for one use, at Stripe; ``processor_token`` and ``stripe_bank_account_token`` are the
     same text. The attributes are those of `ProcessorToken`.
     """
+
+    __slots__ = ()
 
     @property
     def stripe_bank_account_token(self) -> str:
@@ -290,7 +291,9 @@ class PendingToken:
     error_code: str | None = None
     error_message: str | None = None
     permissions: tuple[str, ...] | None = None
-    unnarrowed: ProcessorToken | None = None
+    unnarrowed: ProcessorToken | None = field(
+        default=None, validator=attrs.validators.optional(_an(ProcessorToken))
+    )
 
     @property
     def key(self) -> tuple[str, str]:

@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..errors import UnknownProcessorError
-from . import catalogue
 from .base import PartnerAdapter
-from .catalogue import Partner, partners
 from .finix import FinixAdapter
 from .layer import LayerAdapter
 
-__all__ = [
-    "FinixAdapter",
-    "LayerAdapter",
-    "Partner",
-    "PartnerAdapter",
-    "get_adapter",
-    "get_adapters",
-    "partners",
-]
+__all__ = ["FinixAdapter", "LayerAdapter", "PartnerAdapter", "get_adapter", "get_adapters"]
+
+OWN: dict[str, PartnerAdapter] = {"finix": FinixAdapter(), "layer": LayerAdapter()}
+"""The partners with an adapter class of their own."""
 
 
 def get_adapter(processor: str) -> PartnerAdapter:
@@ -30,6 +23,10 @@ def get_adapter(processor: str) -> PartnerAdapter:
     """
     if not isinstance(processor, str):
         raise TypeError(f"a partner's name must be a string, not {type(processor).__name__}")
+    if processor in OWN:
+        return OWN[processor]
+    from . import catalogue  # when a name is asked for that is not here: an import stays cheap
+
     adapter = catalogue.find(processor)
     if adapter is None:
         raise UnknownProcessorError(
@@ -58,7 +55,7 @@ def get_adapters(
     )
     names = [adapter.processor for adapter in adapters]
     if not names:
-        raise ValueError(f"no partner was given; known are {', '.join(catalogue.names())}")
+        raise ValueError(f"no partner was given; known are {', '.join(OWN)} and others")
     if len(set(names)) < len(names):
         raise ValueError(f"a partner was given twice: {', '.join(names)}")
     return adapters

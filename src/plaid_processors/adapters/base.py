@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
@@ -23,15 +23,6 @@ def _names(values: Iterable[str]) -> tuple[str, ...]:
 
 def _optional_names(values: Iterable[str] | None) -> tuple[str, ...] | None:
     return None if values is None else _names(values)
-
-
-def _some(_adapter: object, _attribute: object, value: object) -> None:
-    if value == ():
-        raise ValueError("permissions must not be empty: to Plaid, no product means all")
-
-
-def _permissions(default: tuple[str, ...] | None) -> Any:
-    return field(default=default, converter=_optional_names, validator=_some, repr=False)
 
 
 @frozen(kw_only=True)
@@ -57,7 +48,7 @@ class PartnerAdapter:
     subtypes: tuple[str, ...] | None = field(default=None, converter=_optional_names)
     single: bool = False
     as_given: bool = field(default=False, repr=False)
-    permissions: tuple[str, ...] | None = _permissions(None)
+    permissions: tuple[str, ...] | None = field(default=None, converter=_optional_names, repr=False)
 
     def __attrs_post_init__(self) -> None:
         # Here, and not on the fields: a subclass that sets a default of its own keeps the checks.
@@ -65,8 +56,12 @@ class PartnerAdapter:
             raise TypeError(f"processor must be a string, not {type(self.processor).__name__}")
         if not self.processor.strip():
             raise ValueError("processor must be Plaid's name of the partner, not empty")
-        if not isinstance(self.single, bool):
-            raise TypeError(f"single must be True or False, not {type(self.single).__name__}")
+        for name in ("single", "as_given"):
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} must be True or False, not {type(value).__name__}")
+        if self.permissions == ():
+            raise ValueError("permissions is empty: to Plaid, no product means all of them")
         if self.subtypes == ():
             raise ValueError("subtypes is empty, so that no account fits: pass None for any")
 

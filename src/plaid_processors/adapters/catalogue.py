@@ -10,12 +10,8 @@ from functools import cache
 
 from attrs import frozen
 
+from . import OWN
 from .base import PartnerAdapter
-from .finix import FinixAdapter
-from .layer import LayerAdapter
-
-_OWN: dict[str, PartnerAdapter] = {"finix": FinixAdapter(), "layer": LayerAdapter()}
-"""The partners with an adapter class of their own."""
 
 # plaid-python 44.0.0: https://github.com/plaid/plaid-python/pull/586
 _RENAMED = {"paynote": "seamlessach"}
@@ -54,8 +50,6 @@ def partners() -> tuple[Partner, ...]:
 
 def find(processor: str) -> PartnerAdapter | None:
     """The adapter of that name, if the catalogue has it."""
-    if processor in _OWN:
-        return _OWN[processor]
     found = _catalogue().get(processor)
     return None if found is None else found.adapter
 
@@ -89,7 +83,6 @@ def _folded(name: str) -> str:
 
 @cache
 def _catalogue() -> dict[str, Partner]:
-    # Loaded when a name is asked for that has no class of its own: an import stays cheap.
     import csv
     from importlib.resources import files
 
@@ -102,7 +95,7 @@ def _partner(row: dict[str, str]) -> Partner:
     return Partner(
         processor=row["processor"],
         name=row["name"],
-        adapter=_OWN.get(row["processor"]) or _adapter(row),
+        adapter=OWN.get(row["processor"]) or _adapter(row),
         source=row["source"] or None,
         permissions_source=row["permissions_source"] or None,
         note=row["note"] or None,

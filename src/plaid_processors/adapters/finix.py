@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from .base import PartnerAdapter, _names, _optional_names, _permissions
+from .base import PartnerAdapter, _names, _optional_names
 
 
 @frozen(kw_only=True)
@@ -26,4 +26,6 @@ class FinixAdapter(PartnerAdapter):
     )
     single: bool = True
     # "Finix uses Plaid's Auth and Identity endpoints", says the same guide of Finix's.
-    permissions: tuple[str, ...] | None = _permissions(("auth", "identity"))
+    permissions: tuple[str, ...] | None = field(
+        default=("auth", "identity"), converter=_optional_names, repr=False
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from .base import PartnerAdapter, _names, _permissions
+from .base import PartnerAdapter, _names, _optional_names
 
 
 @frozen(kw_only=True)
@@ -23,4 +23,6 @@ class LayerAdapter(PartnerAdapter):
     products: tuple[str, ...] = field(default=("transactions",), converter=_names)
     # Weak evidence for the balance: a draft in Layer's public layer-react repository (August 2026,
     # removed the same evening) has Layer's server read /processor/balance/get beside transactions.
-    permissions: tuple[str, ...] | None = _permissions(("transactions", "balance"))
+    permissions: tuple[str, ...] | None = field(
+        default=("transactions", "balance"), converter=_optional_names, repr=False
+    )
