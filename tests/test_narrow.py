@@ -172,6 +172,27 @@ def test_resume_narrows_what_the_link_did_not_ask_for(
     assert faulty.asked(NARROW)[0]["products"] == ["transactions", "balance"]
 
 
+def test_resume_narrows_by_an_adapter_of_ones_own(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+) -> None:
+    """For a partner that this version does not know, resume takes the adapter."""
+    new = PartnerAdapter(processor="brand_new", permissions=("auth",))
+    faulty.on(NARROW, DONE)
+    faulty.on(CREATE, close)
+    with pytest.raises(LinkIncompleteError) as caught:
+        faulty_linker.link(new, public_token=PUBLIC_TOKEN, accounts=TWO[:1])
+    faulty.on(CREATE, reply({"processor_token": "processor-sandbox-1", "request_id": "r"}))
+    assert faulty_linker.resume(caught.value.result, partner=new, narrow=True).complete
+    assert faulty.asked(NARROW)[0]["products"] == ["auth"]
+
+
+def test_narrow_is_yes_or_no(faulty: FaultyPlaid, faulty_linker: ProcessorLinker) -> None:
+    """A text that would count as yes is refused."""
+    with pytest.raises(TypeError, match="narrow must be True or False"):
+        faulty_linker.link("layer", public_token=PUBLIC_TOKEN, accounts=TWO, narrow="no")  # type: ignore[arg-type]
+    assert faulty.requests == []
+
+
 def test_issue_that_cannot_narrow_keeps_what_it_issued(
     faulty: FaultyPlaid, faulty_linker: ProcessorLinker
 ) -> None:

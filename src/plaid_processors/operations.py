@@ -319,7 +319,7 @@ class Operations:
                 f"the result is of the environment {result.environment.value!r}, "
                 f"but this client is of {self._environment.value!r}"
             )
-        result = _narrowing(result, narrow)
+        result = _narrowing(result, narrow, partner)
         plan = _resume_plan(
             result,
             partner,
@@ -405,13 +405,11 @@ def _plan(
         account_id=account_id,
         account_ids=account_ids,
         first_fitting=first_fitting,
-        narrow=narrow,
+        narrow=flag("narrow", narrow),
     )
     given = _given_accounts(accounts, bound)
     check_given(bound, given)
-    return flow.Plan(
-        choices=bound, accounts=given, verify=flag("verify_accounts", verify_accounts)
-    )
+    return flow.Plan(choices=bound, accounts=given, verify=flag("verify_accounts", verify_accounts))
 
 
 def _given_accounts(
@@ -440,7 +438,7 @@ def _link_metadata(
     return flow.Session.from_metadata(metadata), listed
 
 
-def _narrowing(result: LinkResult, narrow: bool | None) -> LinkResult:
+def _narrowing(result: LinkResult, narrow: bool | None, partner: Partner | None) -> LinkResult:
     """The result, with what is still to come narrowed or not, as the caller now says.
 
     Raises:
@@ -448,27 +446,33 @@ def _narrowing(result: LinkResult, narrow: bool | None) -> LinkResult:
     """
     if narrow is None:
         return result
+    own = {} if partner is None else {each.processor: each for each in get_adapters(partner)}
+    wanted = flag("narrow", narrow)
     entries = tuple(
-        _pending_narrowing(each, narrow) if isinstance(each, PendingToken) else each
+        _pending_narrowing(each, wanted, own) if isinstance(each, PendingToken) else each
         for each in result.entries
     )
     unselected = tuple(
-        evolve(each, permissions=_permissions_for(each, narrow)) for each in result.unselected
+        evolve(each, permissions=_permissions_for(each, wanted, own)) for each in result.unselected
     )
     return evolve(result, entries=entries, unselected=unselected)
 
 
-def _pending_narrowing(pending: PendingToken, narrow: bool) -> PendingToken | ProcessorToken:
+def _pending_narrowing(
+    pending: PendingToken, narrow: bool, own: Mapping[str, PartnerAdapter]
+) -> PendingToken | ProcessorToken:
     if not narrow and pending.unnarrowed is not None:
         return pending.unnarrowed  # the caller's word: it goes out as it is
-    return evolve(pending, permissions=_permissions_for(pending, narrow))
+    return evolve(pending, permissions=_permissions_for(pending, narrow, own))
 
 
 def _permissions_for(
-    pending: PendingToken | PendingPartner, narrow: bool
+    pending: PendingToken | PendingPartner, narrow: bool, own: Mapping[str, PartnerAdapter]
 ) -> tuple[str, ...] | None:
     if not narrow:
         return None
+    if pending.processor in own:
+        return permissions_of(own[pending.processor])
     return pending.permissions or permissions_of(get_adapters(pending.processor)[0])
 
 
@@ -530,7 +534,7 @@ def _products_of(adapters: Sequence[PartnerAdapter]) -> list[str]:
 
 
 def _united_products(
-    adapters: Sequence[PartnerAdapter], lists: Mapping[str, Iterable[str] | None]
+    adapters: Sequence[PartnerAdapter], lists: Mapping[str, Iterable[str]]
 ) -> list[str]:
     """The partners' products; those that the caller put into another list are left to it.
 
@@ -538,7 +542,7 @@ def _united_products(
         ConfigurationError: no product is known, or those of one partner would hide accounts from
             another, which only the caller can decide.
     """
-    elsewhere = {name for each in lists.values() if each is not None for name in each}
+    elsewhere = {name for each in lists.values() for name in each}
     products = [name for name in _products_of(adapters) if name not in elsewhere]
     if not products and elsewhere:
         raise ConfigurationError("Plaid wants at least one product in products= beside the others")
@@ -616,10 +620,11 @@ def _link_token_body(
         "country_codes": names("country_codes", country_codes),
         "user": _user(client_user_id, user),
     }
+    read = {name: names(name, each) for name, each in lists.items() if each is not None}
     if products is not None:
         body["products"] = names("products", products)
     elif access_token is None:
-        body["products"] = _united_products(adapters, lists)
+        body["products"] = _united_products(adapters, read)
     if access_token is not None:
         body["access_token"] = _checked_token("access_token", access_token, "access", environment)
     if account_selection_enabled is not None:
@@ -631,7 +636,7 @@ def _link_token_body(
     filters = _account_filters(adapters) if filterable else None
     if account_filters is not None:  # {} switches the partner's own off
         filters = plain_mapping("account_filters", account_filters)
-    body.update({name: names(name, each) for name, each in lists.items() if each is not None})
+    body.update(read)
     body.update({name: text(name, each) for name, each in texts.items() if each is not None})
     if hosted_link is not None:
         body["hosted_link"] = plain_mapping("hosted_link", hosted_link)
