@@ -17,6 +17,9 @@ from plaid_processors import (
     ProcessorLinker,
     adapters,
     cli,
+    handoff,
+    listing,
+    sandbox,
     settings,
 )
 
@@ -63,14 +66,54 @@ def test_every_attribute_of_an_api_error_is_in_its_page() -> None:
 
 
 def test_every_adapter_is_in_its_page() -> None:
-    """Each partner stands in the page with the sources, by name, class and rule."""
+    """Each partner with a class of its own stands in its page by name, class and rule."""
     page = text("docs/partners.md")
-    known = [adapters.get_adapter(name) for name in adapters._ADAPTERS]
+    known = [adapters.get_adapter(name) for name in ("finix", "layer")]
     told = [
         {type(each).__name__, f'"{each.processor}"', each.rule} - set(_found(page, each))
         for each in known
     ]
     assert told == [set()] * len(known)
+
+
+def test_the_catalogue_is_in_its_page() -> None:
+    """Each partner has its row, with what the catalogue has and its source."""
+    rows = re.findall(
+        r"^\| `(\w+)` \| (.+?) \| (\w+) \| (.+?) \| (.+?) \| (?:\[page\]\((.+)\)|none) \|$",
+        text("docs/any-partner.md"),
+        re.MULTILINE,
+    )
+    assert rows == [
+        (
+            each.processor,
+            each.name,
+            listing.accounts_of(each.adapter),
+            ", ".join(each.adapter.subtypes or ["any"]),
+            ", ".join(each.adapter.products) or "?",
+            each.source or "",
+        )
+        for each in plaid_processors.partners()
+    ]
+
+
+def test_how_many_have_no_rule_is_told_right() -> None:
+    """The number in the page is the catalogue's."""
+    count = sum(each.adapter.as_given for each in plaid_processors.partners())
+    assert f"For {count} names" in text("docs/any-partner.md")
+
+
+def test_every_name_of_the_handoff_is_in_the_reference() -> None:
+    """What can be imported of it can be looked up, and its errors have their table."""
+    assert set(handoff.__all__) - words("docs/reference.md") == set()
+    errors = {name for name in handoff.__all__ if name.endswith("Error")}
+    assert errors - words("docs/errors.md") == set()
+
+
+def test_every_name_of_the_sandbox_is_in_the_docs() -> None:
+    """Each stand-in, and what it shows, stands in a page."""
+    names = {"LocalFinix", "LocalLayer", "FinixInstrument", "LayerBook", "PartnerRequest"}
+    assert names <= set(sandbox.__all__)
+    assert names - words("docs/sandbox.md") == set()
 
 
 def _found(page: str, adapter: PartnerAdapter) -> list[str]:
@@ -99,7 +142,7 @@ def test_the_limits_in_the_reference_are_the_real_ones() -> None:
 def test_every_command_is_in_the_reference(capsys: pytest.CaptureFixture[str]) -> None:
     """Each option of each command stands in the reference."""
     shown = ""
-    for command in ("demo", "sandbox"):
+    for command in ("demo", "sandbox", "partners", "doctor"):
         with pytest.raises(SystemExit):
             cli.main([command, "--help"])
         shown += capsys.readouterr().out
@@ -110,7 +153,7 @@ def test_every_command_is_in_the_reference(capsys: pytest.CaptureFixture[str]) -
 def test_every_page_is_on_the_map() -> None:
     """A page that nothing leads to is not read."""
     pages = {page.name for page in DOCS.glob("*.md")} - {"index.md"}
-    assert pages - set(re.findall(r"\((\w+\.md)\)", text("docs/index.md"))) == set()
+    assert pages - set(re.findall(r"\(([\w-]+\.md)\)", text("docs/index.md"))) == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -16,7 +16,7 @@ from plaid_processors import ProcessorLinker
 from plaid_processors.sandbox import LocalSandbox
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+NAMES = ["finix", "layer"]
 
 
 @pytest.fixture
@@ -128,3 +128,36 @@ def test_the_finix_handler_offers_what_fits_for_a_choice_that_does_not(
         linker, done.public_token, done.metadata, account_id=card
     )
     assert asked == {"choose_one_of": fitting}
+
+
+@pytest.fixture(scope="module")
+def handed_over() -> subprocess.CompletedProcess[str]:
+    """One run of the example that goes all the way, read by several tests."""
+    return run("handoff", {})
+
+
+def test_the_handoff_example_ends_well(handed_over: subprocess.CompletedProcess[str]) -> None:
+    """It needs no key and no network, and shows no token."""
+    assert (handed_over.returncode, handed_over.stderr) == (0, "")
+    assert "-sandbox-" not in handed_over.stdout
+
+
+def test_the_handoff_example_shows_what_each_partner_sees(
+    handed_over: subprocess.CompletedProcess[str],
+) -> None:
+    """Layer has the accounts with their transactions, Finix the one; a second time adds nothing."""
+    lines = handed_over.stdout.splitlines()
+    assert lines[:4] == [
+        "for Layer: 14 new tokens, 14 sent",
+        lines[1],
+        "for Layer: 0 new tokens, 0 sent",
+        "for Finix: checking …0000 is there already, 1 time",
+    ]
+    assert lines[1].startswith("for Finix: checking …0000, instrument PI")
+    assert [line.split(":")[0] for line in lines[4:7]] == [
+        "Layer sees checking …0000",
+        "Layer sees savings …1111",
+        "Layer sees cd …2222",
+    ]
+    assert lines[7].startswith("Finix sees checking of ")
+    assert len(lines) == 8

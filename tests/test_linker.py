@@ -86,10 +86,11 @@ def test_hosted_link(linker: ProcessorLinker) -> None:
     [
         ("layer", ["transactions"], False),
         ("finix", ["auth", "identity"], True),
-        (["layer", "finix"], ["transactions", "auth", "identity"], False),
+        (["dwolla", "finix"], ["auth", "identity"], True),
+        (["layer", "boom"], ["transactions"], False),
         (PartnerAdapter(processor="p", products=("auth",)), ["auth"], False),
     ],
-    ids=["layer", "finix", "both", "own"],
+    ids=["layer", "finix", "two that filter", "two that do not", "own"],
 )
 def test_what_link_is_opened_with(
     faulty: FaultyPlaid,

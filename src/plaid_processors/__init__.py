@@ -11,6 +11,7 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .adapters import FinixAdapter, LayerAdapter, PartnerAdapter, get_adapter
+    from .adapters.catalogue import Partner, partners
     from .aio import AsyncProcessorLinker
     from .client import PlaidClient
     from .errors import (
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         PendingPartner,
         PendingToken,
         ProcessorToken,
+        StripeBankAccountToken,
     )
 
 __all__ = [
@@ -68,6 +70,7 @@ __all__ = [
     "LinkToken",
     "LinkedItem",
     "NotEnabledError",
+    "Partner",
     "PartnerAdapter",
     "PendingPartner",
     "PendingToken",
@@ -83,14 +86,17 @@ __all__ = [
     "RateLimitError",
     "RedactingFilter",
     "RequestEvent",
+    "StripeBankAccountToken",
     "UnknownProcessorError",
     "__version__",
     "get_adapter",
+    "partners",
     "unfinished",
 ]
 
 _HOMES = {
     "adapters": "FinixAdapter LayerAdapter PartnerAdapter get_adapter",
+    "adapters.catalogue": "Partner partners",
     "aio": "AsyncProcessorLinker",
     "client": "PlaidClient",
     "errors": (
@@ -105,7 +111,7 @@ _HOMES = {
     "logs": "RedactingFilter",
     "results": (
         "Account Environment LinkedItem LinkResult LinkToken PendingPartner PendingToken "
-        "ProcessorToken"
+        "ProcessorToken StripeBankAccountToken"
     ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
+from .adapters.lifetimes import LIFETIMES, STRIPE
 from .errors import PlaidConnectionError
 from .redaction import token_kind
-from .results import Account, LinkToken, ProcessorToken, as_accounts
+from .results import Account, LinkToken, ProcessorToken, StripeBankAccountToken, as_accounts
 
 T = TypeVar("T")
 
@@ -39,20 +40,21 @@ class Reply:
         value = self.body.get(name)
         return value if isinstance(value, str) and value else None
 
-    def text(self, name: str) -> str:
+    def text(self, name: str, *, advice: str | None = None) -> str:
         """A text of the answer that the workflow cannot do without."""
         value = self.optional(name)
         if value is None:
-            raise self.unusable(name)
+            raise self.unusable(name, advice=advice)
         return value
 
-    def unusable(self, name: str) -> PlaidConnectionError:
+    def unusable(self, name: str, *, advice: str | None = None) -> PlaidConnectionError:
         """The error for the want of a usable field."""
         return PlaidConnectionError(
             f"its answer has no usable {name!r}",
             endpoint=self.endpoint,
             request_id=self.optional("request_id"),
             outcome_unknown=True,
+            advice=advice,
         )
 
 
@@ -190,7 +192,9 @@ def _has_an_id(account: object) -> bool:
 def create_processor_token(
     processor: str, access_token: str, account: Account
 ) -> Call[ProcessorToken]:
-    """``/processor/token/create``: one partner, one account."""
+    """``/processor/token/create``: one partner, one account; Stripe has an endpoint of its own."""
+    if processor == STRIPE:
+        return _create_stripe_token(access_token, account)
     return Call(
         endpoint="/processor/token/create",
         body={
@@ -204,7 +208,45 @@ def create_processor_token(
             processor_token=reply.text("processor_token"),
             request_id=reply.optional("request_id"),
             issued_at=reply.received_at,
+            expires_at=_end(processor, reply.received_at),
         ),
+    )
+
+
+def _end(processor: str, issued_at: datetime) -> datetime | None:
+    """When a partner's token ends, for the partners whose tokens do."""
+    lifetime = LIFETIMES.get(processor)
+    return None if lifetime is None else issued_at + lifetime
+
+
+def _create_stripe_token(access_token: str, account: Account) -> Call[ProcessorToken]:
+    """``/processor/stripe/bank_account_token/create``."""
+    return Call(
+        endpoint="/processor/stripe/bank_account_token/create",
+        body={"access_token": access_token, "account_id": account.account_id},
+        read=lambda reply: StripeBankAccountToken(
+            processor=STRIPE,
+            account=account,
+            processor_token=reply.text("stripe_bank_account_token", advice=_STRIPE_ADVICE),
+            request_id=reply.optional("request_id"),
+            issued_at=reply.received_at,
+        ),
+    )
+
+
+# "Stripe bank account token not returned", https://plaid.com/docs/auth/partnerships/stripe/
+_STRIPE_ADVICE = (
+    "Plaid leaves it out where the Stripe account and the Plaid account are not linked: link them "
+    "at https://dashboard.plaid.com/developers/integrations."
+)
+
+
+def narrow(token: ProcessorToken, permissions: Sequence[str]) -> Call[ProcessorToken]:
+    """``/processor/token/permissions/set``: the token, good for these products only."""
+    return Call(
+        endpoint="/processor/token/permissions/set",
+        body={"processor_token": token.processor_token, "products": list(permissions)},
+        read=lambda _reply: token,
     )
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``plaid-processors demo`` and ``plaid-processors sandbox``.
+"""The command line: ``plaid-processors demo``, ``sandbox``, ``partners`` and ``doctor``.
 
 Exit status: 0 success, 1 a failure told in one line on stderr, 2 wrong usage.
 """
@@ -49,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_demo(commands.add_parser)
     _add_sandbox(commands.add_parser)
+    _add_partners(commands.add_parser)
+    _add_doctor(commands.add_parser)
     return parser
 
 
@@ -81,6 +83,39 @@ def _add_sandbox(add: Callable[..., argparse.ArgumentParser]) -> None:
     sandbox.set_defaults(run=_sandbox, refuse=sandbox.error)
 
 
+def _add_partners(add: Callable[..., argparse.ArgumentParser]) -> None:
+    partners = add(
+        "partners",
+        help="list Plaid's partners, or show one's rule with its source",
+        description="Lists Plaid's partners that this version knows; with a name, shows its rule.",
+    )
+    partners.add_argument("name", nargs="?", help="Plaid's name of one partner, such as finix")
+    partners.add_argument(
+        "--accounts",
+        choices=("one", "all", "given"),
+        help="those that take one, all, or exactly those given",
+    )
+    partners.add_argument("--product", help="those that Link is opened for with it, such as auth")
+    partners.add_argument("--subtype", help="those that take such an account, such as checking")
+    partners.add_argument("--json", action="store_true", help="as JSON")
+    partners.set_defaults(run=_partners)
+
+
+def _add_doctor(add: Callable[..., argparse.ArgumentParser]) -> None:
+    doctor = add(
+        "doctor",
+        help="check the keys, the environment, Link's products, a link, the integration",
+        description=(
+            "Checks a set-up with PLAID_CLIENT_ID, PLAID_SECRET and PLAID_ENV, and says what to "
+            "do where something is wrong. In production it makes link tokens only."
+        ),
+    )
+    doctor.add_argument(
+        "partners", nargs="*", default=["layer", "finix"], help="default: layer finix"
+    )
+    doctor.set_defaults(run=_doctor)
+
+
 def _port(text: str) -> int:
     port = int(text) if text.isascii() and text.isdigit() else -1
     if not 0 <= port <= 65535:
@@ -106,6 +141,18 @@ def _demo(arguments: argparse.Namespace) -> None:
         demo.show_live()
     else:
         demo.show_local(_local_plaid().LocalSandbox)
+
+
+def _partners(arguments: argparse.Namespace) -> None:
+    from . import listing
+
+    listing.show(arguments)
+
+
+def _doctor(arguments: argparse.Namespace) -> None:
+    from . import doctor
+
+    doctor.run(arguments)
 
 
 def _sandbox(arguments: argparse.Namespace) -> None:

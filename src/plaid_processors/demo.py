@@ -29,7 +29,8 @@ WIDTH = 88
 
 _LOCAL = """\
 Plaid is a local stand-in here, at {url}, written from Plaid's published
-descriptions. Nothing is sent to Plaid, to Layer or to Finix; the bank and the user are made up."""
+descriptions; so are Layer and Finix. Nothing is sent to any of them; the bank and the user are
+made up."""
 
 _LIVE = """\
 Requests go to {url} with your keys. The bank and the user are the Sandbox's own.
@@ -62,6 +63,10 @@ def _show(linker: ProcessorLinker, where: str, sandbox: LocalSandbox | None) -> 
         layer = _Walk(linker, LayerAdapter(), sandbox, keep).all_steps(masks=None)
         finix = _Walk(linker, FinixAdapter(), sandbox, keep).all_steps(masks=["0000"])
         _show_refusals(linker, layer)
+        if sandbox is not None:
+            from . import demo_partners
+
+            demo_partners.hand_over(sandbox, layer, finix)
     tokens = len(layer.processor_tokens), len(finix.processor_tokens)
     print(
         f"\nDone in {_time_since(began)}: {tokens[0]} processor tokens for Layer, "

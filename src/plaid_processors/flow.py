@@ -144,7 +144,9 @@ class Plan:
             AccountSelectionError: a partner's rule refuses.
         """
         return tuple(
-            PendingToken(processor=choice.adapter.processor, account=account)
+            PendingToken(
+                processor=choice.adapter.processor, account=account, permissions=choice.permissions
+            )
             for choice in self.choices
             for account in choice.pick(accounts)
         )
@@ -369,15 +371,24 @@ def resume(plan: Plan | None, result: LinkResult, options: Options) -> Flow[Link
 
 
 def _continue(progress: _Progress, plan: Plan | None, options: Options) -> Flow[LinkResult]:
-    before = len(progress.result.processor_tokens)
+    before = _issued(progress.result)
     with _kept(progress):
         trouble = yield from _guarded(_finish(progress, plan, options))
     if trouble is None:
         return progress.result
-    if len(progress.result.processor_tokens) == before:
+    if _issued(progress.result) == before:
         # Nothing was achieved, and the Item was the caller's before.
         raise trouble.error
     raise _incomplete(progress.result, trouble) from trouble.error
+
+
+def _issued(result: LinkResult) -> int:
+    """How many tokens there are, those included that are still to be narrowed.
+
+    A token that was narrowed now counts twice, as it got further.
+    """
+    unnarrowed = sum(each.unnarrowed is not None for each in result.pending)
+    return 2 * len(result.processor_tokens) + unnarrowed
 
 
 @frozen
@@ -418,35 +429,77 @@ def _finish(progress: _Progress, plan: Plan | None, options: Options) -> Flow[_T
 
 
 def _issue_all(progress: _Progress, options: Options) -> Flow[_Trouble | None]:
-    wanted = progress.result.pending
+    """Ask for what is pending; then narrow what is to be narrowed, before anybody hears of it."""
     access_token = progress.result.access_token
-    yield Start(
-        [
-            calls.create_processor_token(each.processor, access_token, each.account)
-            for each in wanted
-        ]
+    fates = _Fates()
+    if not progress.result.pending:
+        yield Start(())  # a flow has at least one step
+    wanted = [each for each in progress.result.pending if each.unnarrowed is None]
+    yield from _ask(
+        progress,
+        wanted,
+        [calls.create_processor_token(w.processor, access_token, w.account) for w in wanted],
+        options,
+        fates,
     )
-    failed: dict[int, PlaidProcessorsError] = {}
-    untold: list[Exception] = []
+    # Both sets are pending: what was issued now, and what an earlier call left.
+    issued = [(each, each.unnarrowed) for each in progress.result.pending]
+    narrowings = [
+        calls.narrow(token, each.permissions or ()) for each, token in issued if token is not None
+    ]
+    unnarrowed = [each for each, token in issued if token is not None]
+    yield from _ask(progress, unnarrowed, narrowings, options, fates)
+    return fates.trouble(progress, partial=options.partial and not _unnarrowed_left(progress))
+
+
+def _unnarrowed_left(progress: _Progress) -> bool:
+    """Whether a token could not be narrowed: more than an account that is refused."""
+    return any(each.unnarrowed is not None for each in progress.result.pending)
+
+
+def _ask(
+    progress: _Progress,
+    wanted: Sequence[PendingToken],
+    requests: Sequence[Call[ProcessorToken]],
+    options: Options,
+    fates: _Fates,
+) -> Flow[None]:
+    """Send these requests side by side, and tell each token that is ready as it comes."""
+    if not wanted:
+        return
+    yield Start(requests)
     for _ in wanted:
         place, outcome = yield Next()
+        ready = progress.arrived(wanted[place], outcome)
         if isinstance(outcome, PlaidProcessorsError):
-            failed[place] = outcome
-        progress.arrived(wanted[place], outcome)
-        if options.on_token is not None and isinstance(outcome, ProcessorToken):
+            fates.failed[wanted[place].key] = outcome
+        if options.on_token is not None and ready is not None:
             try:
-                yield Tell(options.on_token, outcome)
+                yield Tell(options.on_token, ready)
             except Exception as error:  # noqa: BLE001  the other tokens are told all the same
-                untold.append(error)
-    errors = [(progress.pending(wanted[place]), failed[place]) for place in sorted(failed)]
-    if untold:
-        return _Trouble(untold[0], errors)
-    if errors and not (options.partial and _only_refusals(progress, failed)):
-        return _Trouble(errors[0][1], errors)
-    return None
+                fates.untold.append(error)
 
 
-def _only_refusals(progress: _Progress, failed: Mapping[int, PlaidProcessorsError]) -> bool:
+class _Fates:
+    """What became of the requests that did not go well."""
+
+    def __init__(self) -> None:
+        self.failed: dict[tuple[str, str], PlaidProcessorsError] = {}
+        self.untold: list[Exception] = []
+
+    def trouble(self, progress: _Progress, *, partial: bool) -> _Trouble | None:
+        pending = [each for each in progress.result.pending if each.key in self.failed]
+        errors = [(each, self.failed[each.key]) for each in pending]
+        if self.untold:
+            return _Trouble(self.untold[0], errors)
+        if errors and not (partial and _only_refusals(progress, self.failed)):
+            return _Trouble(errors[0][1], errors)
+        return None
+
+
+def _only_refusals(
+    progress: _Progress, failed: Mapping[tuple[str, str], PlaidProcessorsError]
+) -> bool:
     """Whether some tokens came, and Plaid itself refused the others."""
     refused = all(isinstance(error, PlaidApiError) for error in failed.values())
     return refused and bool(progress.result.processor_tokens)
@@ -465,6 +518,8 @@ def _what_is_missing(result: LinkResult) -> str:
     if result.unselected:
         names = ", ".join(each.processor for each in result.unselected)
         return f"the accounts for {names} are not chosen"
+    if unnarrowed := sum(each.unnarrowed is not None for each in result.pending):
+        return f"{unnarrowed} of {len(result.entries)} processor tokens are not narrowed yet"
     if result.pending:
         return f"{len(result.pending)} of {len(result.entries)} processor tokens are missing"
     return "a callback failed"
@@ -498,14 +553,19 @@ class _Progress:
         left = tuple(each for each in self.result.unselected if each.processor not in chosen)
         self.result = evolve(self.result, entries=(*self.result.entries, *tokens), unselected=left)
 
-    def arrived(self, wanted: PendingToken, outcome: ProcessorToken | PlaidProcessorsError) -> None:
-        """A token came, or the reason why it did not."""
-        entry = outcome if isinstance(outcome, ProcessorToken) else _with_reason(wanted, outcome)
+    def arrived(
+        self, wanted: PendingToken, outcome: ProcessorToken | PlaidProcessorsError
+    ) -> ProcessorToken | None:
+        """A token came, or the reason why it did not; the token, if it is ready to be told."""
+        entry: ProcessorToken | PendingToken
+        if not isinstance(outcome, ProcessorToken):
+            entry = _with_reason(wanted, outcome)
+        elif wanted.permissions is not None and wanted.unnarrowed is None:
+            entry = evolve(wanted, unnarrowed=outcome, error_code=None, error_message=None)
+        else:
+            entry = outcome
         self.result = self.result.replace_entry(entry)
-
-    def pending(self, wanted: PendingToken) -> PendingToken:
-        """The entry of a token that did not come."""
-        return next(each for each in self.result.pending if each.key == wanted.key)
+        return entry if isinstance(entry, ProcessorToken) else None
 
 
 def _with_reason(wanted: PendingToken, error: PlaidProcessorsError) -> PendingToken:

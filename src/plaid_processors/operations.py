@@ -8,14 +8,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from attrs import evolve
+
 from . import flow
 from .adapters import PartnerAdapter, get_adapters
 from .arguments import flag, names, plain_mapping, text
 from .errors import AccountSelectionError, ConfigurationError
 from .flow import Flow, OnExchange, OnToken
 from .redaction import token_kind
-from .results import Account, Environment, LinkResult, LinkToken, as_accounts
-from .selection import Choice, choices, rebind
+from .results import (
+    Account,
+    Environment,
+    LinkResult,
+    LinkToken,
+    PendingPartner,
+    PendingToken,
+    ProcessorToken,
+    as_accounts,
+)
+from .selection import Choice, check_given, choices, permissions_of, rebind
 
 Partner = str | PartnerAdapter | Iterable[str | PartnerAdapter]
 Accounts = Iterable[Account | Mapping[str, object]]
@@ -118,6 +129,7 @@ class Operations:
         account_ids: AccountIds | None = None,
         verify_accounts: bool = False,
         partial: bool = False,
+        narrow: bool = False,
         on_exchange: OnExchange | None = None,
         on_token: OnToken | None = None,
     ) -> Flow[LinkResult]:
@@ -133,6 +145,8 @@ class Operations:
             verify_accounts: ask ``/accounts/get`` what the accounts really are; the browser is
                 not to be trusted with their subtypes.
             partial: leave the accounts that Plaid refuses pending, rather than raise.
+            narrow: let each token open only the products that its partner reads (its adapter's
+                ``permissions``), before it is told: by itself it opens all of the Item's.
             on_exchange: called with the `LinkedItem` as soon as it exists: store it there.
             on_token: called with each `ProcessorToken` as it comes.
 
@@ -152,6 +166,7 @@ class Operations:
                 account_id=account_id,
                 account_ids=account_ids,
                 verify_accounts=verify_accounts,
+                narrow=narrow,
             ),
             _checked_token("public_token", public_token, "public", self._environment),
             self._environment,
@@ -170,6 +185,7 @@ class Operations:
         account_id: str | None = None,
         account_ids: AccountIds | None = None,
         partial: bool = False,
+        narrow: bool = False,
         on_exchange: OnExchange | None = None,
         on_token: OnToken | None = None,
     ) -> Flow[LinkResult]:
@@ -186,6 +202,7 @@ class Operations:
             account_id: the account for every partner.
             account_ids: the accounts for some.
             partial: as in `link`.
+            narrow: as in `link`.
             on_exchange: as in `link`.
             on_token: as in `link`.
 
@@ -197,7 +214,12 @@ class Operations:
             raise ConfigurationError("link_sandbox works in the Sandbox only")
         _check_callback("on_exchange", on_exchange)
         plan = _plan(
-            partner, None, account_id=account_id, account_ids=account_ids, first_fitting=True
+            partner,
+            None,
+            account_id=account_id,
+            account_ids=account_ids,
+            first_fitting=True,
+            narrow=narrow,
         )
         return flow.link_sandbox(
             plan,
@@ -220,6 +242,7 @@ class Operations:
         account_ids: AccountIds | None = None,
         verify_accounts: bool = False,
         partial: bool = False,
+        narrow: bool = False,
         on_token: OnToken | None = None,
     ) -> Flow[LinkResult]:
         """Make processor tokens for an Item that already exists.
@@ -233,6 +256,7 @@ class Operations:
             account_ids: likewise.
             verify_accounts: likewise.
             partial: likewise.
+            narrow: likewise.
             on_token: likewise.
 
         Raises:
@@ -251,6 +275,7 @@ class Operations:
             account_id=account_id,
             account_ids=account_ids,
             verify_accounts=verify_accounts,
+            narrow=narrow,
         )
         return flow.issue(plan, result, _options(on_token, partial))
 
@@ -264,6 +289,7 @@ class Operations:
         account_ids: AccountIds | None = None,
         verify_accounts: bool = False,
         partial: bool = False,
+        narrow: bool | None = None,
         on_token: OnToken | None = None,
     ) -> Flow[LinkResult]:
         """Ask for what is missing of a result, and for nothing else.
@@ -276,6 +302,8 @@ class Operations:
             account_ids: likewise.
             verify_accounts: as in `link`, like all others.
             partial: likewise.
+            narrow: True or False decides anew for what is still to come; None: as it was asked for.
+                With False, a token that could not be narrowed is handed out as it is.
             on_token: likewise.
 
         Raises:
@@ -291,6 +319,7 @@ class Operations:
                 f"the result is of the environment {result.environment.value!r}, "
                 f"but this client is of {self._environment.value!r}"
             )
+        result = _narrowing(result, narrow, partner)
         plan = _resume_plan(
             result,
             partner,
@@ -368,6 +397,7 @@ def _plan(
     account_ids: AccountIds | None = None,
     verify_accounts: bool = False,
     first_fitting: bool = False,
+    narrow: bool = False,
 ) -> flow.Plan:
     """What is to be linked."""
     bound = choices(
@@ -375,12 +405,11 @@ def _plan(
         account_id=account_id,
         account_ids=account_ids,
         first_fitting=first_fitting,
+        narrow=flag("narrow", narrow),
     )
-    return flow.Plan(
-        choices=bound,
-        accounts=_given_accounts(accounts, bound),
-        verify=flag("verify_accounts", verify_accounts),
-    )
+    given = _given_accounts(accounts, bound)
+    check_given(bound, given)
+    return flow.Plan(choices=bound, accounts=given, verify=flag("verify_accounts", verify_accounts))
 
 
 def _given_accounts(
@@ -407,6 +436,44 @@ def _link_metadata(
         raise TypeError(f"metadata must be Link's metadata object, not {type(metadata).__name__}")
     listed: Any = metadata.get("accounts") if accounts is None else accounts
     return flow.Session.from_metadata(metadata), listed
+
+
+def _narrowing(result: LinkResult, narrow: bool | None, partner: Partner | None) -> LinkResult:
+    """The result, with what is still to come narrowed or not, as the caller now says.
+
+    Raises:
+        ConfigurationError: what is to be narrowed, nobody says to what.
+    """
+    if narrow is None:
+        return result
+    own = {} if partner is None else {each.processor: each for each in get_adapters(partner)}
+    wanted = flag("narrow", narrow)
+    entries = tuple(
+        _pending_narrowing(each, wanted, own) if isinstance(each, PendingToken) else each
+        for each in result.entries
+    )
+    unselected = tuple(
+        evolve(each, permissions=_permissions_for(each, wanted, own)) for each in result.unselected
+    )
+    return evolve(result, entries=entries, unselected=unselected)
+
+
+def _pending_narrowing(
+    pending: PendingToken, narrow: bool, own: Mapping[str, PartnerAdapter]
+) -> PendingToken | ProcessorToken:
+    if not narrow and pending.unnarrowed is not None:
+        return pending.unnarrowed  # the caller's word: it goes out as it is
+    return evolve(pending, permissions=_permissions_for(pending, narrow, own))
+
+
+def _permissions_for(
+    pending: PendingToken | PendingPartner, narrow: bool, own: Mapping[str, PartnerAdapter]
+) -> tuple[str, ...] | None:
+    if not narrow:
+        return None
+    if pending.processor in own:
+        return permissions_of(own[pending.processor])
+    return pending.permissions or permissions_of(get_adapters(pending.processor)[0])
 
 
 def _resume_plan(
@@ -436,12 +503,11 @@ def _resume_plan(
         account_ids = {each.processor: [account_id] for each in given}
         account_id = None
     adapters = _waiting_adapters(tuple(waiting), given)
-    bound = choices(adapters, account_id=account_id, account_ids=account_ids)
-    return flow.Plan(
-        choices=tuple(rebind(choice, waiting[choice.adapter.processor]) for choice in bound),
-        accounts=_given_accounts(accounts, bound),
-        verify=flag("verify_accounts", verify_accounts),
-    )
+    asked = choices(adapters, account_id=account_id, account_ids=account_ids)
+    bound = tuple(rebind(choice, waiting[choice.adapter.processor]) for choice in asked)
+    read = _given_accounts(accounts, bound)
+    check_given(bound, read)
+    return flow.Plan(choices=bound, accounts=read, verify=flag("verify_accounts", verify_accounts))
 
 
 def _check_named(given: Sequence[PartnerAdapter], result: LinkResult) -> None:
@@ -465,6 +531,60 @@ def _waiting_adapters(
 def _products_of(adapters: Sequence[PartnerAdapter]) -> list[str]:
     """The products of all these partners, each once, in their order."""
     return list(dict.fromkeys(product for each in adapters for product in each.products))
+
+
+def _united_products(
+    adapters: Sequence[PartnerAdapter], lists: Mapping[str, Iterable[str]]
+) -> list[str]:
+    """The partners' products; those that the caller put into another list are left to it.
+
+    Raises:
+        ConfigurationError: no product is known, or those of one partner would hide accounts from
+            another, which only the caller can decide.
+    """
+    elsewhere = {name for each in lists.values() for name in each}
+    products = [name for name in _products_of(adapters) if name not in elsewhere]
+    if not products and elsewhere:
+        raise ConfigurationError("Plaid wants at least one product in products= beside the others")
+    if not products:
+        names = ", ".join(each.processor for each in adapters)
+        raise ConfigurationError(
+            f"no product to open Link with: no source says which {names} needs. Ask the partner, "
+            "and pass products=[…]"
+        )
+    hidden = [each.processor for each in adapters if _auth_hides_from(each)]
+    if "auth" in products and hidden:
+        raise ConfigurationError(_conflict(adapters, hidden))
+    return products
+
+
+def _auth_hides_from(adapter: PartnerAdapter) -> bool:
+    """Whether ``auth`` in ``products`` would take accounts from this partner that it wants.
+
+    https://plaid.com/docs/link/initializing-products/
+    """
+    if "auth" in adapter.products:
+        return False
+    return adapter.subtypes is None or not _AUTH_SUBTYPES.issuperset(adapter.subtypes)
+
+
+# https://plaid.com/docs/link/initializing-products/
+_AUTH_SUBTYPES = frozenset({"checking", "savings", "cash management"})
+
+
+def _conflict(adapters: Sequence[PartnerAdapter], hidden: Sequence[str]) -> str:
+    wanting = [each.processor for each in adapters if "auth" in each.products]
+    rest = [name for name in _products_of(adapters) if name not in ("auth", "identity")]
+    softened = [name for name in _products_of(adapters) if name in ("auth", "identity")]
+    return (
+        f"{' and '.join(wanting)} wants 'auth' among Link's products, and with it Link shows only "
+        "checking, savings and cash management accounts: "
+        f"{' and '.join(hidden)} would lose the others, such as credit cards. No source says which "
+        "should give way, so choose: two Links, one for each partner; or "
+        f"products={rest}, required_if_supported_products={softened}, if "
+        f"{' and '.join(wanting)} can do with that; or products={_products_of(adapters)}, if "
+        f"{' and '.join(hidden)} can do without."
+    )
 
 
 def _sandbox_products(plan_: flow.Plan, products: Iterable[str] | None) -> list[str]:
@@ -500,10 +620,11 @@ def _link_token_body(
         "country_codes": names("country_codes", country_codes),
         "user": _user(client_user_id, user),
     }
+    read = {name: names(name, each) for name, each in lists.items() if each is not None}
     if products is not None:
         body["products"] = names("products", products)
     elif access_token is None:
-        body["products"] = _products_of(adapters)
+        body["products"] = _united_products(adapters, read)
     if access_token is not None:
         body["access_token"] = _checked_token("access_token", access_token, "access", environment)
     if account_selection_enabled is not None:
@@ -515,7 +636,7 @@ def _link_token_body(
     filters = _account_filters(adapters) if filterable else None
     if account_filters is not None:  # {} switches the partner's own off
         filters = plain_mapping("account_filters", account_filters)
-    body.update({name: names(name, each) for name, each in lists.items() if each is not None})
+    body.update(read)
     body.update({name: text(name, each) for name, each in texts.items() if each is not None})
     if hosted_link is not None:
         body["hosted_link"] = plain_mapping("hosted_link", hosted_link)

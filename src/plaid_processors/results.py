@@ -243,22 +243,54 @@ class ProcessorToken:
         """Twelve hexadecimal digits that name the token in logs and tickets."""
         return fingerprint(self.processor_token)
 
+    @property
+    def single_use(self) -> bool:
+        """Whether it is good for one use only, as Stripe's is."""
+        return False
+
+
+class StripeBankAccountToken(ProcessorToken):
+    """Stripe's own token for one account (``/processor/stripe/bank_account_token/create``).
+
+    It is good for one use, at Stripe; ``processor_token`` and ``stripe_bank_account_token`` are the
+    same text. The attributes are those of `ProcessorToken`.
+    """
+
+    __slots__ = ()
+
+    @property
+    def stripe_bank_account_token(self) -> str:
+        """The token, by the name that Plaid gives it."""
+        return self.processor_token
+
+    @property
+    def single_use(self) -> bool:
+        """It is: for another use, issue another."""
+        return True
+
 
 @frozen(kw_only=True, field_transformer=_checked)
 class PendingToken:
-    """A processor token that is still missing.
+    """A processor token that is still missing, or that could not be narrowed yet.
 
     Attributes:
         processor: Plaid's name of the partner.
         account: the account that it is for.
         error_code: Plaid's code, or the kind of failure; None if it was not asked for yet.
         error_message: what was said about it.
+        permissions: the products to narrow the token to, where that was asked for.
+        unnarrowed: the token, where it was issued and the narrowing failed: it still opens all of
+            the Item's products, so it is not among ``processor_tokens``.
     """
 
     processor: str
     account: Account = field(validator=_an(Account))
     error_code: str | None = None
     error_message: str | None = None
+    permissions: tuple[str, ...] | None = None
+    unnarrowed: ProcessorToken | None = field(
+        default=None, validator=attrs.validators.optional(_an(ProcessorToken))
+    )
 
     @property
     def key(self) -> tuple[str, str]:
@@ -281,11 +313,13 @@ class PendingPartner:
         processor: Plaid's name of the partner.
         account_ids: the accounts asked for, or None to go by the partner's rule.
         first_fitting: whether a partner of one account gets the first that its rule allows.
+        permissions: the products to narrow its tokens to, where that was asked for.
     """
 
     processor: str
     account_ids: tuple[str, ...] | None = field(default=None, converter=_ids)
     first_fitting: bool = False
+    permissions: tuple[str, ...] | None = None
 
 
 def _entries(
@@ -436,7 +470,8 @@ def _merged(
 
 def _beats(entry: ProcessorToken | PendingToken, rival: ProcessorToken | PendingToken) -> bool:
     if isinstance(rival, PendingToken):
-        return True
+        # A token that was issued already is not lost to a want that came to less.
+        return not isinstance(entry, PendingToken) or bool(entry.unnarrowed or not rival.unnarrowed)
     return isinstance(entry, ProcessorToken) and entry.issued_at >= rival.issued_at
 
 
@@ -485,7 +520,8 @@ def _entry_from(data: Mapping[str, Any]) -> ProcessorToken | PendingToken:
 
 def _token_from(data: Mapping[str, Any]) -> ProcessorToken:
     expires_at = data.get("expires_at")
-    return ProcessorToken(
+    kind = StripeBankAccountToken if data["processor"] == "stripe" else ProcessorToken
+    return kind(
         processor=_stored_text(data["processor"]),
         account=_account_from(data["account"]),
         processor_token=_stored_text(data["processor_token"]),
@@ -501,6 +537,8 @@ def _pending_from(data: Mapping[str, Any]) -> PendingToken:
         account=_account_from(data["account"]),
         error_code=_optional_text(data.get("error_code")),
         error_message=_optional_text(data.get("error_message")),
+        permissions=_optional_texts(data.get("permissions")),
+        unnarrowed=None if data.get("unnarrowed") is None else _token_from(data["unnarrowed"]),
     )
 
 
@@ -513,9 +551,15 @@ def _account_from(data: Mapping[str, Any]) -> Account:
 
 
 def _partner_from(data: Mapping[str, Any]) -> PendingPartner:
-    ids = data.get("account_ids")
     return PendingPartner(
         processor=_stored_text(data["processor"]),
-        account_ids=None if ids is None else tuple(_stored_text(each) for each in ids),
         first_fitting=data.get("first_fitting") is True,
+        account_ids=_optional_texts(data.get("account_ids")),
+        permissions=_optional_texts(data.get("permissions")),
     )
+
+
+def _optional_texts(values: Iterable[object] | None) -> tuple[str, ...] | None:
+    if isinstance(values, str):
+        raise TypeError
+    return None if values is None else tuple(_stored_text(each) for each in values)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from attrs import evolve, frozen
 
 from .adapters import PartnerAdapter
-from .errors import AccountSelectionError
+from .adapters.lifetimes import STRIPE
+from .errors import AccountSelectionError, ConfigurationError
 from .redaction import redact
 from .results import Account, PendingPartner
 
@@ -21,11 +22,13 @@ class Choice:
         account_ids: the accounts it is bound to, or None to go by the rule.
         first_fitting: whether a partner of one account gets the first that its rule allows, where
             nobody can be asked.
+        permissions: the products to narrow its tokens to, or None to leave them as they are.
     """
 
     adapter: PartnerAdapter
     account_ids: tuple[str, ...] | None = None
     first_fitting: bool = False
+    permissions: tuple[str, ...] | None = None
 
     def pick(self, accounts: Sequence[Account]) -> tuple[Account, ...]:
         """The accounts that get a token.
@@ -81,6 +84,7 @@ class Choice:
             processor=self.adapter.processor,
             account_ids=self.account_ids,
             first_fitting=self.first_fitting,
+            permissions=self.permissions,
         )
 
 
@@ -145,10 +149,12 @@ def choices(
     account_id: str | None = None,
     account_ids: Mapping[str, Iterable[str]] | None = None,
     first_fitting: bool = False,
+    narrow: bool = False,
 ) -> tuple[Choice, ...]:
     """One choice for each partner.
 
     Raises:
+        ConfigurationError: its tokens are to be narrowed, and nobody says to what.
         TypeError: an id is not a string.
         ValueError: both ways of binding at once, no id, or a partner that is not in the link.
     """
@@ -170,9 +176,45 @@ def choices(
             adapter=adapter,
             account_ids=bound.get(adapter.processor, everywhere),
             first_fitting=first_fitting,
+            permissions=permissions_of(adapter) if narrow else None,
         )
         for adapter in adapters
     )
+
+
+def permissions_of(adapter: PartnerAdapter) -> tuple[str, ...]:
+    """The products to narrow a partner's tokens to.
+
+    Raises:
+        ConfigurationError: they are not known, or its token is none that can be narrowed.
+    """
+    if adapter.processor == STRIPE:
+        raise ConfigurationError(
+            "Stripe's bank account token cannot be narrowed: issue it in a call without narrow="
+        )
+    if adapter.permissions is None:
+        raise ConfigurationError(
+            f"no source says which products {adapter.processor} reads: ask the partner, and pass "
+            f"PartnerAdapter(processor={adapter.processor!r}, permissions=(…), …)"
+        )
+    return adapter.permissions
+
+
+def check_given(bound: Sequence[Choice], accounts: Sequence[Account] | None) -> None:
+    """Refuse to choose for a partner that takes exactly what it is given, where nothing is.
+
+    Raises:
+        AccountSelectionError: no accounts and no ids are given for such a partner.
+    """
+    for choice in bound:
+        if choice.adapter.as_given and accounts is None and choice.account_ids is None:
+            name = choice.adapter.processor
+            raise AccountSelectionError(
+                f"{name} takes {choice.adapter.rule}: no source says which accounts, so none is "
+                "chosen by default. Pass account_id=, account_ids= or accounts=, or say the rule "
+                f"yourself: PartnerAdapter(processor={name!r}, …)",
+                processor=name,
+            )
 
 
 def _bound(account_ids: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
@@ -196,4 +238,5 @@ def rebind(choice: Choice, pending: PendingPartner) -> Choice:
         choice,
         account_ids=choice.account_ids or pending.account_ids,
         first_fitting=pending.first_fitting,
+        permissions=choice.permissions or pending.permissions,
     )

@@ -142,7 +142,7 @@ class Credentials:
             client_id=_key("client_id", client_id),
             secret=_key("secret", secret),
             environment=where,
-            base_url=HOSTS[where] if base_url is None else _address(base_url),
+            base_url=HOSTS[where] if base_url is None else checked_address(base_url),
         )
 
     @classmethod
@@ -236,7 +236,12 @@ def _key(name: str, value: object) -> str:
 _HOST = re.compile(r"[A-Za-z0-9._:-]*")
 
 
-def _address(value: object) -> str:
+def checked_address(value: object) -> str:
+    """An address without its final slash; http only on loopback.
+
+    Raises:
+        ConfigurationError: it is none that a request can go to.
+    """
     parts = _split(value)
     if not _HOST.fullmatch(parts.hostname or "") or not _KEY.fullmatch(str(value)):
         _refuse("base_url", "an address such as https://sandbox.plaid.com, of plain characters")

@@ -20,6 +20,7 @@ from plaid_processors import (
     LinkIncompleteError,
     LinkResult,
     LinkToken,
+    Partner,
     PartnerAdapter,
     PendingPartner,
     PendingToken,
@@ -31,7 +32,20 @@ from plaid_processors import (
     ProcessorToken,
     RequestEvent,
     get_adapter,
+    partners,
     unfinished,
+)
+from plaid_processors.handoff import (
+    AsyncFinixSender,
+    AsyncLayerSender,
+    FinixSender,
+    HandoffRequest,
+    LayerAccount,
+    LayerHandoff,
+    LayerSender,
+    PaymentInstrument,
+    finix_request,
+    layer_request,
 )
 from plaid_processors.sandbox import LocalSandbox
 
@@ -193,3 +207,40 @@ def local_plaid() -> None:
         ProcessorLinker(sandbox.client()).link(
             "layer", public_token=done.public_token, metadata=done.metadata
         )
+
+
+def catalogue() -> None:
+    """Every partner."""
+    assert_type(partners(), tuple[Partner, ...])
+    assert_type(partners()[0].adapter, PartnerAdapter)
+    assert_type(partners()[0].source, str | None)
+    PartnerAdapter(processor="x", permissions=("auth",), as_given=True)
+
+
+def narrowed(linker: ProcessorLinker, result: LinkResult) -> None:
+    """Least privilege."""
+    assert_type(linker.link("layer", public_token="", narrow=True), LinkResult)
+    assert_type(linker.resume(result, narrow=None), LinkResult)
+    assert_type(result.pending[0].unnarrowed, ProcessorToken | None)
+    linker.issue("layer", access_token="", narrow="yes")  # type: ignore[arg-type]
+
+
+def handed_over(token: ProcessorToken, result: LinkResult) -> None:
+    """The last step."""
+    request = finix_request(token, identity="ID", credentials=("u", "p"))
+    assert_type(request, HandoffRequest)
+    assert_type(layer_request("b", result.processor_tokens), HandoffRequest)
+    finix = FinixSender(username="u", password="p")
+    assert_type(finix.hand_over(token, identity="ID"), PaymentInstrument)
+    layer = LayerSender.from_env()
+    assert_type(layer.hand_over(result, business_id="b"), LayerHandoff)
+    layer.hand_over([token], business_id="b")
+    finix.hand_over(token)  # type: ignore[call-arg]
+    FinixSender("u", "p")  # type: ignore[call-arg]
+
+
+async def handed_over_awaited(token: ProcessorToken) -> None:
+    """The last step, awaited."""
+    async with AsyncFinixSender.from_env() as finix, AsyncLayerSender.from_env() as layer:
+        assert_type(await finix.hand_over(token, identity="ID", again=True), PaymentInstrument)
+        assert_type(await layer.accounts("b"), tuple[LayerAccount, ...])

@@ -11,7 +11,8 @@ from .layer import LayerAdapter
 
 __all__ = ["FinixAdapter", "LayerAdapter", "PartnerAdapter", "get_adapter", "get_adapters"]
 
-_ADAPTERS = {adapter.processor: adapter for adapter in (FinixAdapter(), LayerAdapter())}
+OWN: dict[str, PartnerAdapter] = {"finix": FinixAdapter(), "layer": LayerAdapter()}
+"""The partners with an adapter class of their own."""
 
 
 def get_adapter(processor: str) -> PartnerAdapter:
@@ -22,12 +23,15 @@ def get_adapter(processor: str) -> PartnerAdapter:
     """
     if not isinstance(processor, str):
         raise TypeError(f"a partner's name must be a string, not {type(processor).__name__}")
-    adapter = _ADAPTERS.get(processor)
-    if adapter is None:
-        from difflib import get_close_matches
+    if processor in OWN:
+        return OWN[processor]
+    from . import catalogue  # when a name is asked for that is not here: an import stays cheap
 
-        near = get_close_matches(processor.strip().lower(), _ADAPTERS, n=3, cutoff=0.6)
-        raise UnknownProcessorError(processor, suggestions=near, known=sorted(_ADAPTERS))
+    adapter = catalogue.find(processor)
+    if adapter is None:
+        raise UnknownProcessorError(
+            processor, suggestions=catalogue.nearest(processor), known=catalogue.names()
+        )
     return adapter
 
 
@@ -51,7 +55,7 @@ def get_adapters(
     )
     names = [adapter.processor for adapter in adapters]
     if not names:
-        raise ValueError(f"no partner was given; known are {', '.join(sorted(_ADAPTERS))}")
+        raise ValueError(f"no partner was given; known are {', '.join(OWN)} and others")
     if len(set(names)) < len(names):
         raise ValueError(f"a partner was given twice: {', '.join(names)}")
     return adapters

@@ -34,12 +34,18 @@ class PartnerAdapter:
         products: what Link must be opened with.
         subtypes: the account subtypes that fit; None: any.
         single: whether the partner takes one account, or all that fit.
+        as_given: whether it takes exactly the accounts that the caller names (``account_id``,
+            ``account_ids``, ``accounts``), since no source says which it takes: never all of them
+            by default.
+        permissions: the products that the partner reads, for ``narrow=True``; None: not known.
     """
 
     processor: str
     products: tuple[str, ...] = field(default=(), converter=_names)
     subtypes: tuple[str, ...] | None = field(default=None, converter=_optional_names)
     single: bool = False
+    as_given: bool = field(default=False, repr=False)
+    permissions: tuple[str, ...] | None = field(default=None, converter=_optional_names, repr=False)
 
     def __attrs_post_init__(self) -> None:
         # Here, and not on the fields: a subclass that sets a default of its own keeps the checks.
@@ -47,16 +53,25 @@ class PartnerAdapter:
             raise TypeError(f"processor must be a string, not {type(self.processor).__name__}")
         if not self.processor.strip():
             raise ValueError("processor must be Plaid's name of the partner, not empty")
-        if not isinstance(self.single, bool):
-            raise TypeError(f"single must be True or False, not {type(self.single).__name__}")
+        for name in ("single", "as_given"):
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} must be True or False, not {type(value).__name__}")
+        if self.permissions == ():
+            raise ValueError("permissions is empty: to Plaid, no product means all of them")
         if self.subtypes == ():
             raise ValueError("subtypes is empty, so that no account fits: pass None for any")
 
     @property
     def rule(self) -> str:
         """The rule in words, such as ``one account, checking or savings``."""
-        count = "one account" if self.single else "all accounts"
-        return f"{count}, {self._kinds}"
+        return f"{self._count}, {self._kinds}"
+
+    @property
+    def _count(self) -> str:
+        if self.as_given:
+            return "exactly the accounts it is given"
+        return "one account" if self.single else "all accounts"
 
     @property
     def _kinds(self) -> str:

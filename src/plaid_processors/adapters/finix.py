@@ -25,3 +25,7 @@ class FinixAdapter(PartnerAdapter):
         default=("checking", "savings"), converter=_optional_names
     )
     single: bool = True
+    # "Finix uses Plaid's Auth and Identity endpoints", says the same guide of Finix's.
+    permissions: tuple[str, ...] | None = field(
+        default=("auth", "identity"), converter=_optional_names, repr=False
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from .base import PartnerAdapter, _names
+from .base import PartnerAdapter, _names, _optional_names
 
 
 @frozen(kw_only=True)
@@ -21,3 +21,8 @@ class LayerAdapter(PartnerAdapter):
     # users to connect all of their accounts so that they can be tracked in Layer."
     # https://plaid.com/docs/transactions/partnerships/layer/
     products: tuple[str, ...] = field(default=("transactions",), converter=_names)
+    # Weak evidence for the balance: a draft in Layer's public layer-react repository (August 2026,
+    # removed the same evening) has Layer's server read /processor/balance/get beside transactions.
+    permissions: tuple[str, ...] | None = field(
+        default=("transactions", "balance"), converter=_optional_names, repr=False
+    )

@@ -6,15 +6,23 @@ from .faults import Fault
 from .journal import LoggedRequest
 from .linking import Exited, Linked
 from .local import LocalSandbox, serve
+from .partners_finix import FinixInstrument, LocalFinix
+from .partners_http import PartnerRequest
+from .partners_layer import LayerBook, LocalLayer
 
 __all__ = [
     "Delivery",
     "Exited",
     "Fault",
+    "FinixInstrument",
     "ItemState",
     "Keys",
+    "LayerBook",
     "Linked",
+    "LocalFinix",
+    "LocalLayer",
     "LocalSandbox",
     "LoggedRequest",
+    "PartnerRequest",
     "serve",
 ]

@@ -13,7 +13,7 @@ from .clock import Clock
 from .core import dispatch
 from .courier import Courier, Delivery
 from .errors import PlaidError
-from .faults import ANYWHERE, Fault, FaultFields, Faults, altered, replacement
+from .faults import ANYWHERE, Fault, FaultFields, Faults, bent
 from .ids import Ids
 from .journal import Journal, LoggedRequest, masked, masked_text
 from .linking import Exited, Linked
@@ -117,19 +117,11 @@ class Engine:
         return outcome
 
     def _answer(self, request: Request, fault: Fault | None) -> Answer | None:
-        if fault is None:
-            return self._dispatch(request)
-        if fault.drop in ("unread", "before"):
-            return None
-        if fault.drop == "after":
-            self._dispatch(request)
-            return None
-        if not fault.replaces:
-            return altered(fault, self._dispatch(request))
-        if fault.work:
-            self._dispatch(request)
+        return bent(fault, lambda: self._dispatch(request), self._request_id)
+
+    def _request_id(self) -> str:
         with self._lock:
-            return replacement(fault, self._world.ids.hexadecimal("request", 15))
+            return self._world.ids.hexadecimal("request", 15)
 
     def _dispatch(self, request: Request) -> Answer:
         with self._lock:

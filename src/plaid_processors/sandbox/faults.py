@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
@@ -180,6 +180,24 @@ def altered(fault: Fault, answer: Answer) -> Answer:
         body=to_json(changed),
         headers={**answer.headers, **_headers(fault)},
     )
+
+
+def bent(
+    fault: Fault | None, work: Callable[[], Answer], request_id: Callable[[], str]
+) -> Answer | None:
+    """Do the work as far as a fault lets it be done, and answer as it says; None: no answer."""
+    if fault is None:
+        return work()
+    if fault.drop in ("unread", "before"):
+        return None
+    if fault.drop == "after":
+        work()
+        return None
+    if not fault.replaces:
+        return altered(fault, work())
+    if fault.work:
+        work()
+    return replacement(fault, request_id())
 
 
 class Faults:

@@ -1,0 +1,244 @@
+"""What the stand-ins for partners share: a server, a log, faults, and the way to the local Plaid.
+
+They are stand-ins, made from the partners' published documents: what these do not say is made up
+here, and marked as such.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from base64 import b64decode
+from binascii import Error as BinasciiError
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, cast
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from .app import Exchange
+from .engine import DEFAULT_SEED, Engine, Keys, Outcome
+from .faults import ANYWHERE, Fault, Faults, bent
+from .ids import Ids
+from .journal import masked
+from .local import LocalSandbox
+from .server import ThreadedServer
+from .wire import Answer, Json, Request, to_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartnerFault(Fault):
+    """A fault of a partner's; the path is written with its method, as ``POST /identities``."""
+
+    def __post_init__(self) -> None:
+        if self.times is not None and self.times < 1:
+            raise ValueError("times is at least 1, or None for ever")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartnerRequest:
+    """One request that a partner's stand-in got.
+
+    Attributes:
+        method: the HTTP method.
+        path: the path, without the query.
+        body: the JSON that was sent, tokens masked.
+        status: the status sent back; None if the connection was dropped.
+
+    """
+
+    method: str
+    path: str
+    body: Any
+    status: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A request, taken apart."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts of the path."""
+        return [unquote(each) for each in self.path.split("/")[1:]]
+
+    def json(self) -> Json:
+        """The JSON object that was sent; an empty one where there is none."""
+        try:
+            read = json.loads(self.body)
+        except ValueError:
+            return {}
+        return read if isinstance(read, dict) else {}
+
+    def form(self) -> dict[str, str]:
+        """The form that was sent."""
+        read = parse_qs(self.body.decode("utf-8", "replace"))
+        return {name: values[0] for name, values in read.items()}
+
+    def basic(self) -> tuple[str, str] | None:
+        """The user name and the password of Basic authentication."""
+        scheme, _, code = self.headers.get("authorization", "").partition(" ")
+        try:
+            user, _, password = b64decode(code, validate=True).decode().partition(":")
+        except (BinasciiError, UnicodeDecodeError):
+            return None
+        return (user, password) if scheme == "Basic" else None
+
+
+class PlaidRefusedError(Exception):
+    """The local Plaid refused the partner."""
+
+    def __init__(self, code: str):
+        self.code = code
+        super().__init__(code)
+
+
+class PartnerServer:
+    """A partner's stand-in on this machine, for as long as the `with` block lasts.
+
+    Args:
+        plaid: the local Plaid whose processor tokens it reads with, as the partner would.
+        seed: what every id and key is made from.
+        host: the address to listen at.
+        port: the port; 0 takes a free one.
+
+    """
+
+    def __init__(
+        self,
+        plaid: LocalSandbox,
+        *,
+        seed: int | str = DEFAULT_SEED,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ):
+        self._plaid = plaid
+        self._plaid_keys: Keys | None = None
+        self._ids = Ids(f"{type(self).__name__}/{seed}")
+        self._faults = Faults()
+        self._log: list[PartnerRequest] = []
+        self._lock = threading.RLock()
+        self._server = ThreadedServer(_app(self), host, port)
+
+    @property
+    def url(self) -> str:
+        """The address to point a client at."""
+        return self._server.url
+
+    @property
+    def requests(self) -> tuple[PartnerRequest, ...]:
+        """What was asked, tokens masked, in order."""
+        with self._lock:
+            return tuple(self._log)
+
+    def clear_requests(self) -> None:
+        """Empty the log."""
+        with self._lock:
+            self._log.clear()
+
+    def fail(self, path: str = ANYWHERE, **what: Any) -> None:
+        """Lay a fault in wait for ``METHOD /path``; `what` as in `Fault`."""
+        self._faults.add(PartnerFault(path=path, **what))
+
+    def clear_faults(self) -> None:
+        """Take all faults back."""
+        self._faults.clear()
+
+    def __enter__(self) -> Self:
+        self._server.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.stop()
+
+    def fault_for(self, path: str) -> Fault | None:
+        """Return the fault that strikes a request, if one does."""
+        return self._faults.take(path.split("?")[0])
+
+    def handle(self, request: Request, fault: Fault | None = None) -> Outcome:
+        """Answer a request, bent by the fault that struck it."""
+        method, _, target = request.path.partition(" ")
+        parts = urlsplit(target)
+        asked = Asked(
+            method=method,
+            path=parts.path,
+            query={name: values[0] for name, values in parse_qs(parts.query).items()},
+            headers=request.headers,
+            body=request.body,
+        )
+        with self._lock:
+            answer = bent(fault, lambda: self.answer(asked), lambda: "")
+            status = answer.status if answer else None
+            self._log.append(
+                PartnerRequest(
+                    method=method, path=parts.path, body=masked(asked.json()), status=status
+                )
+            )
+        return Outcome(answer=answer, fault=fault)
+
+    def answer(self, asked: Asked) -> Answer:
+        """Answer a request."""
+        raise NotImplementedError
+
+    def read_from_plaid(self, path: str, token: str, **more: Any) -> Json:
+        """Use a processor token at the local Plaid, with keys of the partner's own.
+
+        Raises:
+            PlaidRefusedError: Plaid's error.
+
+        """
+        if self._plaid_keys is None:
+            self._plaid_keys = self._plaid.new_keys()
+        try:
+            return self._post_to_plaid(path, self._plaid_keys, processor_token=token, **more)
+        except PlaidRefusedError as refused:
+            if refused.code != "INVALID_API_KEYS":
+                raise
+        self._plaid_keys = self._plaid.new_keys()  # it was reset meanwhile
+        return self._post_to_plaid(path, self._plaid_keys, processor_token=token, **more)
+
+    def _post_to_plaid(self, path: str, keys: Keys, **body: Any) -> Json:
+        data = json.dumps({"client_id": keys.client_id, "secret": keys.secret, **body}).encode()
+        request = urllib.request.Request(  # noqa: S310 - the local Plaid's own address
+            self._plaid.url + path, data, {"Content-Type": "application/json"}
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(request, timeout=30) as response:
+                read: Json = json.load(response)
+                return read
+        except urllib.error.HTTPError as error:
+            with error:
+                told = json.load(error)
+        raise PlaidRefusedError(told["error_code"])
+
+
+def _app(server: PartnerServer) -> ASGIApp:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raw = scope["raw_path"].decode("latin-1").partition("?")[0]
+        query = scope["query_string"].decode("latin-1")
+        path = f"{scope['method']} {raw}" + (f"?{query}" if query else "")
+        # An Exchange asks its engine for two things, which this has: `fault_for` and `handle`.
+        await Exchange({**scope, "path": path}, receive, send).run(cast("Engine", server))
+
+    return app
+
+
+def json_reply(status: int, body: object) -> Answer:
+    """Answer in JSON."""
+    return Answer(status=status, body=to_json(body), headers={"Content-Type": "application/json"})

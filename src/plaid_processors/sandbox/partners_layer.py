@@ -1,0 +1,208 @@
+"""A stand-in for Layer: the accounts of businesses, by Plaid's processor tokens.
+
+Made from Layer's published documentation. Whether a PUT adds to a business's tokens or puts others
+in their place is not known: `puts` chooses the reading. That a token which Plaid refuses is refused
+here, and how, is made up.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from .local import LocalSandbox
+from .partners_http import Asked, PartnerServer, PlaidRefusedError, json_reply
+from .wire import Answer, Json
+
+Puts = Literal["append", "replace"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerBook:
+    """An account of a business, and what Layer saw of it at Plaid.
+
+    Attributes:
+        id: Layer's id.
+        account_id: Plaid's id of the account.
+        name: its name.
+        mask: the last digits of its number.
+        type: its type, as Plaid writes it.
+        subtype: its subtype, as Plaid writes it.
+        balance: what it holds or owes.
+        transactions: how many transactions Layer got.
+        archived: whether Layer no longer reads it.
+        processor_token: what it is read with.
+
+    """
+
+    id: str
+    account_id: str
+    name: str
+    mask: str | None
+    type: str
+    subtype: str | None
+    balance: float | None
+    transactions: int
+    archived: bool = False
+    processor_token: str = field(repr=False)
+
+    def view(self) -> Json:
+        """Write it as Layer does."""
+        return {
+            "type": "Plaid_Account_With_Processor_Token",
+            "id": self.id,
+            "plaid_account_id": self.account_id,
+            "plaid_processor_token": self.processor_token,
+            "status": "ARCHIVED" if self.archived else "ACTIVE",
+            "name": self.name,
+            "mask": self.mask,
+            "account_type": self.type.upper(),
+            "subtype": (self.subtype or "").upper().replace(" ", "_"),
+        }
+
+
+class RefusedError(Exception):
+    """Layer refuses."""
+
+    def __init__(self, status: int, code: str, description: str):
+        error = {"type": "ClientError", "description": description, "error_enum": code}
+        self.answer = json_reply(status, {"errors": [error]})
+        super().__init__(code)
+
+
+class LocalLayer(PartnerServer):
+    """A stand-in for Layer on this machine; `client_id` and `client_secret` are its keys.
+
+    Args:
+        plaid: the local Plaid whose processor tokens it reads with.
+        puts: whether a PUT of tokens adds them (`append`) or puts them in the place of those that
+            are there (`replace`).
+        bearer_seconds: how long its bearer tokens live.
+        options: as for any partner's stand-in: `seed`, `host`, `port`.
+
+    """
+
+    def __init__(
+        self,
+        plaid: LocalSandbox,
+        *,
+        puts: Puts = "append",
+        bearer_seconds: float = 3600,
+        **options: Any,
+    ):
+        super().__init__(plaid, **options)
+        self.client_id = self._ids.word("client", 26)
+        self.client_secret = self._ids.word("secret", 52)
+        self.puts = puts
+        self.bearer_seconds = bearer_seconds
+        self._bearers: dict[str, dt.datetime] = {}
+        self._businesses: dict[str, dict[str, LayerBook]] = {}
+
+    def new_business(self) -> str:
+        """Make a business, as ``POST /v1/businesses`` does, and return its id."""
+        with self._lock:
+            business = self._ids.uuid("business")
+            self._businesses[business] = {}
+            return business
+
+    def books(self, business_id: str) -> tuple[LayerBook, ...]:
+        """What Layer has of a business."""
+        with self._lock:
+            return tuple(self._businesses[business_id].values())
+
+    def archive(self, business_id: str, account_id: str) -> None:
+        """Stop reading an account, as Layer's archive call does."""
+        with self._lock:
+            books = self._businesses[business_id]
+            books[account_id] = replace(books[account_id], archived=True)
+
+    def forget_bearers(self) -> None:
+        """Take back every bearer token."""
+        with self._lock:
+            self._bearers.clear()
+
+    def answer(self, asked: Asked) -> Answer:
+        """Answer a request as Layer would."""
+        try:
+            if (asked.method, asked.parts) == ("POST", ["oauth2", "token"]):
+                return self._bearer(asked)
+            self._check_bearer(asked)
+            return self._answer(asked)
+        except RefusedError as refused:
+            return refused.answer
+
+    def _bearer(self, asked: Asked) -> Answer:
+        if asked.basic() != (self.client_id, self.client_secret):
+            return json_reply(401, {"error": "invalid_client"})
+        if asked.form().get("grant_type") != "client_credentials":
+            return json_reply(400, {"error": "unsupported_grant_type"})
+        token = self._ids.word("bearer", 40)
+        now = dt.datetime.now(dt.UTC)
+        self._bearers[token] = now + dt.timedelta(seconds=self.bearer_seconds)
+        body = {"access_token": token, "expires_in": self.bearer_seconds, "token_type": "Bearer"}
+        return json_reply(200, body)
+
+    def _check_bearer(self, asked: Asked) -> None:
+        _, _, token = asked.headers.get("authorization", "").partition(" ")
+        end = self._bearers.get(token)
+        if end is None or dt.datetime.now(dt.UTC) >= end:
+            raise RefusedError(401, "Unauthorized", "no good bearer token")
+
+    def _answer(self, asked: Asked) -> Answer:
+        match asked.method, asked.parts:
+            case "GET", ["whoami"]:
+                who = {"type": "whoami", "clientName": "local", "clientId": self.client_id}
+                return json_reply(200, {"data": who})
+            case "POST", ["v1", "businesses"]:
+                business = self.new_business()
+                self._take(business, asked.json())
+                return json_reply(200, _business(business))
+            case "PUT", ["v1", "businesses", business] if business in self._businesses:
+                self._take(business, asked.json())
+                return json_reply(200, _business(business))
+            case "GET", ["v1", "businesses", business, "plaid", "accounts"] if (
+                business in self._businesses
+            ):
+                listed = [each.view() for each in self._businesses[business].values()]
+                return json_reply(200, {"data": listed, "meta": {}})
+        raise RefusedError(404, "SpecifiedIdNotFound", "no such business or path")
+
+    def _take(self, business: str, body: Json) -> None:
+        if "plaid_processor_tokens" not in body:
+            return
+        try:
+            tokens = [each["processor_token"] for each in body["plaid_processor_tokens"]]
+        except (TypeError, KeyError):
+            raise RefusedError(400, "SpecifiedBadRequest", "plaid_processor_tokens") from None
+        read = {book.account_id: book for book in map(self._read, tokens)}
+        there = self._businesses[business]
+        if self.puts == "replace":
+            there = {name: book for name, book in there.items() if book.archived}
+        known = self._businesses[business]
+        for name, book in read.items():
+            there[name] = replace(book, id=known[name].id) if name in known else book
+        self._businesses[business] = there
+
+    def _read(self, token: str) -> LayerBook:
+        """Read an account at Plaid: its transactions, and its balance."""
+        try:
+            page = self.read_from_plaid("/processor/transactions/sync", token, count=500)
+            account = self.read_from_plaid("/processor/balance/get", token)["account"]
+        except PlaidRefusedError as refused:
+            raise RefusedError(400, "SpecifiedBadRequest", f"Plaid: {refused.code}") from None
+        return LayerBook(
+            id=self._ids.uuid("account"),
+            account_id=account["account_id"],
+            name=account["name"],
+            mask=account["mask"],
+            type=account["type"],
+            subtype=account["subtype"],
+            balance=account["balances"]["current"],
+            transactions=len(page["added"]),
+            processor_token=token,
+        )
+
+
+def _business(business_id: str) -> Json:
+    return {"data": {"type": "Business", "id": business_id}, "meta": {}}

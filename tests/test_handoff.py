@@ -1,0 +1,823 @@
+"""From the token to the partner: builders, senders, and what no fault may bring about."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import pickle
+import subprocess
+import sys
+import threading
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from plaid_processors import (
+    Account,
+    ConfigurationError,
+    LinkResult,
+    PlaidProcessorsError,
+    ProcessorLinker,
+    ProcessorToken,
+)
+from plaid_processors.handoff import (
+    AsyncFinixSender,
+    AsyncLayerSender,
+    FinixSender,
+    HandoffError,
+    HandoffRefusedError,
+    HandoffRequest,
+    LayerSender,
+    PartnerApiError,
+    PartnerConnectionError,
+    PaymentInstrument,
+    finix_request,
+    layer_request,
+)
+from plaid_processors.handoff.finix import may_be
+from plaid_processors.sandbox import LocalFinix, LocalLayer, LocalSandbox
+
+from .support.checks import chain
+
+TOKEN = "processor-sandbox-5e171e1d-aaaa-4bbb-8ccc-0123456789ab"
+LIVE = TOKEN.replace("sandbox", "production")
+
+
+def made_token(processor: str, text: str = TOKEN, account_id: str = "a", **more: Any):
+    """A processor token as a link gives it."""
+    return ProcessorToken(
+        processor=processor,
+        account=Account(account_id=account_id, mask="0000"),
+        processor_token=text,
+        issued_at=datetime.now(UTC),
+        **more,
+    )
+
+
+# --- builders
+
+
+def test_the_request_to_finix() -> None:
+    """The builder makes the exact request, with Basic authentication and the version."""
+    request = finix_request(made_token("finix"), identity="ID1", credentials=("USuser", "password"))
+    code = b64encode(b"USuser:password").decode()
+    assert (request.method, request.path) == ("POST", "/payment_instruments")
+    assert request.headers == {
+        "Content-Type": "application/json",
+        "Accept": "application/hal+json",
+        "Finix-Version": "2022-02-01",
+        "Authorization": f"Basic {code}",
+    }
+    assert request.json == {
+        "identity": "ID1",
+        "third_party": "PLAID",
+        "third_party_token": TOKEN,
+        "type": "BANK_ACCOUNT",
+    }
+
+
+def test_the_request_to_layer() -> None:
+    """The builder lists every token once, in order."""
+    request = layer_request("biz/1", [made_token("layer"), LIVE, TOKEN])
+    assert (request.method, request.path) == ("PUT", "/v1/businesses/biz%2F1")
+    assert request.json == {
+        "plaid_processor_tokens": [{"processor_token": TOKEN}, {"processor_token": LIVE}]
+    }
+
+
+def test_a_request_shows_no_secret() -> None:
+    """What a request prints can stand in a log."""
+    shown = repr(finix_request(TOKEN, identity="ID1", credentials=("USuser", "password")))
+    assert "0123456789ab" not in shown
+    assert b64encode(b"USuser:password").decode() not in shown
+    assert "processor-sandbox-…89ab" in shown
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: finix_request(made_token("layer"), identity="ID1"),
+        lambda: finix_request("access-sandbox-0123456789ab", identity="ID1"),
+        lambda: finix_request(" ", identity="ID1"),
+        lambda: finix_request(TOKEN, identity=""),
+        lambda: layer_request("b", [made_token("finix")]),
+        lambda: layer_request("b", []),
+        lambda: layer_request("", [TOKEN]),
+    ],
+)
+def test_what_a_builder_refuses(build: Callable[[], HandoffRequest]) -> None:
+    """A token of another kind or partner, and a missing id, are refused."""
+    with pytest.raises(ConfigurationError) as caught:
+        build()
+    assert "0123456789ab" not in str(caught.value)
+
+
+def test_a_token_of_the_wrong_type() -> None:
+    """What is no token at all is a TypeError."""
+    with pytest.raises(TypeError, match="ProcessorToken or its text"):
+        finix_request(5, identity="ID1")  # type: ignore[arg-type]
+
+
+def python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_the_builders_need_no_dependency() -> None:
+    """The HTTP client is loaded by the senders alone."""
+    code = (
+        "import sys; sys.modules['httpx'] = None; "
+        "from plaid_processors.handoff import finix_request, layer_request, HandoffError; "
+        "layer_request('b', ['t']); from plaid_processors.handoff import FinixSender\n"
+        "try: FinixSender(username='u', password='p')\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    assert python(code).startswith("ConfigurationError the senders need httpx: pip install")
+
+
+# --- senders
+
+
+class Blocking:
+    """Calls an asynchronous sender as if it were none, on one loop."""
+
+    def __init__(self, sender: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self.sender = sender
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.sender, name)
+        return lambda *args, **kwargs: self._loop.run_until_complete(method(*args, **kwargs))
+
+
+@pytest.fixture(scope="module")
+def plaid() -> Iterator[LocalSandbox]:
+    with LocalSandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def issue(plaid: LocalSandbox) -> Iterator[Callable[..., LinkResult]]:
+    """Links a bank and issues tokens."""
+    with ProcessorLinker(plaid.client()) as linker:
+        yield linker.link_sandbox
+
+
+@pytest.fixture
+def finix(plaid: LocalSandbox) -> Iterator[LocalFinix]:
+    with LocalFinix(plaid) as partner:
+        yield partner
+
+
+@pytest.fixture(params=["append", "replace"])
+def layer(plaid: LocalSandbox, request: pytest.FixtureRequest) -> Iterator[LocalLayer]:
+    """Both readings of what is not known of Layer's PUT."""
+    with LocalLayer(plaid, puts=request.param) as partner:
+        yield partner
+
+
+@pytest.fixture(params=["blocking", "awaited"])
+def make(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
+    """Makes senders, blocking ones and awaited ones, that are called alike."""
+    with ExitStack() as stack:
+        loop = asyncio.new_event_loop()
+        stack.callback(loop.close)
+
+        def make_sender(partner: LocalFinix | LocalLayer, **more: Any) -> Any:
+            finix = isinstance(partner, LocalFinix)
+            if finix:
+                given = {"username": partner.username, "password": partner.password}
+            else:
+                given = {
+                    "client_id": partner.client_id,
+                    "client_secret": partner.client_secret,
+                    "auth_url": partner.url,
+                }
+            given |= {"base_url": partner.url, "timeout": 5.0, **more}
+            if request.param == "blocking":
+                return stack.enter_context(FinixSender(**given) if finix else LayerSender(**given))
+            sender = AsyncFinixSender(**given) if finix else AsyncLayerSender(**given)
+            stack.callback(lambda: loop.run_until_complete(sender.close()))
+            return Blocking(sender, loop)
+
+        yield make_sender
+
+
+def asked(partner: LocalFinix | LocalLayer) -> list[str]:
+    return [f"{each.method} {each.path.split('/')[-1]}" for each in partner.requests]
+
+
+def test_finix_makes_an_instrument(
+    finix: LocalFinix, make: Any, issue: Callable[..., LinkResult]
+) -> None:
+    """The token becomes an instrument of the identity, and Finix read the right account."""
+    token = issue("finix").token("finix")
+    identity = finix.new_identity()
+    instrument = make(finix).hand_over(token, identity=identity)
+    assert (instrument.identity, instrument.type) == (identity, "BANK_ACCOUNT")
+    assert instrument.third_party == "PLAID"
+    assert instrument.masked_account_number == "XXXXX0000"
+    assert [each.id for each in finix.instruments] == [instrument.id]
+    seen = finix.instruments[0]
+    assert (seen.account_id, seen.account_number) == (token.account.account_id, "1111222233330000")
+    assert seen.routing_number == "011401533"
+    assert asked(finix) == ["GET payment_instruments", "POST payment_instruments"]
+
+
+def test_a_narrowed_token_serves_both_partners(
+    plaid: LocalSandbox, issue: Callable[..., LinkResult], finix: LocalFinix, make: Any
+) -> None:
+    """What `narrow` leaves is all that the two stand-ins read."""
+    result = issue(["layer", "finix"], narrow=True)
+    instrument = make(finix).hand_over(result.token("finix"), identity=finix.new_identity())
+    assert instrument.id
+    with LocalLayer(plaid) as layer:
+        assert make(layer).hand_over(result, business_id=layer.new_business()).changed
+
+
+def test_twice_makes_no_second_instrument(
+    finix: LocalFinix, make: Any, issue: Callable[..., LinkResult]
+) -> None:
+    """Neither again, nor from another process, nor with a token that was issued anew."""
+    result = issue("finix")
+    identity = finix.new_identity()
+    sender = make(finix)
+    first = sender.hand_over(result.token("finix"), identity=identity)
+    again = issue("finix", products=["auth", "identity"])
+    reissued = made_token("finix", again.token("finix").processor_token)
+    for other, token in ((sender, result.token("finix")), (make(finix), reissued)):
+        with pytest.raises(HandoffRefusedError, match=first.id) as caught:
+            other.hand_over(token, identity=identity)
+        assert [each.id for each in caught.value.existing] == [first.id]
+        assert not caught.value.outcome_unknown
+    assert len(finix.instruments) == 1
+    second = sender.hand_over(result.token("finix"), identity=identity, again=True)
+    assert [each.id for each in finix.instruments] == [first.id, second.id]
+
+
+def test_another_account_of_the_identity(finix: LocalFinix, make: Any, plaid: LocalSandbox) -> None:
+    """An account with other last digits is another one, and needs no word."""
+    identity = finix.new_identity()
+    sender = make(finix)
+    with ProcessorLinker(plaid.client()) as linker:
+        made = linker.link_sandbox("layer")
+        accounts = [each.account for each in made.processor_tokens]
+        for account in accounts[:2]:
+            result = linker.issue("finix", access_token=made.access_token, accounts=[account])
+            sender.hand_over(result.token("finix"), identity=identity)
+    assert [each.subtype for each in finix.instruments] == ["checking", "savings"]
+    assert len(sender.payment_instruments(identity)) == 2
+
+
+@pytest.mark.parametrize(
+    ("instrument", "account", "may"),
+    [
+        ({"masked_account_number": "XXXXX0000"}, {"mask": "0000"}, True),
+        ({"masked_account_number": "XXXXX1111"}, {"mask": "0000"}, False),
+        ({"masked_account_number": "1110"}, {"mask": "10"}, True),
+        ({"masked_account_number": None}, {"mask": "0000"}, True),
+        ({"masked_account_number": "XXXXX1111"}, {"mask": None}, True),
+        ({"masked_account_number": "XXXXX1111"}, {"mask": "AB12"}, True),
+        ({"masked_account_number": "1111"}, {"mask": "0000", "persistent_account_id": "p"}, True),
+        ({"type": "PAYMENT_CARD", "masked_account_number": "0000"}, {"mask": "0000"}, False),
+    ],
+)
+def test_whether_an_instrument_may_be_of_an_account(
+    instrument: dict[str, Any], account: dict[str, Any], may: bool
+) -> None:
+    """Where it cannot be told, it may."""
+    token = ProcessorToken(
+        processor="finix",
+        account=Account(account_id="a", **account),
+        processor_token=TOKEN,
+        issued_at=datetime.now(UTC),
+    )
+    assert may_be(PaymentInstrument(id="PI1", **instrument), token) == may
+
+
+def test_an_instrument_on_a_later_page_is_found(
+    finix: LocalFinix, make: Any, issue: Callable[..., LinkResult]
+) -> None:
+    """The list is read to its end."""
+    token = issue("finix").token("finix")
+    identity = finix.new_identity()
+    sender = make(finix)
+    for _ in range(21):
+        sender.hand_over(token, identity=identity, again=True)
+    assert len(sender.payment_instruments(identity)) == 21
+    with pytest.raises(HandoffRefusedError):
+        sender.hand_over(token, identity=identity)
+
+
+def test_what_finix_refuses(finix: LocalFinix, make: Any, issue: Callable[..., LinkResult]) -> None:
+    """Its errors come out typed, with their codes, and a refusal is no unknown outcome."""
+    sender = make(finix)
+    token = issue("finix").token("finix")
+    with pytest.raises(PartnerApiError) as caught:
+        sender.hand_over(token, identity="IDnobody")
+    error = caught.value
+    assert (error.http_status, error.codes) == (422, ("INVALID_FIELD",))
+    assert (error.faults[0].field, error.outcome_unknown) == ("identity", False)
+    with pytest.raises(PartnerApiError, match="INVALID_PROCESSOR_TOKEN"):
+        sender.hand_over(made_token("finix"), identity=finix.new_identity())
+    with pytest.raises(PartnerApiError) as wrong_keys:
+        make(finix, password="wrong").hand_over(token, identity="ID1")
+    assert (wrong_keys.value.http_status, wrong_keys.value.codes) == (401, ("UNKNOWN",))
+    assert "Check the keys" in wrong_keys.value.advice
+    assert pickle.loads(pickle.dumps(error)).codes == error.codes
+
+
+def test_finix_takes_no_credit_card_and_no_token_without_identity(
+    finix: LocalFinix, make: Any, plaid: LocalSandbox
+) -> None:
+    """The stand-in reads what Finix reads: Auth, Identity, and the subtype."""
+    with ProcessorLinker(plaid.client()) as linker:
+        made = linker.link_sandbox("layer")
+        card = made.processor_tokens[3]
+        sender = make(finix)
+        for text in (card.processor_token, made.processor_tokens[2].processor_token):
+            with pytest.raises(PartnerApiError):
+                sender.hand_over(made_token("finix", text), identity=finix.new_identity())
+    assert finix.instruments == ()
+
+
+# --- Layer
+
+
+def test_layer_gets_all_tokens(
+    layer: LocalLayer, make: Any, issue: Callable[..., LinkResult]
+) -> None:
+    """One request for all; Layer then has each account with its transactions."""
+    result = issue("layer")
+    business = layer.new_business()
+    done = make(layer).hand_over(result, business_id=business)
+    assert (done.sent, done.new, done.before) == (14, result.processor_tokens, ())
+    books = layer.books(business)
+    assert [each.mask for each in books][:4] == ["0000", "1111", "2222", "3333"]
+    assert books[0].transactions > 0
+    assert asked(layer) == ["POST token", "GET accounts", f"PUT {business}"]
+
+
+def test_layer_twice_sends_nothing(
+    layer: LocalLayer, make: Any, issue: Callable[..., LinkResult]
+) -> None:
+    """Where nothing is new, the business is left alone."""
+    result, business, sender = issue("layer"), layer.new_business(), make(layer)
+    sender.hand_over(result, business_id=business)
+    layer.clear_requests()
+    done = sender.hand_over(result.processor_tokens, business_id=business)
+    assert (done.changed, done.new, done.sent, len(done.before)) == (False, (), 0, 14)
+    assert asked(layer) == ["GET accounts"]
+
+
+def test_layer_keeps_the_business_other_banks(
+    layer: LocalLayer, make: Any, issue: Callable[..., LinkResult]
+) -> None:
+    """A second bank's tokens do not drop the first's, whatever a PUT means."""
+    first, second, business = issue("layer"), issue("layer"), layer.new_business()
+    sender = make(layer)
+    sender.hand_over(first, business_id=business)
+    done = sender.hand_over(second, business_id=business)
+    assert (done.sent, len(done.new)) == (28, 14)
+    held = {each.processor_token for each in layer.books(business)}
+    tokens = (*first.processor_tokens, *second.processor_tokens)
+    assert held == {each.processor_token for each in tokens}
+
+
+def test_layer_gets_a_token_that_was_issued_anew(
+    layer: LocalLayer, make: Any, plaid: LocalSandbox
+) -> None:
+    """A new token of a known account is new, and takes the place of the older one."""
+    business, sender = layer.new_business(), make(layer)
+    with ProcessorLinker(plaid.client()) as linker:
+        result = linker.link_sandbox("layer")
+        sender.hand_over(result, business_id=business)
+        account = result.processor_tokens[0].account
+        anew = linker.issue("layer", access_token=result.access_token, accounts=[account])
+    done = sender.hand_over(anew, business_id=business)
+    assert (done.new, done.sent) == (anew.processor_tokens, 14)
+    books = layer.books(business)
+    assert len(books) == 14
+    assert anew.processor_tokens[0].processor_token in {each.processor_token for each in books}
+    assert not sender.hand_over(result.merge(anew), business_id=business).changed
+
+
+def test_layer_leaves_what_was_archived(
+    layer: LocalLayer, make: Any, issue: Callable[..., LinkResult]
+) -> None:
+    """An account that was archived at Layer is not woken by the next hand-off."""
+    first, second, business = issue("layer"), issue("layer"), layer.new_business()
+    sender = make(layer)
+    sender.hand_over(first, business_id=business)
+    layer.archive(business, first.processor_tokens[0].account.account_id)
+    assert not sender.hand_over(first, business_id=business).changed
+    assert sender.hand_over(second, business_id=business).sent == 27
+    assert sum(each.archived for each in layer.books(business)) == 1
+    assert sum(each.archived for each in sender.accounts(business)) == 1
+
+
+def test_layer_that_does_not_tell_its_tokens(
+    layer: LocalLayer, make: Any, issue: Callable[..., LinkResult]
+) -> None:
+    """Where other accounts' tokens cannot be read back, nothing is sent that might drop them."""
+    first, second, business = issue("layer"), issue("layer"), layer.new_business()
+    sender = make(layer)
+    sender.hand_over(first, business_id=business)
+    rows = [{**each.view(), "plaid_processor_token": None} for each in layer.books(business)]
+    path = f"GET /v1/businesses/{business}/plaid/accounts"
+    layer.fail(path, times=None, json={"data": rows})
+    with pytest.raises(HandoffRefusedError, match="14 accounts") as caught:
+        sender.hand_over(second, business_id=business)
+    assert len(caught.value.existing) == 14
+    assert len(layer.books(business)) == 14
+    both = (*first.processor_tokens, *second.processor_tokens)
+    assert sender.hand_over(both, business_id=business).sent == 28
+    assert len(layer.books(business)) == 28
+
+
+def test_of_two_tokens_of_an_account_the_newer_is_sent(layer: LocalLayer) -> None:
+    """A list that holds an older token too does not send it."""
+    from plaid_processors.handoff.layer import layer_tokens
+
+    old, new = made_token("layer"), made_token("layer", LIVE)
+    old = ProcessorToken(
+        processor="layer",
+        account=old.account,
+        processor_token=TOKEN,
+        issued_at=new.issued_at - timedelta(days=1),
+    )
+    assert layer_tokens([new, old]) == (new,)
+
+
+def test_the_bearer_token_is_kept_until_it_expires(
+    layer: LocalLayer, make: Any, issue: Callable[..., LinkResult]
+) -> None:
+    """One bearer token serves many calls; one that is withdrawn or over is asked for anew."""
+    business, sender = layer.new_business(), make(layer)
+    for _ in range(3):
+        sender.accounts(business)
+    assert asked(layer).count("POST token") == 1
+    layer.forget_bearers()
+    sender.accounts(business)
+    assert asked(layer).count("POST token") == 2
+    layer.bearer_seconds = 30
+    layer.forget_bearers()
+    for _ in range(2):
+        sender.accounts(business)
+    assert asked(layer).count("POST token") == 4
+
+
+def test_what_layer_refuses(layer: LocalLayer, make: Any, issue: Callable[..., LinkResult]) -> None:
+    """Its errors come out typed, with their codes."""
+    result, sender = issue("layer"), make(layer)
+    with pytest.raises(PartnerApiError) as caught:
+        sender.hand_over(result, business_id="nobody")
+    assert (caught.value.http_status, caught.value.codes) == (404, ("SpecifiedIdNotFound",))
+    with pytest.raises(PartnerApiError) as caught:
+        sender.hand_over([made_token("layer")], business_id=layer.new_business())
+    assert (caught.value.codes, caught.value.outcome_unknown) == (("SpecifiedBadRequest",), False)
+    with pytest.raises(PartnerApiError) as caught:
+        make(layer, client_secret="wrong").accounts("b")
+    assert (caught.value.http_status, caught.value.codes) == (401, ("invalid_client",))
+
+
+# --- what is refused before any request
+
+
+@pytest.mark.parametrize(
+    ("text", "environment"), [(TOKEN, "production"), (LIVE, "sandbox")], ids=["live", "sandbox"]
+)
+def test_a_token_of_another_environment_is_not_sent(
+    text: str, environment: str, finix: LocalFinix, layer: LocalLayer, make: Any
+) -> None:
+    """A Sandbox token does not go to a live partner, nor a live one to a partner's sandbox."""
+    with pytest.raises(ConfigurationError, match="is not sent to"):
+        make(finix, environment=environment).hand_over(made_token("finix", text), identity="ID1")
+    with pytest.raises(ConfigurationError, match="is not sent to"):
+        make(finix, environment=environment).hand_over(text, identity="ID1", again=True)
+    with pytest.raises(ConfigurationError, match="is not sent to"):
+        make(layer, environment=environment).hand_over([made_token("layer", text)], business_id="b")
+    assert (finix.requests, layer.requests) == ((), ())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda f, _: f.hand_over(made_token("layer"), identity="ID1"),
+        lambda f, _: f.hand_over(TOKEN, identity=""),
+        lambda _, s: s.hand_over([made_token("finix")], business_id="b"),
+        lambda _, s: s.hand_over([], business_id="b"),
+    ],
+)
+def test_what_a_sender_refuses(call: Any, finix: LocalFinix, layer: LocalLayer, make: Any) -> None:
+    """Another partner's token and missing ids are refused before any request."""
+    with pytest.raises(ConfigurationError):
+        call(make(finix), make(layer))
+    assert (finix.requests, [r for r in layer.requests if "token" not in r.path]) == ((), [])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"username": ""},
+        {"password": "a\nb"},
+        {"environment": "live"},
+        {"base_url": "http://finix.example"},
+        {"timeout": 0},
+    ],
+)
+def test_malformed_settings(settings: dict[str, Any]) -> None:
+    """A sender that cannot be right is refused when it is made."""
+    with pytest.raises(ConfigurationError):
+        FinixSender(**{"username": "u", "password": "p", **settings})
+
+
+def test_settings_from_the_environment() -> None:
+    """Keys, environment and addresses come from variables; a missing one is named."""
+    with FinixSender.from_env({"FINIX_USERNAME": "u", "FINIX_PASSWORD": "secret-1"}) as finix:
+        assert repr(finix) == "<FinixSender sandbox https://finix.sandbox-payments-api.com>"
+    given = {"LAYER_CLIENT_ID": "c", "LAYER_CLIENT_SECRET": "s", "LAYER_ENV": "production"}
+    with LayerSender.from_env(given) as layer:
+        assert repr(layer) == "<LayerSender production https://api.layerfi.com>"
+    with pytest.raises(ConfigurationError, match="LAYER_CLIENT_SECRET not set"):
+        LayerSender.from_env({"LAYER_CLIENT_ID": "c"})
+
+
+# --- the faults
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "reset unread": {"drop": "unread"},
+    "reset before the work": {"drop": "before"},
+    "reset after the work": {"drop": "after"},
+    "too slow": {"delay": 0.8},
+    "429": {"status": 429, "json": {}},
+    "500": {"status": 500, "json": {"errors": [{"type": "x", "description": "y"}]}},
+    "500 after the work": {"status": 500, "json": {}, "work": True},
+    "502 in HTML": {"status": 502},
+    "503": {"status": 503, "body": ""},
+    "504 after the work": {"status": 504, "work": True},
+    "400": {"status": 400, "json": {"errors": [{"error_enum": "SpecifiedBadRequest"}]}},
+    "redirect": {"status": 302, "headers": {"Location": "http://127.0.0.1:1/"}, "body": ""},
+    "empty": {"body": "", "work": True},
+    "HTML": {"body": "<html></html>", "work": True},
+    "a list": {"json": [], "work": True},
+    "null": {"json": None, "work": True},
+    "no field": {"json": {}, "work": True},
+    "wrong types": {"json": {"id": 5, "data": 5, "access_token": 5, "_embedded": 5}, "work": True},
+    "cut": {"cut": 10},
+    "trickle": {"trickle": 0.05},
+}
+every_fault = pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+
+
+@contextmanager
+def told(*secrets: str) -> Iterator[list[HandoffError]]:
+    """A hand-off that may fail with a typed error, in which no secret shows."""
+    errors: list[HandoffError] = []
+    try:
+        yield errors
+    except HandoffError as error:
+        errors.append(error)
+    for each in errors:
+        shown = " ".join(f"{e} {e!r} {vars(e)}" for e in chain(each))
+        assert [secret for secret in secrets if secret in shown] == []
+        assert [e for e in chain(each) if not isinstance(e, PlaidProcessorsError)] == []
+        assert (each.advice, each.partner) != ("", "")
+
+
+@every_fault
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_no_fault_makes_a_second_instrument(
+    method: str,
+    fault: dict[str, Any],
+    finix: LocalFinix,
+    make: Any,
+    issue: Callable[..., LinkResult],
+) -> None:
+    """After any fault, calling again and again without a word makes at most one instrument."""
+    token, identity = issue("finix").token("finix"), finix.new_identity()
+    sender = make(finix, timeout=0.5)
+    finix.fail(f"{method} /payment_instruments", **fault)
+    with told(token.processor_token, finix.password) as first:
+        sender.hand_over(token, identity=identity)
+    assert asked(finix).count("POST payment_instruments") <= 1
+    if first and method == "GET":
+        assert not first[0].outcome_unknown
+    if first and first[0].outcome_unknown:
+        assert "again=True" in first[0].advice
+    made = len(finix.instruments)
+    with told() as second:
+        sender.hand_over(token, identity=identity)
+    with told():
+        make(finix).hand_over(token, identity=identity)  # another process
+    assert len(finix.instruments) == 1
+    if first and first[0].outcome_unknown:
+        assert second, "a sender that does not know asks for the caller's word"
+        assert second[0].outcome_unknown
+    if made:
+        assert second
+    sender.hand_over(token, identity=identity, again=True)
+    assert len(finix.instruments) == 2
+
+
+@every_fault
+@pytest.mark.parametrize(
+    ("place", "layer"),
+    [
+        ("POST /oauth2/token", "append"),
+        ("GET", "append"),
+        ("PUT", "append"),
+        ("PUT", "replace"),
+    ],
+    indirect=["layer"],
+)
+def test_no_fault_drops_another_item_or_loses_a_token(
+    place: str,
+    fault: dict[str, Any],
+    layer: LocalLayer,
+    make: Any,
+    two_banks: tuple[LinkResult, LinkResult],
+) -> None:
+    """After any fault, calling again ends with the tokens of both banks at Layer."""
+    first, second = two_banks
+    business = layer.new_business()
+    make(layer).hand_over(first, business_id=business)
+    path = f"/v1/businesses/{business}"
+    paths = {"GET": f"GET {path}/plaid/accounts", "PUT": f"PUT {path}"}
+    layer.fail(paths.get(place, place), **fault)
+    sender = make(layer, timeout=0.6)
+    secrets = [each.processor_token for each in second.processor_tokens]
+    with told(*secrets, layer.client_secret) as errors:
+        sender.hand_over(second, business_id=business)
+    if errors and place != "PUT":
+        assert not errors[0].outcome_unknown
+    held = {each.processor_token for each in layer.books(business)}
+    assert {each.processor_token for each in first.processor_tokens} <= held
+    layer.clear_faults()
+    make(layer).hand_over(second, business_id=business)
+    held = {each.processor_token for each in layer.books(business)}
+    assert held == {each.processor_token for r in two_banks for each in r.processor_tokens}
+
+
+@pytest.fixture(scope="module")
+def two_banks(plaid: LocalSandbox) -> tuple[LinkResult, LinkResult]:
+    """Two Items with two accounts each."""
+    results = []
+    with ProcessorLinker(plaid.client()) as linker:
+        for _ in range(2):
+            token = linker.create_link_token("layer", client_user_id="u", client_name="Acme")
+            done = plaid.complete_link(token.link_token, masks=["0000", "3333"])
+            results.append(
+                linker.link("layer", public_token=done.public_token, metadata=done.metadata)
+            )
+    return results[0], results[1]
+
+
+def test_two_at_once_make_one_instrument(
+    finix: LocalFinix, issue: Callable[..., LinkResult]
+) -> None:
+    """Of two threads that hand the same token over, one is refused."""
+    token, identity = issue("finix").token("finix"), finix.new_identity()
+    finix.fail("POST /payment_instruments", delay=0.3)
+    outcomes: list[str] = []
+    with FinixSender(
+        username=finix.username, password=finix.password, base_url=finix.url
+    ) as sender:
+
+        def hand_over() -> None:
+            try:
+                sender.hand_over(token, identity=identity)
+            except HandoffRefusedError:
+                outcomes.append("refused")
+            else:
+                outcomes.append("made")
+
+        threads = [threading.Thread(target=hand_over) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(outcomes) == ["made", "refused"]
+    assert len(finix.instruments) == 1
+
+
+def test_two_at_once_drop_nothing(
+    layer: LocalLayer, make: Any, two_banks: tuple[LinkResult, LinkResult]
+) -> None:
+    """Two threads with two banks of one business take turns."""
+    business = layer.new_business()
+    with LayerSender(
+        client_id=layer.client_id,
+        client_secret=layer.client_secret,
+        base_url=layer.url,
+        auth_url=layer.url,
+    ) as sender:
+        threads = [
+            threading.Thread(
+                target=sender.hand_over, args=(bank,), kwargs={"business_id": business}
+            )
+            for bank in two_banks
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(layer.books(business)) == 4
+
+
+def test_interrupted(finix: LocalFinix, issue: Callable[..., LinkResult]) -> None:
+    """A cancelled hand-off is of unknown outcome: the account needs the caller's word."""
+    token, identity = issue("finix").token("finix"), finix.new_identity()
+    finix.fail("POST /payment_instruments", delay=0.5)
+
+    async def main() -> None:
+        async with AsyncFinixSender(
+            username=finix.username, password=finix.password, base_url=finix.url
+        ) as sender:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.25):
+                    await sender.hand_over(token, identity=identity)
+            with pytest.raises(HandoffRefusedError) as caught:
+                await sender.hand_over(token, identity=identity)
+            assert caught.value.outcome_unknown
+
+    asyncio.run(main())
+    assert len(finix.instruments) == 1
+
+
+def test_a_closed_sender(finix: LocalFinix, layer: LocalLayer, make: Any) -> None:
+    """A call after `close` is told as such."""
+    for sender, call in ((make(finix), "payment_instruments"), (make(layer), "accounts")):
+        sender.close()
+        with pytest.raises(ConfigurationError, match="closed"):
+            getattr(sender, call)("x")
+
+
+def test_nobody_there(finix: LocalFinix, make: Any) -> None:
+    """A partner that cannot be reached has not acted."""
+    sender = make(finix, base_url="http://127.0.0.1:1")
+    with pytest.raises(PartnerConnectionError, match="could not connect") as caught:
+        sender.hand_over(TOKEN, identity="ID1", again=True)
+    assert (caught.value.outcome_unknown, caught.value.retryable) == (False, True)
+
+
+def test_what_a_partner_echoes_is_masked(
+    finix: LocalFinix, layer: LocalLayer, make: Any, issue: Callable[..., LinkResult]
+) -> None:
+    """A token that a partner repeats, in an error or in a good answer, does not show."""
+    result = issue(["layer", "finix"])
+    token = result.token("finix")
+    identity = finix.new_identity()
+    message = f"{token.processor_token} {finix.password}"
+    listed = {"_embedded": {"errors": [{"code": "INVALID_FIELD", "message": message}]}}
+    finix.fail("POST /payment_instruments", status=422, json=listed)
+    with pytest.raises(PartnerApiError, match="INVALID_FIELD") as caught:
+        make(finix).hand_over(token, identity=identity)
+    assert token.processor_token not in f"{caught.value!r} {caught.value} {caught.value.faults}"
+    assert finix.password not in str(caught.value)
+
+    finix.fail("POST /payment_instruments", change={"third_party_token": token.processor_token})
+    instrument = make(finix).hand_over(token, identity=identity)
+    assert token.processor_token not in f"{instrument!r} {instrument.raw}"
+
+    business, sender = layer.new_business(), make(layer)
+    sender.hand_over(result, business_id=business)
+    accounts = sender.accounts(business)
+    text = result.processor_tokens[0].processor_token
+    assert text in {each.plaid_processor_token for each in accounts}
+    assert text not in f"{accounts!r} {sender.hand_over(result, business_id=business)!r}"
+
+
+def test_no_secret_in_any_log(
+    finix: LocalFinix,
+    layer: LocalLayer,
+    make: Any,
+    issue: Callable[..., LinkResult],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """With every logger at DEBUG, neither tokens nor keys are logged."""
+    result = issue(["layer", "finix"])
+    with caplog.at_level(logging.DEBUG):
+        make(finix).hand_over(result.token("finix"), identity=finix.new_identity())
+        make(layer).hand_over(result, business_id=layer.new_business())
+    secrets = [each.processor_token for each in result.processor_tokens]
+    bearers = list(layer._bearers)
+    secrets += [finix.password, layer.client_secret, *bearers]
+    secrets.append(b64encode(f"{finix.username}:{finix.password}".encode()).decode())
+    assert bearers
+    assert [secret for secret in secrets if secret in caplog.text] == []
+
+
+def test_the_stand_ins_log_no_token(
+    layer: LocalLayer, make: Any, issue: Callable[..., LinkResult]
+) -> None:
+    """What a stand-in tells of the requests it got can be shown around."""
+    result = issue("layer")
+    make(layer).hand_over(result, business_id=layer.new_business())
+    shown = json.dumps([each.body for each in layer.requests])
+    assert [t for t in result.processor_tokens if t.processor_token in shown] == []
