@@ -245,6 +245,13 @@ def test_token_needs_exactly_one(partner: str, count: str) -> None:
         result(token(A), token(B), pending(A, "finix")).token(partner)
 
 
+def test_token_of_a_token() -> None:
+    """A token that is passed for the partner's name, by mistake, is not shown."""
+    with pytest.raises(ValueError, match="0 tokens for 'access-sandbox-…") as caught:
+        result(token(A)).token(ACCESS)
+    assert ACCESS not in str(caught.value)
+
+
 # --- stored
 
 

@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 import attrs
 from attrs import field, frozen
 
-from .redaction import fingerprint, mask_repr
+from .redaction import fingerprint, mask_repr, redact
 
 T = TypeVar("T")
 
@@ -383,7 +383,7 @@ class LinkResult:
         if len(found) != 1:
             there = dict.fromkeys(token.processor for token in self.processor_tokens)
             raise ValueError(
-                f"{len(found)} tokens for {processor!r}, not one; "
+                f"{len(found)} tokens for {redact(str(processor))!r}, not one; "
                 f"processor_tokens has tokens for {', '.join(there) or 'no partner'}"
             )
         return found[0]
