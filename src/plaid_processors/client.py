@@ -160,7 +160,7 @@ class PlaidClient:
         # The parent's threads are not here, and its connections are its own: two processes that
         # write to one socket would get each other's answers.
         rest_client = type(self._api.rest_client)(self._api.configuration)
-        pool = _with_shared_certificates(rest_client.pool_manager)
+        pool = _with_shared_certificates(rest_client.pool_manager, self._api.configuration.host)
         self._sender = Sender(self._wire(pool), self._sender.limits, self._sender.on_event)
 
     def _wire(self, pool: Any) -> Wire:
@@ -238,14 +238,16 @@ def _api_client(credentials: Credentials, limits: Limits) -> Any:
     )
     configuration.connection_pool_maxsize = limits.max_connections
     api = plaid.ApiClient(configuration)
-    _with_shared_certificates(api.rest_client.pool_manager)
+    _with_shared_certificates(api.rest_client.pool_manager, credentials.base_url)
     api.user_agent = f"plaid-processors/{__version__} plaid-python/{plaid.__version__}"
     return api
 
 
-def _with_shared_certificates(pool: Any) -> Any:
+def _with_shared_certificates(pool: Any, base_url: str) -> Any:
     """The pool with one TLS context; by itself, urllib3 loads the certificates for each."""
     settings = pool.connection_pool_kw
+    if not base_url.startswith("https:"):
+        return pool
     if not settings.get("ca_certs") and not settings.get("ssl_context"):
         from urllib3.util.ssl_ import create_urllib3_context
 

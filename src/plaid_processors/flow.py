@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from attrs import asdict, evolve, field, frozen
+from attrs import evolve
 
 from . import calls
 from .calls import Call
@@ -48,27 +48,23 @@ OnExchange = Callable[[LinkedItem], object]
 OnToken = Callable[[ProcessorToken], object]
 
 
-@frozen
-class Prepare:
+class Prepare(NamedTuple):
     """So many requests will go side by side soon: open connections, if that helps."""
 
-    count: int
+    requests: int
 
 
-@frozen
-class Start:
+class Start(NamedTuple):
     """Send these requests, side by side if you can."""
 
     calls: Sequence[Call[ProcessorToken]]
 
 
-@frozen
-class Next:
+class Next(NamedTuple):
     """Wait for the next of the started requests to come."""
 
 
-@frozen
-class Tell:
+class Tell(NamedTuple):
     """Call the caller's callback; its time does not count.
 
     Attributes:
@@ -78,7 +74,7 @@ class Tell:
     """
 
     callback: Callable[[Any], object]
-    value: object = field(repr=False)
+    value: object
     irrevocable: bool = False
 
 
@@ -86,8 +82,7 @@ Step = Call[Any] | Prepare | Start | Next | Tell
 Flow = Generator[Step, Any, T]
 
 
-@frozen(kw_only=True)
-class Options:
+class Options(NamedTuple):
     """How the processor tokens are asked for and told.
 
     Attributes:
@@ -99,8 +94,7 @@ class Options:
     partial: bool = False
 
 
-@frozen(kw_only=True)
-class Session:
+class Session(NamedTuple):
     """What Link's metadata tells of where the Item comes from."""
 
     institution_id: str | None = None
@@ -123,8 +117,7 @@ class Session:
         )
 
 
-@frozen(kw_only=True)
-class Plan:
+class Plan(NamedTuple):
     """What is to be linked.
 
     Attributes:
@@ -267,7 +260,7 @@ class _Landing:
     ) -> None:
         self._plan = plan
         self._picked = picked
-        self._known = {"environment": environment, **asdict(session)}
+        self._known = {"environment": environment, **session._asdict()}
         self._progress: _Progress | None = None
 
     def land(self, access_token: str, item_id: str | None, request_id: str | None) -> LinkedItem:
@@ -316,7 +309,7 @@ def _known(environment: Environment, session: Session, public_token: str) -> dic
         "endpoint": calls.EXCHANGE,
         "environment": environment.value,
         "public_token": mask(public_token),
-        **asdict(session),
+        **session._asdict(),
     }
 
 
@@ -391,8 +384,7 @@ def _issued(result: LinkResult) -> int:
     return 2 * len(result.processor_tokens) + unnarrowed
 
 
-@frozen
-class _Trouble:
+class _Trouble(NamedTuple):
     """What went wrong first, and the fate of each token that did not come."""
 
     error: Exception

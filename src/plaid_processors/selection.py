@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-
-from attrs import evolve, frozen
+from typing import NamedTuple
 
 from .adapters import PartnerAdapter
 from .adapters.lifetimes import STRIPE
@@ -13,8 +12,7 @@ from .redaction import redact
 from .results import Account, PendingPartner
 
 
-@frozen(kw_only=True)
-class Choice:
+class Choice(NamedTuple):
     """One partner, and what the caller said of its accounts.
 
     Attributes:
@@ -234,8 +232,7 @@ def _ids(ids: str | Iterable[str]) -> tuple[str, ...]:
 
 def rebind(choice: Choice, pending: PendingPartner) -> Choice:
     """The choice, with what an earlier call was told where nothing is said now."""
-    return evolve(
-        choice,
+    return choice._replace(
         account_ids=choice.account_ids or pending.account_ids,
         first_fitting=pending.first_fitting,
         permissions=choice.permissions or pending.permissions,
