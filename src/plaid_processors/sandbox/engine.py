@@ -19,6 +19,7 @@ from .journal import Journal, LoggedRequest, masked, masked_text
 from .linking import Exited, Linked
 from .model import Item
 from .partners import STRIPE, processors
+from .webhooks import SignedWebhook, sign_webhook
 from .wire import Answer, Request, from_json
 from .world import World
 
@@ -274,6 +275,11 @@ class Engine:
         """The faults that can still strike."""
         return self._faults.waiting()
 
+    @property
+    def unspent_faults(self) -> tuple[tuple[Fault, int], ...]:
+        """The faults that struck less often than they were laid for, and how often they did."""
+        return self._faults.unspent()
+
     def clear_faults(self) -> None:
         """Take all faults back."""
         self._faults.clear()
@@ -307,6 +313,31 @@ class Engine:
         """Sign webhooks with a new key from now on."""
         with self._lock:
             self._world.signer.rotate(self._world.now())
+
+    def webhook(
+        self,
+        webhook_type: str,
+        webhook_code: str,
+        *,
+        item_id: str | None = None,
+        age: float = 0,
+        **more: Any,
+    ) -> SignedWebhook:
+        """Make a signed webhook, headers and body, to feed to a handler; nothing is sent.
+
+        Args:
+            webhook_type: such as `ITEM`.
+            webhook_code: such as `ERROR`.
+            item_id: the Item that it is about, if it is about one.
+            age: how many seconds ago it was signed; a handler refuses what is over 300.
+            more: other keys of its body.
+
+        Raises:
+            ValueError: there is no such Item here.
+
+        """
+        with self._lock:
+            return sign_webhook(self._world, webhook_type, webhook_code, item_id, age, more)
 
     @property
     def items(self) -> tuple[ItemState, ...]:
