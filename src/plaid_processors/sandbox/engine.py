@@ -6,9 +6,9 @@ import datetime as dt
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
-from . import linking, notices
+from . import linking, notices, pane
 from .clock import Clock
 from .core import dispatch
 from .courier import Courier, Delivery
@@ -20,10 +20,12 @@ from .linking import Exited, Linked
 from .model import Item
 from .partners import STRIPE, processors
 from .webhooks import SignedWebhook, sign_webhook
-from .wire import Answer, Request, from_json
+from .wire import Answer, Json, Request, from_json
 from .world import World
 
 DEFAULT_SEED = 1
+AccountSelect = Literal["one", "many"]
+ACCOUNT_SELECTS: tuple[AccountSelect, ...] = ("one", "many")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,6 +251,32 @@ class Engine:
         _check_partner(processor)
         with self._lock:
             self._world.disabled_partners.add(processor)
+
+    def set_account_select(
+        self, select: AccountSelect, customization: str = linking.DEFAULT_CUSTOMIZATION
+    ) -> None:
+        """Set Link's Account Select, as the Dashboard does for a customization.
+
+        Args:
+            select: `one` account, or `many`, as it is at first.
+            customization: its name; link tokens name it by `link_customization_name`.
+
+        """
+        if select not in ACCOUNT_SELECTS:
+            raise ValueError(f"Account Select is one of {', '.join(ACCOUNT_SELECTS)}: {select!r}")
+        with self._lock:
+            names = self._world.single_account
+            (names.add if select == "one" else names.discard)(customization)
+
+    def link_page(self, action: str, body: Json) -> Json:
+        """Answer what Link's pane asks of its server; `pane` tells what there is.
+
+        Raises:
+            PlaidError: Link shows this error.
+
+        """
+        with self._lock:
+            return pane.ACTIONS[action](self._world, body)
 
     def new_keys(self) -> Keys:
         """Make keys of another client, admitted from now on."""
