@@ -1,7 +1,7 @@
 """The page that both documents print, in a browser, with the script's address changed.
 
-What the printed page leaves out is supplied: `linkHandler` declared outside of the function, jQuery,
-and `sendDataToBackendServer`.
+What the printed page leaves out is supplied: `linkHandler` declared outside of the function,
+jQuery, and `sendDataToBackendServer`.
 """
 
 from __future__ import annotations
