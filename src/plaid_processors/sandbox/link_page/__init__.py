@@ -23,7 +23,7 @@ _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 _HOST = re.compile(r"[\w.:\[\]-]+", re.ASCII)
 _PAGE_HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors *",
+    "Content-Security-Policy": "default-src 'self'; img-src data:; frame-ancestors *",
     "Referrer-Policy": "no-referrer",
 }
 

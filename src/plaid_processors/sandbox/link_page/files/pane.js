@@ -348,8 +348,7 @@ function showAccounts(accounts, select) {
         make("legend", {}, `What ${known.client_name} may see at ${known.bank.name}:`),
         one || boxes.length < 2 ? null : quiet("All of them", everyOne),
         ...rows),
-      complaint,
-      make("button", {}, "Go on"),
+      make("div", { className: "acts below" }, complaint, make("button", {}, "Go on")),
     ),
   );
 }
