@@ -11,18 +11,10 @@ from plaid_processors import ProcessorLinker
 from plaid_processors.sandbox import LocalSandbox
 
 from .pane import BANK, in_page
+from .shapes import ACCOUNT_KEYS, ERROR_KEYS, EVENT_KEYS, EXIT_KEYS, SUCCESS_KEYS
 from .shop import Shop
 
 Recording = Callable[..., Callable[[str], list[Any]]]
-
-# The types of react-plaid-link 5 (dist/types): each key that the callbacks' metadata has.
-EVENT_KEYS = {
-    "account_number_mask", "error_type", "error_code", "error_message", "exit_status",
-    "institution_id", "institution_name", "institution_search_query", "is_update_mode",
-    "match_reason", "mfa_type", "routing_number", "view_name", "selection", "timestamp",
-    "link_session_id", "request_id",
-}  # fmt: skip
-ACCOUNT_KEYS = {"id", "name", "mask", "type", "subtype", "verification_status", "class_type"}
 
 
 @pytest.fixture
@@ -72,6 +64,7 @@ def test_success_and_its_events(page: Any, recording: Recording, new_token: Any)
     assert [account["mask"] for account in metadata["accounts"]] == ["0000", "3333"]
     assert [set(account) for account in metadata["accounts"]] == [ACCOUNT_KEYS] * 2
     assert metadata["institution"] == {"institution_id": "ins_109508", "name": BANK}
+    assert set(metadata) == SUCCESS_KEYS
     assert (metadata["account"], metadata["transfer_status"]) == (None, None)
     events = [told for _, told in calls("onEvent")]
     assert {frozenset(told) for told in events} == {frozenset(EVENT_KEYS)}
@@ -111,7 +104,7 @@ def test_leaving(page: Any, recording: Recording, new_token: Any) -> None:
 
     ((error, metadata),) = calls("onExit")
     assert error is None
-    assert set(metadata) == {"institution", "status", "link_session_id", "request_id"}
+    assert set(metadata) == EXIT_KEYS
     assert (metadata["institution"]["name"], metadata["status"]) == (BANK, "requires_credentials")
     assert names(calls)[-2:] == ["EXIT", "EXIT"]
     assert calls("onSuccess") == []
@@ -163,7 +156,7 @@ def test_leaving_after_an_error(page: Any, recording: Recording, new_token: Any)
     person.leave()
     closed(page)
     ((error, _),) = calls("onExit")
-    assert set(error) == {"error_type", "error_code", "error_message", "display_message"}
+    assert set(error) == ERROR_KEYS
     assert error["error_code"] == "ITEM_LOCKED"
 
 
@@ -248,7 +241,7 @@ def test_an_expired_link_token(
     closed(page)
     ((error, metadata),) = calls("onExit")
     assert error["error_code"] == "INVALID_LINK_TOKEN"
-    assert set(metadata) == {"institution", "status", "link_session_id", "request_id"}
+    assert set(metadata) == EXIT_KEYS
 
 
 def test_opened_before_it_is_loaded(page: Any, recording: Recording, new_token: Any) -> None:

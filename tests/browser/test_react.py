@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from plaid_processors.sandbox import LocalSandbox
 
 from .conftest import HERE, MODULES
 from .pane import in_page
+from .shapes import ACCOUNT_KEYS, ERROR_KEYS, EVENT_KEYS, EXIT_KEYS, SUCCESS_KEYS
 from .shop import Shop
 
 PLAIDS_ADDRESS = "https://cdn.plaid.com/link/v2/stable/link-initialize.js"
@@ -47,6 +49,25 @@ def open_app(
         return shop
 
     return go
+
+
+def keys_of(types: str, interface: str) -> set[str]:
+    """The keys of an interface, those that may be left out as well."""
+    found = re.search(rf"export interface {interface} \{{(.*?)\}}", types, re.DOTALL)
+    assert found
+    return set(re.findall(r"^ +(\w+)\??:", found[1], re.MULTILINE))
+
+
+def test_the_shapes_are_those_of_the_types(module: Callable[[str], str]) -> None:
+    """What the other tests take for Link's shape is what react-plaid-link's types say."""
+    types = module("react-plaid-link/dist/types/index.d.ts")
+    assert keys_of(types, "PlaidLinkOnEventMetadata") == EVENT_KEYS
+    assert keys_of(types, "PlaidAccount") == ACCOUNT_KEYS
+    assert keys_of(types, "PlaidLinkOnExitMetadata") == EXIT_KEYS
+    assert keys_of(types, "PlaidLinkError") == ERROR_KEYS
+    # `account` is an older key, which the documents' readers may still use.
+    assert keys_of(types, "PlaidLinkOnSuccessMetadata") | {"account"} == SUCCESS_KEYS
+    assert keys_of(types, "PlaidHandler") == {"open", "exit", "destroy", "submit"}
 
 
 def told(page: Any, words: str) -> None:
