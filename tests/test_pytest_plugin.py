@@ -240,6 +240,7 @@ def test_without_the_extra(pytester: pytest.Pytester) -> None:
     done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     done.assert_outcomes(errors=1)
     done.stdout.fnmatch_lines(['*needs starlette*: pip install "plaid-processors[[]sandbox[]]"'])
+    done.stdout.no_fnmatch_line("*During handling*")
 
 
 def test_unused_it_loads_next_to_nothing() -> None:

@@ -40,13 +40,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def _plaid_sandbox_server() -> Iterator[PlaidSandbox]:
+    missing = None
     try:
         from .pytest_kit import PlaidSandbox
     except ModuleNotFoundError as error:
         if (error.name or "").startswith(__package__ or ""):
             raise
+        missing = error.name
+    if missing:
         pytest.fail(
-            f'the local Plaid needs {error.name}: pip install "plaid-processors[sandbox]"',
+            f'the local Plaid needs {missing}: pip install "plaid-processors[sandbox]"',
             pytrace=False,
         )
     with PlaidSandbox() as sandbox:

@@ -35,7 +35,8 @@ def _chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+# Playwright keeps an event loop running in this thread, and other modules' tests run their own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """Headless Chromium, the one that is installed."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install it")
