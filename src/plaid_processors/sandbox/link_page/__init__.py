@@ -17,7 +17,7 @@ from plaid_processors.sandbox.linking import link_error
 from plaid_processors.sandbox.wire import from_json
 
 SCRIPT = "/link/v2/stable/link-initialize.js"
-_PARTS = ("pane.css", "pane.js", "bank.js")
+_PARTS = ("pane.css", "pane.js", "draw.js", "server.js", "bank.js")
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 # A host's name and port, as they may stand in a script.
 _HOST = re.compile(r"[\w.:\[\]-]+", re.ASCII)

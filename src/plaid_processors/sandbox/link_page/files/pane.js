@@ -1,5 +1,8 @@
 // The pane of the local stand-in for Link: one view at a time, each a function of what is known.
 // In an iframe it speaks with link-initialize.js by messages; as Hosted Link's page it is alone.
+import { acts, alertOf, button, field, formOf, make, quiet, valueOf } from "./draw.js";
+import { INTERNAL, post } from "./server.js";
+
 const about = new URLSearchParams(location.hash.slice(1));
 const mode = about.get("mode") ?? "hosted";
 const parentOrigin = !about.get("origin") || about.get("origin") === "null" ? "*" : about.get("origin");
@@ -15,35 +18,7 @@ let events = Promise.resolve();
 
 // ---- to the server and to the page
 
-class Refused extends Error {
-  constructor(error) {
-    super(error.display_message || error.error_message);
-    this.error = error;
-  }
-}
-
-const INTERNAL = {
-  error_type: "API_ERROR",
-  error_code: "INTERNAL_SERVER_ERROR",
-  error_message: "the local Plaid did not answer",
-  display_message: null,
-};
-
-async function ask(action, body = {}) {
-  let answer, told;
-  try {
-    answer = await fetch(`/_sandbox/link/${action}`, {
-      method: "POST",
-      keepalive: true,
-      body: JSON.stringify({ session: known.session, ...body }),
-    });
-    told = await answer.json();
-  } catch {
-    throw new Refused(INTERNAL);
-  }
-  if (!answer.ok) throw new Refused(told.error ?? INTERNAL);
-  return told;
-}
+const ask = (action, body = {}) => post(action, { session: known.session, ...body });
 
 function tell(message) {
   if (mode !== "hosted") parent.postMessage({ plaidLink: message }, parentOrigin);
@@ -86,16 +61,6 @@ function failed(error) {
 
 // ---- drawing
 
-function make(tag, properties = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (name in element) element[name] = value;
-    else element.setAttribute(name, value);
-  }
-  element.append(...children.filter((child) => child != null));
-  return element;
-}
-
 function show(name, title, ...parts) {
   showing = name;
   const heading = make("h1", { id: "title", tabIndex: -1 }, title);
@@ -109,31 +74,6 @@ function show(name, title, ...parts) {
 
 function say(text) {
   said.textContent = text;
-}
-
-const acts = (...buttons) => make("div", { className: "acts" }, ...buttons);
-const button = (text, onclick) => make("button", { type: "button", onclick }, text);
-const quiet = (text, onclick) => make("button", { type: "button", className: "quiet", onclick }, text);
-const alertOf = (error) =>
-  error && make("p", { className: "bad", role: "alert" }, error.display_message || error.error_message);
-
-function field(label, properties) {
-  return make(
-    "div",
-    { className: "field" },
-    make("label", { htmlFor: properties.id }, label),
-    make("input", { autocomplete: "off", autocapitalize: "none", spellcheck: false, ...properties }),
-  );
-}
-
-const valueOf = (id) => document.getElementById(id).value;
-
-function formOf(onsubmit, ...parts) {
-  const submitted = (event) => {
-    event.preventDefault();
-    onsubmit();
-  };
-  return make("form", { onsubmit: submitted, noValidate: true }, ...parts);
 }
 
 // ---- the views
