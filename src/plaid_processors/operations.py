@@ -124,7 +124,8 @@ class Operations:
 
         With Hosted Link, send the user to ``hosted_link_url``, keep the link token beside the
         user's id, and ask here when the webhook SESSION_FINISHED comes. Plaid tells it for six
-        hours after the session's end; of a Link in your own page it may tell less. Of several Items connected in one session (multi-Item Link) only the first is told.
+        hours after the session's end; of a Link in your own page it may tell less. Of several
+        Items connected in one session (multi-Item Link) only the first is told.
 
         Args:
             link_token: from `create_link_token`.
