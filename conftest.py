@@ -34,12 +34,14 @@ def local_plaid() -> Iterator[LocalSandbox]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
-    """With xdist, the code of one page runs in one worker, in its order."""
+    """With xdist, the code of one page runs in one worker, in its order; so do all that browse."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByPage(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path, _, _ = nodeid.partition("::")
+            if "tests/browser/" in path:
+                return "tests/browser"  # one Chromium is enough for a small machine
             return path if path.endswith(".md") else nodeid
 
     return ByPage(config, log)

@@ -109,6 +109,13 @@ def test_the_demo_shows_what_was_asked(demo: subprocess.CompletedProcess[str]) -
     assert asked == [*partner, *partner, "/item/remove", "/item/remove"]
 
 
+def test_the_demo_plays_the_partners(demo: subprocess.CompletedProcess[str]) -> None:
+    """Layer reads each account's balance and transactions, Finix the numbers, and no more."""
+    assert len(re.findall(r"← .* …\d{4} +balance +[\d,.]+, +\d+ transactions", demo.stdout)) == 14
+    assert "account 1111222233330000, routing 011401533" in demo.stdout
+    assert demo.stdout.count("INVALID_ACCESS_TOKEN: a token opens no other account") == 2
+
+
 def test_the_demo_says_that_it_is_local(demo: subprocess.CompletedProcess[str]) -> None:
     """Nobody takes it for Plaid's own servers."""
     assert "Plaid is a local stand-in here, at http://127.0.0.1:" in demo.stdout
@@ -285,6 +292,7 @@ def test_without_the_extra(command: str) -> None:
         ([], "required: COMMAND"),
         (["dmo"], "invalid choice: 'dmo'"),
         (["demo", "layer"], "unrecognized arguments: layer"),
+        (["demo", "--live", "--browser"], "not allowed with argument"),
         (["sandbox", "--port", "80a"], "must be a number from 0 to 65535"),
         (["sandbox", "--port", "65536"], "must be a number from 0 to 65535"),
         (["sandbox", "--client-id", CLIENT_ID], "--client-id and --secret go together"),

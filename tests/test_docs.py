@@ -19,6 +19,7 @@ from plaid_processors import (
     cli,
     handoff,
     listing,
+    pytest_plugin,
     sandbox,
     settings,
 )
@@ -137,6 +138,14 @@ def test_the_limits_in_the_reference_are_the_real_ones() -> None:
     rows = re.findall(r"^\| `(\w+)` \|.*\| (\d+) \|$", text("docs/reference.md"), re.MULTILINE)
     told = {name: float(value) for name, value in rows}
     assert told == attrs.asdict(settings.Limits())
+
+
+def test_every_fixture_is_in_its_page() -> None:
+    """Each fixture and the marker of the pytest plugin stand in the page for who tests."""
+    public = {name for name in vars(pytest_plugin) if name.startswith(("plaid_", "processor_"))}
+    assert {"plaid_sandbox", "processor_linker"} <= public
+    wanted = {*public, "async_processor_linker", pytest_plugin.MARKER}
+    assert wanted - words("docs/testing.md") == set()
 
 
 def test_every_command_is_in_the_reference(capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         ProcessorToken,
         StripeBankAccountToken,
     )
+    from .sessions import LinkFailure, LinkSession, SessionState
 
 __all__ = [
     "AccessTokenError",
@@ -65,8 +66,10 @@ __all__ = [
     "ItemNotFoundError",
     "ItemNotSupportedError",
     "LayerAdapter",
+    "LinkFailure",
     "LinkIncompleteError",
     "LinkResult",
+    "LinkSession",
     "LinkToken",
     "LinkedItem",
     "NotEnabledError",
@@ -86,6 +89,7 @@ __all__ = [
     "RateLimitError",
     "RedactingFilter",
     "RequestEvent",
+    "SessionState",
     "StripeBankAccountToken",
     "UnknownProcessorError",
     "__version__",
@@ -113,6 +117,7 @@ _HOMES = {
         "Account Environment LinkedItem LinkResult LinkToken PendingPartner PendingToken "
         "ProcessorToken StripeBankAccountToken"
     ),
+    "sessions": "LinkFailure LinkSession SessionState",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

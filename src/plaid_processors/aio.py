@@ -44,6 +44,7 @@ class AsyncProcessorLinker(BaseLinker):
     """
 
     create_link_token = _awaited(Operations.create_link_token)
+    session = _awaited(Operations.session)
     link = _awaited(Operations.link)
     link_sandbox = _awaited(Operations.link_sandbox)
     issue = _awaited(Operations.issue)

@@ -14,6 +14,7 @@ from .adapters.lifetimes import LIFETIMES, STRIPE
 from .errors import PlaidConnectionError
 from .redaction import token_kind
 from .results import Account, LinkToken, ProcessorToken, StripeBankAccountToken, as_accounts
+from .sessions import LinkSession, read_session
 
 T = TypeVar("T")
 
@@ -112,6 +113,18 @@ def _moment(reply: Reply, name: str) -> datetime:
     except ValueError:
         raise reply.unusable(name) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def get_link_session(link_token: str) -> Call[LinkSession]:
+    """``/link/token/get``: how Link went."""
+    return Call(endpoint="/link/token/get", body={"link_token": link_token}, read=_link_session)
+
+
+def _link_session(reply: Reply) -> LinkSession:
+    try:
+        return read_session(reply.body.get("link_sessions"), reply.optional("request_id"))
+    except (TypeError, ValueError):
+        raise reply.unusable("link_sessions") from None
 
 
 def create_sandbox_public_token(

@@ -60,7 +60,13 @@ def _add_demo(add: Callable[..., argparse.ArgumentParser]) -> None:
         help="show a link for Layer and for Finix, step by step",
         description="Shows a link for Layer and for Finix, step by step, on a local Plaid.",
     )
-    demo.add_argument(
+    how = demo.add_mutually_exclusive_group()
+    how.add_argument(
+        "--browser",
+        action="store_true",
+        help="with you in front of Link, in your browser",
+    )
+    how.add_argument(
         "--live",
         action="store_true",
         help="on Plaid's own Sandbox, with PLAID_CLIENT_ID and PLAID_SECRET",
@@ -140,7 +146,7 @@ def _demo(arguments: argparse.Namespace) -> None:
     if arguments.live:
         demo.show_live()
     else:
-        demo.show_local(_local_plaid().LocalSandbox)
+        demo.show_local(_local_plaid().LocalSandbox, browser=arguments.browser)
 
 
 def _partners(arguments: argparse.Namespace) -> None:

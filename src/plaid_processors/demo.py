@@ -7,17 +7,26 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ._version import __version__
 from .adapters import FinixAdapter, LayerAdapter, PartnerAdapter
+from .demo_partner import PartnerSide
+from .demo_user import ONE_ACCOUNT, Person, PlayedUser, User
 from .errors import AccountSelectionError, ConfigurationError, PlaidProcessorsError
 from .linker import ProcessorLinker
 from .redaction import mask
-from .results import Account, Environment, LinkedItem, LinkResult, LinkToken
+from .results import (
+    Account,
+    Environment,
+    LinkedItem,
+    LinkResult,
+    LinkToken,
+    ProcessorToken,
+)
 
 if TYPE_CHECKING:
     from .sandbox import LocalSandbox
@@ -37,10 +46,12 @@ Requests go to {url} with your keys. The bank and the user are the Sandbox's own
 Nothing is sent to Layer or to Finix."""
 
 
-def show_local(local_sandbox: type[LocalSandbox]) -> None:
-    """Run it on a local Plaid, which also plays the user in Link."""
+def show_local(local_sandbox: type[LocalSandbox], *, browser: bool = False) -> None:
+    """Run it on a local Plaid, which also plays the user in Link, unless a person does."""
     with local_sandbox() as sandbox, ProcessorLinker(sandbox.client()) as linker:
-        _show(linker, _LOCAL.format(url=sandbox.url), sandbox)
+        sandbox.set_account_select("one", ONE_ACCOUNT)
+        user = Person(linker) if browser else PlayedUser(sandbox)
+        _show(linker, _LOCAL.format(url=sandbox.url), sandbox, user)
 
 
 def show_live() -> None:
@@ -53,15 +64,19 @@ def show_live() -> None:
         if linker.client.environment is not Environment.SANDBOX:
             raise ConfigurationError("the demo makes test Items: set PLAID_ENV=sandbox")
         url = os.environ.get("PLAID_BASE_URL") or "https://sandbox.plaid.com"
-        _show(linker, _LIVE.format(url=url), None)
+        _show(linker, _LIVE.format(url=url), None, None)
 
 
-def _show(linker: ProcessorLinker, where: str, sandbox: LocalSandbox | None) -> None:
+def _show(
+    linker: ProcessorLinker, where: str, sandbox: LocalSandbox | None, user: User | None
+) -> None:
     began = perf_counter()
     print(f"plaid-processors {__version__}, the demo\n\n{where}")
     with _removing_items(linker) as keep:
-        layer = _Walk(linker, LayerAdapter(), sandbox, keep).all_steps(masks=None)
-        finix = _Walk(linker, FinixAdapter(), sandbox, keep).all_steps(masks=["0000"])
+        layer = _Walk(linker, LayerAdapter(), user, keep).all_steps()
+        _show_partner(sandbox, layer, "Layer", "balance and transactions", _read_as_layer)
+        finix = _Walk(linker, FinixAdapter(), user, keep).all_steps()
+        _show_partner(sandbox, finix, "Finix", "the numbers to pay by", _read_as_finix)
         _show_refusals(linker, layer)
         if sandbox is not None:
             from . import demo_partners
@@ -110,22 +125,22 @@ class _Walk:
         self,
         linker: ProcessorLinker,
         partner: PartnerAdapter,
-        sandbox: LocalSandbox | None,
+        user: User | None,
         keep: Callable[[LinkedItem], None],
     ) -> None:
         self._linker = linker
         self._partner = partner
         self._name = partner.processor
-        self._sandbox = sandbox
+        self._user = user
         self._keep = keep
         self._began = 0.0
 
-    def all_steps(self, masks: Sequence[str] | None) -> LinkResult:
+    def all_steps(self) -> LinkResult:
         _heading(f"{self._name.capitalize()}: {self._partner.rule}")
         link_token = self._create_link_token()
-        if self._sandbox is None:
+        if self._user is None:
             return self._link_without_a_browser()
-        return self._link_as_the_user(self._sandbox, link_token, masks)
+        return self._link_as(self._user, link_token)
 
     def _create_link_token(self) -> LinkToken:
         _step("1. Your server makes a link token", f'create_link_token("{self._name}", …)')
@@ -135,25 +150,29 @@ class _Walk:
             self._name,
             client_user_id="user-42",
             client_name="Acme Books",
+            **self._options(),
         )
         _line("←", mask(token.link_token), f"valid until {token.expiration:%H:%M %Z}", took)
         return token
 
-    def _link_as_the_user(
-        self, sandbox: LocalSandbox, link_token: LinkToken, masks: Sequence[str] | None
-    ) -> LinkResult:
-        _step("2. The user goes through Link in the browser", "played by the local Plaid")
-        done = sandbox.complete_link(link_token.link_token, masks=masks)
-        bank, count = done.metadata["institution"]["name"], len(done.metadata["accounts"])
-        _line("←", mask(done.public_token), f"{bank}, {_count(count, 'account')} chosen")
+    def _options(self) -> Mapping[str, Any]:
+        """For a partner of one account, the customization that asks the user for one."""
+        single = {"link_customization_name": ONE_ACCOUNT} if self._partner.single else {}
+        return {**single, **self._user.options} if self._user else {}
+
+    def _link_as(self, user: User, link_token: LinkToken) -> LinkResult:
+        _step("2. The user goes through Link in the browser", user.said)
+        session = user.connect(link_token)
+        public_token, count = session.public_token or "", len(session.accounts)
+        _line("←", mask(public_token), f"{session.institution_name}, {_count(count, 'account')}")
 
         _step("3. Your server turns that into tokens", f'link("{self._name}", public_token=…, …)')
-        self._asked("/item/public_token/exchange", f"public_token: {mask(done.public_token)}")
+        self._asked("/item/public_token/exchange", f"public_token: {mask(public_token)}")
         return self._summed_up(
             self._linker.link(
                 self._name,
-                public_token=done.public_token,
-                metadata=done.metadata,
+                public_token=public_token,
+                metadata=session.metadata,
                 on_exchange=self._exchanged,
             )
         )
@@ -182,12 +201,48 @@ class _Walk:
         return result
 
 
+def _show_partner(
+    sandbox: LocalSandbox | None,
+    result: LinkResult,
+    name: str,
+    what: str,
+    read: Callable[[PartnerSide, ProcessorToken], None],
+) -> None:
+    """What the partner sees: the account of each token, and no other."""
+    if sandbox is None:
+        return  # the live demo has none of the partners' keys
+    keys = sandbox.new_keys()
+    partner = PartnerSide(
+        url=sandbox.url, keys={"client_id": keys.client_id, "secret": keys.secret}
+    )
+    tokens = result.processor_tokens
+    _step(f"4. {name} reads back, with keys of its own", what)
+    for token in tokens:
+        read(partner, token)
+    refusal = partner.refusal_of_all_accounts(tokens[0])
+    _line("=", _count(len(tokens), "account"), "each token opened its own")
+    _line("✗", "the others, by /accounts/get", f"{refusal}: a token opens no other account")
+
+
+def _read_as_layer(partner: PartnerSide, token: ProcessorToken) -> None:
+    _line("←", token.account.label, partner.books(token))
+
+
+def _read_as_finix(partner: PartnerSide, token: ProcessorToken) -> None:
+    _line("←", token.account.label, partner.numbers(token))
+    _line("←", "", partner.owner(token))
+
+
 def _show_refusals(linker: ProcessorLinker, layer: LinkResult) -> None:
     finix = FinixAdapter()
     accounts = [token.account for token in layer.processor_tokens]
     _heading("What a partner's rule refuses, before any request")
-    _show_refusal(linker, layer, "two accounts that fit", [a for a in accounts if finix.fits(a)])
-    _show_refusal(linker, layer, "a credit card", [a for a in accounts if a.type == "credit"][:1])
+    fitting = [account for account in accounts if finix.fits(account)]
+    cards = [account for account in accounts if account.type == "credit"]
+    if len(fitting) > 1:  # a person may have connected others
+        _show_refusal(linker, layer, "two accounts that fit", fitting[:2])
+    if cards:
+        _show_refusal(linker, layer, "a credit card", cards[:1])
 
 
 def _show_refusal(

@@ -41,6 +41,7 @@ from .results import (
     ProcessorToken,
 )
 from .selection import Choice, by_ids
+from .sessions import LinkSession
 
 T = TypeVar("T")
 
@@ -175,6 +176,12 @@ def create_link_token(body: Mapping[str, object]) -> Flow[LinkToken]:
     """One request."""
     token: LinkToken = yield calls.create_link_token(body)
     return token
+
+
+def session(link_token: str) -> Flow[LinkSession]:
+    """One request."""
+    told: LinkSession = yield calls.get_link_session(link_token)
+    return told
 
 
 def accounts(access_token: str) -> Flow[tuple[Account, ...]]:

@@ -115,6 +115,7 @@ class ProcessorLinker(BaseLinker):
     """
 
     create_link_token = _blocking(Operations.create_link_token)
+    session = _blocking(Operations.session)
     link = _blocking(Operations.link)
     link_sandbox = _blocking(Operations.link_sandbox)
     issue = _blocking(Operations.issue)

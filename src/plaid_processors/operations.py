@@ -27,6 +27,7 @@ from .results import (
     as_accounts,
 )
 from .selection import Choice, check_given, choices, permissions_of, rebind
+from .sessions import LinkSession
 
 Partner = str | PartnerAdapter | Iterable[str | PartnerAdapter]
 Accounts = Iterable[Account | Mapping[str, object]]
@@ -117,6 +118,24 @@ class Operations:
             extra=extra,
         )
         return flow.create_link_token(body)
+
+    def session(self, link_token: str) -> Flow[LinkSession]:
+        """How Link went for a link token, for a back end that has no front end to tell it.
+
+        With Hosted Link, send the user to ``hosted_link_url``, keep the link token beside the
+        user's id, and ask here when the webhook SESSION_FINISHED comes. Plaid tells it for six
+        hours after the session's end; of a Link in your own page it may tell less. Of several
+        Items connected in one session (multi-Item Link) only the first is told.
+
+        Args:
+            link_token: from `create_link_token`.
+
+        Raises:
+            PlaidApiError: Plaid does not know the link token, or refused.
+            PlaidConnectionError: no usable answer came.
+        """
+        token = _checked_token("link_token", link_token, "link", self._environment)
+        return flow.session(token)
 
     def link(
         self,

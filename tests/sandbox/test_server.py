@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
+from contextlib import ExitStack
 
 import pytest
 import urllib3
@@ -83,3 +86,34 @@ def test_garbage_on_the_wire(api, raw):
             answer = b""  # closed before all was sent
     assert answer == b"" or re.match(rb"HTTP/1\.1 4\d\d ", answer)
     assert api.access_token()
+
+
+def test_who_comes_while_it_closes_leaves_nothing_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A browser's early connections are closed with the server, not by the garbage collector."""
+    complaints: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    for _ in range(5):
+        with LocalSandbox() as sandbox, ExitStack() as stack:
+            address = ("127.0.0.1", int(sandbox.url.rpartition(":")[2]))
+            closing = threading.Event()
+
+            def knock(address=address, stack=stack, closing=closing) -> None:
+                for _ in range(200):
+                    if closing.wait(0.001):
+                        return
+                    try:
+                        stack.enter_context(socket.create_connection(address, timeout=1))
+                    except OSError:
+                        return
+
+            thread = threading.Thread(target=knock)
+            thread.start()
+            time.sleep(0.02)
+            sandbox.close()
+            closing.set()
+            thread.join()
+        del sandbox
+        gc.collect()
+    assert complaints == []

@@ -55,13 +55,13 @@ def test_link_tokens_live_four_hours(api, sandbox):
         sandbox.complete_link(fresh)
 
 
-def test_hosted_link_lifetimes(api):
+def test_hosted_link_lifetimes(api, sandbox):
     """Hosted Link has an address, and lives as long as it was asked to."""
 
     def life(hosted: dict[str, object]) -> float:
         before = dt.datetime.now(dt.UTC)
         answer = api.ok("/link/token/create", **{**LINK, "hosted_link": hosted})
-        assert answer["hosted_link_url"].startswith("https://secure.plaid.com/link/")
+        assert answer["hosted_link_url"].startswith(f"{sandbox.url}/link/")
         expiration = dt.datetime.fromisoformat(answer["expiration"])
         return round((expiration - before).total_seconds() / 60)
 

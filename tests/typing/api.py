@@ -17,8 +17,10 @@ from plaid_processors import (
     FinixAdapter,
     LayerAdapter,
     LinkedItem,
+    LinkFailure,
     LinkIncompleteError,
     LinkResult,
+    LinkSession,
     LinkToken,
     Partner,
     PartnerAdapter,
@@ -31,6 +33,7 @@ from plaid_processors import (
     ProcessorLinker,
     ProcessorToken,
     RequestEvent,
+    SessionState,
     get_adapter,
     partners,
     unfinished,
@@ -86,6 +89,11 @@ def link_token(linker: ProcessorLinker) -> None:
     assert_type(token.expiration, datetime)
     assert_type(token.request_id, str | None)
     assert_type(token.hosted_link_url, str | None)
+    session = linker.session(token.link_token)
+    assert_type(session, LinkSession)
+    assert_type(session.state, SessionState)
+    assert_type(session.error, LinkFailure | None)
+    linker.session()  # type: ignore[call-arg]
 
     linker.create_link_token("layer", client_user_id="u")  # type: ignore[call-arg]
     linker.create_link_token("layer", client_user_id="u", client_name="A", webhok="")  # type: ignore[call-arg]

@@ -9,6 +9,7 @@ from .local import LocalSandbox, serve
 from .partners_finix import FinixInstrument, LocalFinix
 from .partners_http import PartnerRequest
 from .partners_layer import LayerBook, LocalLayer
+from .webhooks import SignedWebhook
 
 __all__ = [
     "Delivery",
@@ -24,5 +25,6 @@ __all__ = [
     "LocalSandbox",
     "LoggedRequest",
     "PartnerRequest",
+    "SignedWebhook",
     "serve",
 ]

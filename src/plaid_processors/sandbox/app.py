@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .control import control_app
 from .engine import Engine, Outcome
+from .link_page import link_routes
 from .protocol import Corked
 from .wire import Answer, Request
 
@@ -133,6 +134,7 @@ def make_app(engine: Engine) -> Starlette:
     """Put the control plane beside Plaid's own paths."""
     return Starlette(
         routes=[
+            *link_routes(engine),
             Mount(CONTROL, app=control_app(engine)),
             Mount("/", app=plaid_app(engine)),
         ]

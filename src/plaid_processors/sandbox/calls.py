@@ -21,6 +21,8 @@ class Call:
     client_id: str
     arguments: Mapping[str, Any]
     user_agent: str = ""
+    # The name that the caller has for this server; without one, there is no page to open.
+    host: str | None = None
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]
@@ -38,6 +40,11 @@ class Call:
     def now(self) -> dt.datetime:
         """Return the time of the call."""
         return self.world.now()
+
+    @property
+    def hosted_at(self) -> str:
+        """Return where Hosted Link's pages are."""
+        return f"http://{self.host}" if self.host else "https://secure.plaid.com"
 
     def item(self) -> Item:
         """Return the Item of `access_token`, broken or not."""

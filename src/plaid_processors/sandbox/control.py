@@ -92,6 +92,11 @@ def _exit_link(engine: Engine, body: Json) -> Json:
     return {"error": left.error, "metadata": left.metadata}
 
 
+def _account_select(engine: Engine, body: Json) -> Json:
+    engine.set_account_select(**body)
+    return {}
+
+
 def _new_keys(engine: Engine, _: Json) -> Json:
     return asdict(engine.new_keys())
 
@@ -116,6 +121,7 @@ ACTIONS: dict[tuple[str, str], Action] = {
     ("GET", "/webhooks"): _webhooks,
     ("POST", "/complete_link"): _complete_link,
     ("POST", "/exit_link"): _exit_link,
+    ("POST", "/account_select"): _account_select,
 }
 
 

@@ -35,10 +35,14 @@ def _answer(world: World, request: Request) -> Json:
     client_id = arguments.pop("client_id")
     world.admit(client_id, arguments.pop("secret"))
     world.limits.check(found.path, client_id, arguments.get("access_token"), world.now())
-    agent = request.headers.get("user-agent", "")
-    return found.handler(
-        Call(world=world, client_id=client_id, arguments=arguments, user_agent=agent)
+    call = Call(
+        world=world,
+        client_id=client_id,
+        arguments=arguments,
+        user_agent=request.headers.get("user-agent", ""),
+        host=request.headers.get("host"),
     )
+    return found.handler(call)
 
 
 def find_endpoint(request: Request) -> Endpoint:

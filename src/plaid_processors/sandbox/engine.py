@@ -6,9 +6,9 @@ import datetime as dt
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
-from . import linking, notices
+from . import linking, notices, pane
 from .clock import Clock
 from .core import dispatch
 from .courier import Courier, Delivery
@@ -19,10 +19,13 @@ from .journal import Journal, LoggedRequest, masked, masked_text
 from .linking import Exited, Linked
 from .model import Item
 from .partners import STRIPE, processors
-from .wire import Answer, Request, from_json
+from .webhooks import SignedWebhook, sign_webhook
+from .wire import Answer, Json, Request, from_json
 from .world import World
 
 DEFAULT_SEED = 1
+AccountSelect = Literal["one", "many"]
+ACCOUNT_SELECTS: tuple[AccountSelect, ...] = ("one", "many")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,6 +252,32 @@ class Engine:
         with self._lock:
             self._world.disabled_partners.add(processor)
 
+    def set_account_select(
+        self, select: AccountSelect, customization: str = linking.DEFAULT_CUSTOMIZATION
+    ) -> None:
+        """Set Link's Account Select, as the Dashboard does for a customization.
+
+        Args:
+            select: `one` account, or `many`, as it is at first.
+            customization: its name; link tokens name it by `link_customization_name`.
+
+        """
+        if select not in ACCOUNT_SELECTS:
+            raise ValueError(f"Account Select is one of {', '.join(ACCOUNT_SELECTS)}: {select!r}")
+        with self._lock:
+            names = self._world.single_account
+            (names.add if select == "one" else names.discard)(customization)
+
+    def link_page(self, action: str, body: Json) -> Json:
+        """Answer what Link's pane asks of its server; `pane` tells what there is.
+
+        Raises:
+            PlaidError: Link shows this error.
+
+        """
+        with self._lock:
+            return pane.ACTIONS[action](self._world, body)
+
     def new_keys(self) -> Keys:
         """Make keys of another client, admitted from now on."""
         with self._lock:
@@ -273,6 +302,11 @@ class Engine:
     def faults(self) -> tuple[Fault, ...]:
         """The faults that can still strike."""
         return self._faults.waiting()
+
+    @property
+    def unspent_faults(self) -> tuple[tuple[Fault, int], ...]:
+        """The faults that struck less often than they were laid for, and how often they did."""
+        return self._faults.unspent()
 
     def clear_faults(self) -> None:
         """Take all faults back."""
@@ -307,6 +341,31 @@ class Engine:
         """Sign webhooks with a new key from now on."""
         with self._lock:
             self._world.signer.rotate(self._world.now())
+
+    def webhook(
+        self,
+        webhook_type: str,
+        webhook_code: str,
+        *,
+        item_id: str | None = None,
+        age: float = 0,
+        **more: Any,
+    ) -> SignedWebhook:
+        """Make a signed webhook, headers and body, to feed to a handler; nothing is sent.
+
+        Args:
+            webhook_type: such as `ITEM`.
+            webhook_code: such as `ERROR`.
+            item_id: the Item that it is about, if it is about one.
+            age: how many seconds ago it was signed; a handler refuses what is over 300.
+            more: other keys of its body.
+
+        Raises:
+            ValueError: there is no such Item here.
+
+        """
+        with self._lock:
+            return sign_webhook(self._world, webhook_type, webhook_code, item_id, age, more)
 
     @property
     def items(self) -> tuple[ItemState, ...]:

@@ -222,6 +222,12 @@ class Faults:
         with self._lock:
             return tuple(fault for fault, _ in self._waiting)
 
+    def unspent(self) -> tuple[tuple[Fault, int], ...]:
+        """Return the faults that have yet to strike, each with how often it has."""
+        with self._lock:
+            counted = [(fault, max(seen[0] - fault.skip, 0)) for fault, seen in self._waiting]
+        return tuple(each for each in counted if each[0].times is not None or not each[1])
+
     def take(self, path: str) -> Fault | None:
         """Return the fault that strikes a request to this path, if one does."""
         with self._lock:

@@ -15,6 +15,8 @@ from .views import link_account_view
 from .wire import Json
 from .world import World
 
+DEFAULT_CUSTOMIZATION = "default"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Linked:
@@ -97,14 +99,14 @@ def complete_link(
         raise TypeError(f'masks must be a list such as ["{masks}"], not a string')
     token = find_link_token(world, link_token)
     if token.update_item is not None:
-        item = _update(world, token, token.update_item, masks)
+        chosen = _choose_anew(world, token, token.update_item, masks)
+        item = mend(world, token.update_item, chosen)
     else:
-        item = _connect(world, token, bank_to_link(institution_id), masks, (username, password))
-    session_id = world.ids.uuid("session")
-    public_token = world.add_public_token(item).token
-    metadata = _success_metadata(session_id, item)
-    _finish(world, token, _session(world, session_id, metadata, public_token=public_token))
-    return Linked(public_token=public_token, metadata=metadata)
+        bank = bank_to_link(institution_id)
+        accounts = accounts_of_user(bank, username, password)
+        chosen = _choose(world, token, allowed_accounts(token, accounts), masks)
+        item = connect(world, token, bank, accounts, chosen)
+    return succeed(world, token, begin(world, token), item)
 
 
 def exit_link(
@@ -118,52 +120,25 @@ def exit_link(
     """Leave Link without an Item, with an error or of the user's own will."""
     token = find_link_token(world, link_token)
     bank = find_bank(institution_id) if institution_id else None
-    session_id, request_id = world.ids.uuid("session"), world.ids.hexadecimal("request", 15)
-    error = PlaidError(error_code).body(request_id) if error_code else None
-    metadata: Json = {
-        "institution": _institution(bank) if bank else None,
-        "status": status,
-        "link_session_id": session_id,
-        "request_id": request_id,
-    }
-    _finish(world, token, _session(world, session_id, metadata, error=error))
-    kept = ("error_type", "error_code", "error_message", "display_message")
-    shown = {name: error[name] for name in kept} if error else None
-    return Exited(error=shown, metadata=metadata)
+    error = PlaidError(error_code) if error_code else None
+    return leave(world, token, begin(world, token), bank, error, status)
 
 
-def _session(
-    world: World,
-    session_id: str,
-    metadata: Json,
-    *,
-    public_token: str | None = None,
-    error: Json | None = None,
-) -> LinkSession:
-    return LinkSession(
-        link_session_id=session_id,
-        started_at=world.now(),
-        finished_at=world.now(),
-        metadata=metadata,
-        public_token=public_token,
-        error=error,
-    )
-
-
-def _finish(world: World, token: LinkToken, session: LinkSession) -> None:
+def begin(world: World, token: LinkToken) -> LinkSession:
+    """Open Link."""
+    session = LinkSession(link_session_id=world.ids.uuid("session"), started_at=world.now())
     token.sessions.append(session)
-    notices.session_finished(world, token, session)
+    return session
 
 
-def _connect(
+def connect(
     world: World,
     token: LinkToken,
     bank: Bank,
-    masks: Sequence[str] | None,
-    credentials: tuple[str, str],
+    accounts: list[Account],
+    chosen: Sequence[Account],
 ) -> Item:
-    accounts = accounts_of_user(bank, *credentials)
-    chosen = _choose(allowed_accounts(token, accounts), masks)
+    """Make the Item of a user who shares the chosen ones of these accounts."""
     options = token.options
     item = world.add_item(
         client_id=token.client_id,
@@ -177,6 +152,55 @@ def _connect(
     return item
 
 
+def mend(world: World, item: Item, chosen: Sequence[Account] | None) -> Item:
+    """Mend an Item and, where some were chosen anew, change its accounts."""
+    if chosen is not None:
+        item.shared = {account.account_id for account in chosen}
+    item.error_code = None
+    item.mended_at = world.now()
+    return item
+
+
+def succeed(world: World, token: LinkToken, session: LinkSession, item: Item) -> Linked:
+    """End a session with an Item."""
+    session.public_token = world.add_public_token(item).token
+    session.metadata = _success_metadata(session.link_session_id, item)
+    _finish(world, token, session)
+    return Linked(public_token=session.public_token, metadata=session.metadata)
+
+
+def leave(
+    world: World,
+    token: LinkToken,
+    session: LinkSession,
+    bank: Bank | None,
+    error: PlaidError | None,
+    status: str | None,
+) -> Exited:
+    """End a session without one."""
+    request_id = world.ids.hexadecimal("request", 15)
+    session.error = error.body(request_id) if error else None
+    session.metadata = {
+        "institution": institution_view(bank) if bank else None,
+        "status": status,
+        "link_session_id": session.link_session_id,
+        "request_id": request_id,
+    }
+    _finish(world, token, session)
+    return Exited(error=link_error(session.error), metadata=session.metadata)
+
+
+def link_error(error: Json | None) -> Json | None:
+    """Show an error as Link's callbacks do: four of its keys."""
+    kept = ("error_type", "error_code", "error_message", "display_message")
+    return {name: error[name] for name in kept} if error else None
+
+
+def _finish(world: World, token: LinkToken, session: LinkSession) -> None:
+    session.finished_at = world.now()
+    notices.session_finished(world, token, session)
+
+
 def _initial_products(options: Json) -> list[str]:
     """Return the products asked for, with those that the bank happens to support."""
     if_supported = options.get("required_if_supported_products") or ()
@@ -186,41 +210,56 @@ def _initial_products(options: Json) -> list[str]:
     ]
 
 
-def _update(world: World, token: LinkToken, item: Item, masks: Sequence[str] | None) -> Item:
-    """Mend the Item and, where the link token says so, change its accounts."""
-    selecting = (token.options.get("update") or {}).get("account_selection_enabled")
-    if selecting and masks is not None:
-        chosen = _choose(allowed_accounts(token, item.accounts), masks)
-        item.shared = {account.account_id for account in chosen}
-    elif masks is not None:
+def selects_one(world: World, token: LinkToken) -> bool:
+    """Tell whether the customization's Account Select is "enabled for one account"."""
+    name = token.options.get("link_customization_name") or DEFAULT_CUSTOMIZATION
+    return name in world.single_account
+
+
+def selects_anew(token: LinkToken) -> bool:
+    """Tell whether update mode lets the user choose the accounts again."""
+    return bool((token.options.get("update") or {}).get("account_selection_enabled"))
+
+
+def _choose_anew(
+    world: World, token: LinkToken, item: Item, masks: Sequence[str] | None
+) -> Sequence[Account] | None:
+    if masks is None:
+        return None
+    if not selects_anew(token):
         raise ValueError("accounts can only be chosen with update.account_selection_enabled")
-    item.error_code = None
-    item.mended_at = world.now()
-    return item
+    return _choose(world, token, allowed_accounts(token, item.accounts), masks)
 
 
-def _choose(accounts: list[Account], masks: Sequence[str] | None) -> list[Account]:
-    """Return the accounts with these masks, or all that are on offer."""
+def _choose(
+    world: World, token: LinkToken, accounts: list[Account], masks: Sequence[str] | None
+) -> list[Account]:
+    """Return the accounts with these masks, or all that may be chosen together."""
     offered = [account.mask for account in accounts]
     if not accounts:
         raise ValueError("no account of this user passes the link token's products and filters")
+    one = selects_one(world, token)
     if masks is None:
-        return accounts
+        return accounts[:1] if one else accounts
     absent = [mask for mask in masks if mask not in offered]
     if absent or not masks:
         shown = ", ".join(str(mask) for mask in offered)
         raise ValueError(f"no account to choose for masks {absent}; there are: {shown}")
-    return [account for account in accounts if account.mask in masks]
+    chosen = [account for account in accounts if account.mask in masks]
+    if one and len(chosen) > 1:
+        raise ValueError("Account Select is enabled for one account here: choose one mask")
+    return chosen
 
 
-def _institution(bank: Bank) -> Json:
+def institution_view(bank: Bank) -> Json:
+    """Show a bank as Link's metadata does."""
     return {"name": bank.name, "institution_id": bank.institution_id}
 
 
 def _success_metadata(session_id: str, item: Item) -> Json:
     accounts = [link_account_view(account) for account in item.shared_accounts()]
     return {
-        "institution": _institution(item.bank),
+        "institution": institution_view(item.bank),
         "accounts": accounts,
         "account": accounts[0] if len(accounts) == 1 else None,
         "link_session_id": session_id,

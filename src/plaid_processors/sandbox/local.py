@@ -80,6 +80,16 @@ class LocalSandbox(Engine):
     ) -> None:
         self.close()
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment variables of an application that is to talk to this sandbox."""
+        return {
+            "PLAID_CLIENT_ID": self.client_id,
+            "PLAID_SECRET": self.secret,
+            "PLAID_ENV": "sandbox",
+            "PLAID_BASE_URL": self.url,
+        }
+
     def client(self, **options: Unpack[ClientOptions]) -> PlaidClient:
         """Make a `PlaidClient` with this sandbox's keys and address."""
         # The one tie to the SDK: a convenience, not a reading of Plaid.

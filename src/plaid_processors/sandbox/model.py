@@ -114,12 +114,12 @@ class ProcessorToken:
 
 @dataclass(kw_only=True)
 class LinkSession:
-    """One run of Link, ended with an Item or an exit."""
+    """One run of Link: under way in a browser, or ended with an Item or an exit."""
 
     link_session_id: str
     started_at: dt.datetime
-    finished_at: dt.datetime
-    metadata: Json
+    finished_at: dt.datetime | None = None
+    metadata: Json = field(default_factory=dict)
     public_token: str | None = None
     error: Json | None = None
     events: list[Json] = field(default_factory=list)
@@ -137,3 +137,17 @@ class LinkToken:
     update_item: Item | None = None
     hosted_link_url: str | None = None
     sessions: list[LinkSession] = field(default_factory=list)
+
+
+@dataclass(kw_only=True)
+class LinkRun:
+    """What a browser's pane has come to, between its opening and its end."""
+
+    token: LinkToken
+    session: LinkSession
+    bank: Bank | None = None
+    # What the login gave: all of the user's accounts, and of these what Link offers.
+    accounts: list[Account] = field(default_factory=list)
+    offered: list[Account] = field(default_factory=list)
+    code_wanted: bool = False
+    oauth_state: str | None = None

@@ -102,12 +102,10 @@ _SOON = {
 }
 
 
-def send_item_webhook(world: World, item: Item, kind: str, code: str, **more: object) -> None:
-    """Send a webhook about an Item, if it has an address."""
-    if not item.webhook:
-        return
+def item_webhook(world: World, item: Item, kind: str, code: str, **more: object) -> Json:
+    """Write a webhook about an Item."""
     extra = {**EXTRAS, **_SOON}.get((kind, code), _nothing)
-    body = {
+    return {
         "webhook_type": kind,
         "webhook_code": code,
         "item_id": item.item_id,
@@ -115,6 +113,13 @@ def send_item_webhook(world: World, item: Item, kind: str, code: str, **more: ob
         **extra(world, item),
         **more,
     }
+
+
+def send_item_webhook(world: World, item: Item, kind: str, code: str, **more: object) -> None:
+    """Send a webhook about an Item, if it has an address."""
+    if not item.webhook:
+        return
+    body = item_webhook(world, item, kind, code, **more)
     item.last_webhook = {"code_sent": code, "sent_at": stamp(world.now())}
     world.send(Webhook(url=item.webhook, body=body, order=item.item_id))
 

@@ -46,7 +46,17 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for task in list(self.server_state.tasks):
             task.cancel()  # answers that are held back
+        await self._let_in_who_is_at_the_door()
         await super().shutdown(sockets)
+
+    async def _let_in_who_is_at_the_door(self) -> None:
+        # asyncio leaves a socket open that was accepted just before its server closed, and
+        # browsers connect ahead of need: accept no more, then wait for those to be served.
+        for server in self.servers:
+            for listener in server.sockets:
+                asyncio.get_running_loop().remove_reader(listener.fileno())
+        for _ in range(3):
+            await asyncio.sleep(0)
 
     def stop(self) -> None:
         if self._loop and self._stop:

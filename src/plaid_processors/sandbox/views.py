@@ -128,10 +128,12 @@ def session_view(session: LinkSession) -> Json:
     """Show how a Link session went, in the newer form and the older one."""
     view: Json = {
         "events": session.events,
-        "finished_at": stamp(session.finished_at),
+        "finished_at": stamp(session.finished_at) if session.finished_at else None,
         "link_session_id": session.link_session_id,
         "started_at": stamp(session.started_at),
     }
+    if session.finished_at is None:
+        return view
     if session.public_token is None:
         ended = {"error": session.error, "metadata": session.metadata}
         return {**view, "exit": ended, "on_exit": ended}

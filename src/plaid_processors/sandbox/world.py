@@ -17,6 +17,7 @@ from .model import (
     Account,
     Bank,
     Item,
+    LinkRun,
     LinkToken,
     ProcessorToken,
     PublicToken,
@@ -53,6 +54,9 @@ class World:
     public_tokens: dict[str, PublicToken] = field(default_factory=dict)
     processor_tokens: dict[str, ProcessorToken] = field(default_factory=dict)
     link_tokens: dict[str, LinkToken] = field(default_factory=dict)
+    link_runs: dict[str, LinkRun] = field(default_factory=dict)
+    # The customizations whose Account Select is "enabled for one account".
+    single_account: set[str] = field(default_factory=set)
     limits: Limits = field(default_factory=Limits)
     signer: Signer = field(init=False)
     send: Callable[[Webhook], None] = lambda _: None

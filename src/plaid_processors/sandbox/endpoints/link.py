@@ -48,7 +48,7 @@ def create(call: Call) -> Json:
     )
     answer: Json = {"link_token": token.token, "expiration": stamp(token.expires_at)}
     if call.get("hosted_link") is not None:
-        token.hosted_link_url = f"https://secure.plaid.com/link/{call.world.ids.word('hosted', 34)}"
+        token.hosted_link_url = f"{call.hosted_at}/link/{call.world.ids.word('hosted', 34)}"
         answer["hosted_link_url"] = token.hosted_link_url
     call.world.link_tokens[token.token] = token
     return answer
@@ -72,7 +72,11 @@ def get(call: Call) -> Json:
     token = call.world.link_tokens.get(call["link_token"])
     if token is None or token.client_id != call.client_id:
         raise PlaidError("INVALID_LINK_TOKEN")
-    recent = [s for s in token.sessions if call.now < s.finished_at + SESSION_KEPT]
+    recent = [
+        session
+        for session in token.sessions
+        if session.finished_at is None or call.now < session.finished_at + SESSION_KEPT
+    ]
     answer: Json = {
         "created_at": stamp(token.created_at),
         "expiration": stamp(token.expires_at),

@@ -1,0 +1,245 @@
+"""What Link's pane asks of its server, step by step: the user's part, done by a person.
+
+Each action takes what the pane sent and answers with what it shows next, or ends with the error
+that Link shows. `linking` does the work; code goes through the same in one call there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from . import linking
+from .bank import bank_to_link, banks, find_bank
+from .errors import PlaidError
+from .linking import allowed_accounts, institution_view, selects_anew, selects_one
+from .model import Account, LinkRun, LinkToken
+from .users import accounts_of_user
+from .wire import Json
+from .world import World
+
+# https://plaid.com/docs/sandbox/test-credentials/: the code that is right.
+GOOD_CODE = "1234"
+_MFA_PASSWORD = "mfa_"  # noqa: S105 - the Sandbox's
+_MAX_EVENTS = 1000
+
+
+def open_link(world: World, body: Json) -> Json:
+    """Begin a session, or go on with the one that an OAuth bank sends the user back to."""
+    token = _find_token(world, body)
+    state = body.get("oauth_state_id")
+    run = _returned(world, token, state) if state else _new_run(world, token)
+    hosted = token.options.get("hosted_link") or {}
+    return {
+        "session": run.session.link_session_id,
+        "client_name": token.options["client_name"],
+        "update_mode": token.update_item is not None,
+        "bank": _bank_view(run),
+        "banks": [
+            institution_view(bank)
+            for bank in banks().values()
+            if bank.country in token.options["country_codes"]
+        ],
+        "completion_redirect_uri": hosted.get("completion_redirect_uri"),
+        **(_logged_in(world, run) if state else {}),
+    }
+
+
+def _find_token(world: World, body: Json) -> LinkToken:
+    if "hosted" in body:
+        page = f"/link/{body['hosted']}"
+        found = [each for each in world.link_tokens.values() if _is_hosted_at(each, page)]
+        text = found[0].token if found else ""
+    else:
+        text = str(body.get("token"))
+    try:
+        return linking.find_link_token(world, text)
+    except ValueError as error:
+        raise PlaidError("INVALID_LINK_TOKEN", str(error)) from None
+
+
+def _is_hosted_at(token: LinkToken, page: str) -> bool:
+    return token.hosted_link_url is not None and token.hosted_link_url.endswith(page)
+
+
+def _new_run(world: World, token: LinkToken) -> LinkRun:
+    item = token.update_item
+    run = LinkRun(
+        token=token, session=linking.begin(world, token), bank=item.bank if item else None
+    )
+    world.link_runs[run.session.link_session_id] = run
+    return run
+
+
+def _returned(world: World, token: LinkToken, state: str) -> LinkRun:
+    for run in world.link_runs.values():
+        if run.token is token and run.oauth_state == state:
+            return run
+    words = "oauth state ID is not known: open Link with the token that it was left with"
+    raise PlaidError("INVALID_LINK_TOKEN", words)
+
+
+def _find_run(world: World, body: Json) -> LinkRun:
+    run = world.link_runs.get(str(body.get("session")))
+    if run is None or run.session.finished_at is not None:
+        raise PlaidError("INVALID_LINK_TOKEN", "this Link session is over")
+    return run
+
+
+def choose_bank(world: World, body: Json) -> Json:
+    """Go to a bank: one with a page of its own is visited there."""
+    run = _find_run(world, body)
+    bank = run.bank = find_bank(str(body.get("institution_id")))
+    bank_to_link(bank.institution_id)
+    return {"bank": _bank_view(run)}
+
+
+def _bank_view(run: LinkRun) -> Json | None:
+    return {**institution_view(run.bank), "oauth": run.bank.oauth} if run.bank else None
+
+
+def log_in(world: World, body: Json) -> Json:
+    """Sign in at the bank."""
+    run, password = _find_run(world, body), str(body.get("password"))
+    if run.bank is None:
+        raise PlaidError("INVALID_INSTITUTION")
+    bank_to_link(run.bank.institution_id)
+    accounts = accounts_of_user(run.bank, str(body.get("username")), password)
+    _offer(run, accounts)
+    run.code_wanted = password.startswith(_MFA_PASSWORD)
+    return {"code_wanted": True} if run.code_wanted else _logged_in(world, run)
+
+
+def _offer(run: LinkRun, accounts: list[Account]) -> None:
+    item = run.token.update_item
+    run.accounts = item.accounts if item else accounts
+    run.offered = allowed_accounts(run.token, run.accounts)
+
+
+def give_code(world: World, body: Json) -> Json:
+    """Answer the bank's question for a code."""
+    run = _find_run(world, body)
+    if body.get("code") != GOOD_CODE:
+        raise PlaidError("INVALID_MFA")
+    run.code_wanted = False
+    return _logged_in(world, run)
+
+
+def visit_bank(world: World, body: Json) -> Json:
+    """Leave for the bank's own page, with a state to come back by."""
+    run = _find_run(world, body)
+    run.oauth_state = world.ids.uuid("oauth")
+    return {
+        "state": run.oauth_state,
+        "page": f"/_sandbox/link/bank/{run.oauth_state}",
+        "redirect_uri": run.token.options.get("redirect_uri"),
+    }
+
+
+def allow_at_bank(world: World, body: Json) -> Json:
+    """Allow, or refuse, at the bank's own page, what the user came for."""
+    for run in world.link_runs.values():
+        if run.oauth_state == body.get("state") and run.bank and not run.session.finished_at:
+            if body.get("allow"):
+                _offer(run, accounts_of_user(run.bank, "user_good", "pass_good"))
+            else:
+                run.accounts, run.offered = [], []
+            return {
+                "bank": _bank_view(run),
+                "client_name": run.token.options["client_name"],
+                "redirect_uri": run.token.options.get("redirect_uri"),
+            }
+    raise PlaidError("INVALID_LINK_TOKEN", "this visit to the bank is over")
+
+
+def after_visit(world: World, body: Json) -> Json:
+    """Go on after the bank's own page."""
+    return _logged_in(world, _find_run(world, body))
+
+
+def _logged_in(world: World, run: LinkRun) -> Json:
+    """Show the accounts to choose from; there is nothing to choose where an Item is only mended."""
+    if not run.accounts:
+        raise PlaidError("ACCESS_NOT_GRANTED" if run.oauth_state else "NO_ACCOUNTS")
+    if run.code_wanted:
+        raise PlaidError("INVALID_MFA")
+    item = run.token.update_item
+    if item and not selects_anew(run.token):
+        return {"accounts": None}
+    if not run.offered:
+        raise PlaidError("NO_ACCOUNTS", "no account fits the link token's products and filters")
+    return {
+        "accounts": [
+            {
+                "place": place,
+                "name": account.name,
+                "mask": account.mask,
+                "subtype": account.subtype or account.type,
+                "shared": bool(item and account.account_id in item.shared),
+            }
+            for place, account in enumerate(run.offered)
+        ],
+        "select": "one" if selects_one(world, run.token) else "many",
+    }
+
+
+def finish(world: World, body: Json) -> Json:
+    """End with the accounts that were chosen, by their places in the list."""
+    run = _find_run(world, body)
+    if not run.accounts or run.bank is None or run.code_wanted:
+        raise PlaidError("INVALID_CREDENTIALS")
+    item = run.token.update_item
+    if item and not selects_anew(run.token):
+        linking.mend(world, item, None)
+    elif item:
+        linking.mend(world, item, _chosen(world, run, body))
+    else:
+        chosen = _chosen(world, run, body)
+        item = linking.connect(world, run.token, run.bank, run.accounts, chosen)
+    done = linking.succeed(world, run.token, run.session, item)
+    return {"public_token": done.public_token, "metadata": done.metadata}
+
+
+def _chosen(world: World, run: LinkRun, body: Json) -> list[Account]:
+    places = body.get("accounts")
+    fit = isinstance(places, list) and all(place in range(len(run.offered)) for place in places)
+    if not fit or not places or (selects_one(world, run.token) and len(places) > 1):
+        raise PlaidError("INVALID_FIELD", "accounts must name accounts that Link offered")
+    return [run.offered[place] for place in sorted(set(places))]
+
+
+def leave(world: World, body: Json) -> Json:
+    """End without an Item."""
+    run = _find_run(world, body)
+    code, status = body.get("error_code"), body.get("status")
+    error = PlaidError(str(code), body.get("error_message")) if code else None
+    left = linking.leave(world, run.token, run.session, run.bank, error, status)
+    return {"error": left.error, "metadata": left.metadata}
+
+
+def note_event(world: World, body: Json) -> Json:
+    """Keep what `onEvent` was told, for `/link/token/get`."""
+    run = world.link_runs.get(str(body.get("session")))
+    told = body.get("metadata")
+    if run and isinstance(told, dict) and len(run.session.events) < _MAX_EVENTS:
+        event = {
+            "event_id": world.ids.uuid("event"),
+            "event_metadata": told,
+            "event_name": str(body.get("name")),
+            "timestamp": str(told.get("timestamp")),
+        }
+        run.session.events.append(event)
+    return {}
+
+
+ACTIONS: dict[str, Callable[[World, Json], Json]] = {
+    "open": open_link,
+    "choose_bank": choose_bank,
+    "log_in": log_in,
+    "give_code": give_code,
+    "visit_bank": visit_bank,
+    "allow_at_bank": allow_at_bank,
+    "after_visit": after_visit,
+    "finish": finish,
+    "leave": leave,
+    "event": note_event,
+}

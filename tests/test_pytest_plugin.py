@@ -1,0 +1,278 @@
+"""The pytest plugin, as a user's tests meet it, in a pytest run of their own."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# Loaded before the runs inside this process, which would each load it anew.
+import plaid_processors.aio
+import plaid_processors.client
+import plaid_processors.pytest_kit  # noqa: F401
+
+pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).parent.parent
+
+LINK = """
+def link(linker, sandbox, masks=("0000",)):
+    token = linker.create_link_token("finix", client_user_id="u", client_name="Acme")
+    done = sandbox.complete_link(token.link_token, masks=list(masks))
+    return linker.link("finix", public_token=done.public_token, metadata=done.metadata)
+"""
+
+
+def run(pytester: pytest.Pytester, code: str, *options: str) -> pytest.RunResult:
+    """A user's test file, run by a pytest of its own."""
+    pytester.makepyfile(test_it=LINK + code)
+    return pytester.runpytest_inprocess("-p", "no:cacheprovider", *options)
+
+
+def test_each_test_begins_with_a_new_plaid(pytester: pytest.Pytester) -> None:
+    """One server for the run, and nothing of the test before in it."""
+    done = run(
+        pytester,
+        """
+urls = []
+
+def test_one(plaid_sandbox, processor_linker):
+    link(processor_linker, plaid_sandbox)
+    urls.append(plaid_sandbox.url)
+    assert len(plaid_sandbox.items) == 1
+
+def test_two(plaid_sandbox):
+    assert (plaid_sandbox.url, plaid_sandbox.items, plaid_sandbox.requests) == (urls[0], (), ())
+""",
+    )
+    done.assert_outcomes(passed=2)
+
+
+def test_the_async_linker_needs_no_plugin_for_asyncio(pytester: pytest.Pytester) -> None:
+    """It is made outside of any loop and works inside one."""
+    done = run(
+        pytester,
+        """
+import asyncio
+
+def test_it(async_processor_linker):
+    result = asyncio.run(async_processor_linker.link_sandbox("layer"))
+    assert len(result.processor_tokens) == 14
+""",
+    )
+    done.assert_outcomes(passed=1)
+
+
+def test_the_options_of_the_clients_can_be_overridden(pytester: pytest.Pytester) -> None:
+    """A fixture of the user's own sets how often a linker asks."""
+    done = run(
+        pytester,
+        """
+import pytest
+from plaid_processors import PlaidUnavailableError
+
+@pytest.fixture
+def plaid_client_options():
+    return {"max_attempts": 1}
+
+@pytest.mark.plaid_fault("/link/token/create", error_code="INTERNAL_SERVER_ERROR")
+def test_it(plaid_sandbox, processor_linker):
+    with pytest.raises(PlaidUnavailableError):
+        processor_linker.create_link_token("layer", client_user_id="u", client_name="Acme")
+    assert len(plaid_sandbox.requests) == 1
+""",
+    )
+    done.assert_outcomes(passed=1)
+
+
+def test_the_marker_lays_faults_in_its_order(pytester: pytest.Pytester) -> None:
+    """Of two markers the upper one strikes first."""
+    done = run(
+        pytester,
+        """
+import pytest
+
+@pytest.mark.plaid_fault("/accounts/get", status=502)
+@pytest.mark.plaid_fault("/accounts/get", status=503)
+def test_it(plaid_sandbox, processor_linker):
+    processor_linker.link_sandbox("layer")
+    got = [each.status for each in plaid_sandbox.requests if each.path == "/accounts/get"]
+    assert got == [502, 503, 200]
+""",
+    )
+    done.assert_outcomes(passed=1)
+
+
+def test_a_fault_that_does_not_strike_fails_the_test(pytester: pytest.Pytester) -> None:
+    """The message has what was expected and what was asked."""
+    done = run(
+        pytester,
+        """
+import pytest
+
+@pytest.mark.plaid_fault("/processor/token/create", error_code="INVALID_PRODUCT")
+def test_it(processor_linker):
+    processor_linker.create_link_token("layer", client_user_id="u", client_name="Acme")
+""",
+    )
+    done.assert_outcomes(passed=1, errors=1)
+    page = (ROOT / "docs/testing.md").read_text(encoding="utf-8")
+    shown = re.search(r"```text\n(.*?)```", page, re.DOTALL)
+    assert shown is not None
+    done.stdout.fnmatch_lines([re.sub(r"([][])", r"[\1]", line) for line in shown[1].splitlines()])
+
+
+def test_a_fault_that_strikes_too_seldom_fails_the_test(pytester: pytest.Pytester) -> None:
+    """Three were expected, one came."""
+    done = run(
+        pytester,
+        """
+def test_it(plaid_sandbox, processor_linker):
+    plaid_sandbox.fail("/link/token/create", status=503, times=3)
+    plaid_sandbox.fail("/item/remove", delay=0.01, times=None)
+    try:
+        processor_linker.create_link_token("layer", client_user_id="u", client_name="Acme")
+    except Exception:
+        pass
+    plaid_sandbox.fail("/accounts/get", status=503, times=2, skip=1)
+    processor_linker.link_sandbox("layer")
+""",
+    )
+    done.assert_outcomes(passed=1, errors=1)
+    done.stdout.fnmatch_lines(
+        [
+            "  /item/remove delay=0.01: expected at least once, struck 0 times",
+            "  /accounts/get skip=1, status=503: expected 2 times, struck 0 times",
+            "  1. POST /link/token/create → 503 (by a fault)",
+        ]
+    )
+    assert "/link/token/create status" not in done.stdout.str()
+
+
+def test_a_request_for_what_plaid_does_not_have_fails_the_test(pytester: pytest.Pytester) -> None:
+    """A slip in a path is told, with the path that it might be."""
+    done = run(
+        pytester,
+        """
+import json, urllib.error, urllib.request
+import pytest
+
+@pytest.fixture
+def ask(plaid_sandbox):
+    request = urllib.request.Request(plaid_sandbox.url + "/item/removed", b"{}")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request)
+    refused.value.close()
+
+def test_it(ask):
+    pass
+
+def test_it_is_told_to_bear_it(ask, plaid_sandbox):
+    plaid_sandbox.strict = False
+
+def test_it_is_strict_again(ask):
+    pass
+""",
+    )
+    done.assert_outcomes(passed=3, errors=2)
+    done.stdout.fnmatch_lines(["  POST /item/removed (is it /item/remove[?])"])
+
+
+def test_a_marker_without_the_sandbox_is_refused(pytester: pytest.Pytester) -> None:
+    """A fault that nothing can strike is a slip."""
+    done = run(
+        pytester,
+        """
+import pytest
+
+@pytest.mark.plaid_fault("/item/remove", status=500)
+def test_it():
+    pass
+""",
+    )
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines(["*about the fixture plaid_sandbox, which this test does not use*"])
+
+
+@pytest.mark.parametrize(
+    ("marker", "words"),
+    [
+        ("'/item/removed', status=500", "*no endpoint /item/removed; there are: */item/remove*"),
+        ("'/item/remove', code='X'", "*unexpected keyword argument 'code' (a fault has: path*"),
+    ],
+)
+def test_a_wrong_marker_lists_what_would_be_right(
+    pytester: pytest.Pytester, marker: str, words: str
+) -> None:
+    """A slip in the marker is told before the test runs."""
+    code = f"""
+import pytest
+
+@pytest.mark.plaid_fault({marker})
+def test_it(plaid_sandbox):
+    pass
+"""
+    done = run(pytester, code)
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines([words])
+
+
+def test_the_marker_is_registered(pytester: pytest.Pytester) -> None:
+    """Strict markers know it, and `--markers` tells of it."""
+    done = run(pytester, "", "--strict-markers", "--markers")
+    done.stdout.fnmatch_lines(["@pytest.mark.plaid_fault(path='[*]', [*][*]fault): *"])
+
+
+def test_it_can_be_switched_off(pytester: pytest.Pytester) -> None:
+    """`-p no:plaid_processors` takes the fixtures away."""
+    done = run(pytester, "def test_it(plaid_sandbox): pass", "-p", "no:plaid_processors")
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines(["*fixture 'plaid_sandbox' not found*"])
+
+
+def test_without_the_extra(pytester: pytest.Pytester) -> None:
+    """A missing extra is told with the command that installs it."""
+    pytester.makeconftest("import sys; sys.modules['starlette'] = None")
+    pytester.makepyfile("def test_it(plaid_sandbox): pass")
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines(['*needs starlette*: pip install "plaid-processors[[]sandbox[]]"'])
+    done.stdout.no_fnmatch_line("*During handling*")
+
+
+def test_unused_it_loads_next_to_nothing() -> None:
+    """At pytest's start nothing comes in but the plugin itself and the package's door."""
+    code = (
+        "import pytest, sys; before = set(sys.modules); import plaid_processors.pytest_plugin; "
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [
+        "plaid_processors",
+        "plaid_processors._version",
+        "plaid_processors.pytest_plugin",
+    ]
+
+
+@pytest.mark.parametrize(("app", "tests", "count"), [("shop", "test_shop", 4),
+                                                     ("views", "test_views", 2)])  # fmt: skip
+def test_the_applications_of_the_docs(
+    pytester: pytest.Pytester, app: str, tests: str, count: int
+) -> None:
+    """The FastAPI and the Django application of the page, and their tests, run as they stand."""
+    page = (ROOT / "docs/testing.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(# (\w+)\.py\n.*?)```", page, re.DOTALL)
+    code = {name: block for block, name in blocks}
+    pytester.makepyfile(**{app: code[app], tests: code[tests]})
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=count)
+
+
+def test_the_first_tests_of_the_docs(pytester: pytest.Pytester) -> None:
+    """What the page shows before the applications runs as it stands."""
+    page = (ROOT / "docs/testing.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n((?!#).*?)```", page, re.DOTALL)[:2]
+    pytester.makepyfile("\n".join(blocks[::-1]))
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)

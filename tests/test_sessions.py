@@ -1,0 +1,235 @@
+"""How Link went, as `session` tells it: from the wire, and against the local Plaid."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+from plaid_processors import (
+    Account,
+    AsyncProcessorLinker,
+    ConfigurationError,
+    InvalidRequestError,
+    LinkFailure,
+    LinkSession,
+    LinkToken,
+    PlaidConnectionError,
+    ProcessorLinker,
+    SessionState,
+)
+from plaid_processors.sandbox import LocalSandbox
+from plaid_processors.sessions import read_session
+
+from .support.faulty import FaultyPlaid, reply
+
+PUBLIC_TOKEN = "public-sandbox-b0e2c4ee-a763-4df5-bfe9-46a46bce993d"
+LINK_TOKEN = "link-sandbox-af1a0311-da53-4636-b754-dd15cc058176"
+ADDED = {
+    "public_token": PUBLIC_TOKEN,
+    "accounts": [{"id": "A", "name": "Checking", "mask": "0000", "type": "depository",
+                  "subtype": "checking", "verification_status": None}],
+    "institution": {"institution_id": "ins_109508", "name": "First Platypus Bank"},
+}  # fmt: skip
+SUCCESS = LinkSession(
+    state=SessionState.SUCCESS,
+    link_session_id="S",
+    public_token=PUBLIC_TOKEN,
+    accounts=(
+        Account(
+            account_id="A", name="Checking", mask="0000", type="depository", subtype="checking"
+        ),
+    ),
+    institution_id="ins_109508",
+    institution_name="First Platypus Bank",
+    request_id="R",
+)
+LEFT = {"error": None, "metadata": {"institution": None, "status": None}}
+
+
+def session(started: int = 1, **told: Any) -> dict[str, Any]:
+    return {"link_session_id": "S", "started_at": f"2026-03-07T00:00:0{started}Z", **told}
+
+
+@pytest.mark.parametrize(
+    ("told", "state"),
+    [
+        (None, "waiting"),
+        ([], "waiting"),
+        ([session()], "waiting"),
+        ([session(finished_at=None, events=[])], "waiting"),
+        ([session(results={"item_add_results": [ADDED]})], "success"),
+        ([session(finished_at="2026-03-07T00:00:09Z", results={"item_add_results": []})],
+         "success"),
+        ([session(exit=LEFT)], "exited"),
+        ([session(on_exit=LEFT)], "exited"),
+        ([session(1, exit=LEFT), session(2)], "waiting"),
+        ([session(2, exit=LEFT), session(1)], "exited"),
+        ([session(1, results={"item_add_results": [ADDED]}), session(2, exit=LEFT)], "success"),
+    ],
+)  # fmt: skip
+def test_the_state(told: Any, state: str) -> None:
+    """A success counts before all; else the latest session does, whatever their order."""
+    assert read_session(told, None).state == state
+
+
+def test_a_success() -> None:
+    """It has what `link` needs."""
+    assert read_session([session(results={"item_add_results": [ADDED]})], "R") == SUCCESS
+
+
+def test_a_success_in_the_older_form() -> None:
+    """`on_success` tells the same."""
+    metadata = {"accounts": ADDED["accounts"], "institution": ADDED["institution"]}
+    older = session(on_success={"public_token": PUBLIC_TOKEN, "metadata": metadata})
+    assert read_session([older], "R") == SUCCESS
+
+
+def test_an_exit_with_an_error() -> None:
+    """The error, the bank, and what Link was waiting for."""
+    error = {
+        "error_type": "ITEM_ERROR",
+        "error_code": "INVALID_CREDENTIALS",
+        "error_message": "the provided credentials were not correct",
+        "display_message": "Please try again.",
+    }
+    metadata = {"institution": ADDED["institution"], "status": "requires_credentials"}
+    told = read_session([session(exit={"error": error, "metadata": metadata})], "R")
+    assert told == LinkSession(
+        state=SessionState.EXITED,
+        link_session_id="S",
+        institution_id="ins_109508",
+        institution_name="First Platypus Bank",
+        error=LinkFailure(**error),
+        exit_status="requires_credentials",
+        request_id="R",
+    )
+
+
+def test_the_metadata_is_that_of_on_success() -> None:
+    """`link` takes it as it takes Link's own."""
+    assert json.loads(json.dumps(SUCCESS.metadata)) == {
+        "institution": ADDED["institution"],
+        "accounts": ADDED["accounts"],
+        "link_session_id": "S",
+    }
+
+
+def test_no_token_shows() -> None:
+    """Its representation masks the public token."""
+    assert PUBLIC_TOKEN not in repr(SUCCESS)
+    assert "public-sandbox-" in repr(SUCCESS)
+
+
+@pytest.mark.parametrize("told", [{}, "none", [5], [session(results={"item_add_results": [
+    {"public_token": "p", "accounts": [{}]}]})]])  # fmt: skip
+def test_an_answer_that_cannot_be_read(
+    told: Any, faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+) -> None:
+    """It is no usable answer, and no bare TypeError."""
+    faulty.on("/link/token/get", reply({"link_sessions": told, "request_id": "R"}))
+    with pytest.raises(PlaidConnectionError, match="link_sessions"):
+        faulty_linker.session(LINK_TOKEN)
+
+
+@pytest.mark.parametrize("token", ["", PUBLIC_TOKEN, LINK_TOKEN.replace("sandbox", "production")])
+def test_a_token_that_is_none(linker: ProcessorLinker, token: str) -> None:
+    """What cannot be a link token of here is refused before any request."""
+    with pytest.raises(ConfigurationError, match="link_token"):
+        linker.session(token)
+
+
+def test_an_unknown_token(linker: ProcessorLinker) -> None:
+    """Plaid's refusal comes as its class."""
+    with pytest.raises(InvalidRequestError, match="INVALID_LINK_TOKEN"):
+        linker.session(LINK_TOKEN)
+
+
+def hosted(linker: ProcessorLinker, **options: Any) -> LinkToken:
+    return linker.create_link_token(
+        "layer", client_user_id="u", client_name="Acme", hosted_link={}, **options
+    )
+
+
+def test_the_whole_flow_without_a_front_end(
+    linker: ProcessorLinker, local_plaid: LocalSandbox
+) -> None:
+    """From Hosted Link's address to the processor tokens, with the bank told."""
+    token = hosted(linker)
+    assert not linker.session(token.link_token).finished
+    local_plaid.complete_link(token.link_token, masks=["0000", "3333"])
+
+    session = linker.session(token.link_token)
+    assert session.finished
+    assert session.public_token
+    result = linker.link("layer", public_token=session.public_token, metadata=session.metadata)
+
+    assert [each.account for each in result.processor_tokens] == list(session.accounts)
+    assert (result.institution_id, result.link_session_id) == (
+        "ins_109508",
+        session.link_session_id,
+    )
+
+
+def test_an_exit(linker: ProcessorLinker, local_plaid: LocalSandbox) -> None:
+    """The exit's error is told."""
+    token = hosted(linker)
+    local_plaid.exit_link(token.link_token, error_code="ITEM_LOCKED", status="requires_credentials")
+    session = linker.session(token.link_token)
+    assert session.error
+    assert (session.state, session.error.error_code) == ("exited", "ITEM_LOCKED")
+
+
+def test_awaited(local_plaid: LocalSandbox) -> None:
+    """The async linker tells the same."""
+
+    async def go() -> LinkSession:
+        async with AsyncProcessorLinker(local_plaid.client()) as linker:
+            token = await linker.create_link_token("layer", client_user_id="u", client_name="A")
+            local_plaid.complete_link(token.link_token)
+            return await linker.session(token.link_token)
+
+    assert asyncio.run(go()).state is SessionState.SUCCESS
+
+
+@pytest.fixture
+def hooks() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """An address for webhooks, and what came there."""
+    heard: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/hook", heard
+        server.shutdown()
+        thread.join()
+
+
+def test_session_finished_comes_by_webhook(
+    linker: ProcessorLinker,
+    local_plaid: LocalSandbox,
+    hooks: tuple[str, list[dict[str, Any]]],
+) -> None:
+    """It names the link token, by which `session` tells the rest."""
+    url, heard = hooks
+    token = hosted(linker, webhook=url)
+    done = local_plaid.complete_link(token.link_token)
+    assert local_plaid.wait_for_webhooks()
+    finished = heard[-1]
+    assert (finished["webhook_code"], finished["status"]) == ("SESSION_FINISHED", "SUCCESS")
+    assert finished["public_tokens"] == [done.public_token]
+    assert linker.session(finished["link_token"]).public_token == done.public_token
