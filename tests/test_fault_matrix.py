@@ -361,7 +361,8 @@ class Judge:
             yield "not enough for Plaid's support"
         if error.outcome_unknown and isinstance(error, PublicTokenError):
             yield "an ambiguous exchange is told as a bad token"
-        if self.cell.fault.what is None and error.outcome_unknown:
+        # A connection opened early may also be reset as the gate shuts: that is ambiguous.
+        if error.outcome_unknown and "refused" in getattr(error, "reason", ""):
             yield "a refused connection is told as ambiguous"
 
     def _tokens(self) -> Iterator[str]:

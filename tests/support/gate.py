@@ -41,7 +41,11 @@ class Gate:
         self._lock = threading.Lock()
         self._pairs: list[_Pair] = []
         self._listener: socket.socket | None = None
-        self._port = 0
+        # Holds the port while the gate is shut, lest another program's server take it.
+        self._holder = socket.socket()
+        self._holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self._holder.bind(("127.0.0.1", 0))
+        self._port = self._holder.getsockname()[1]
         self.open()
 
     @property
@@ -53,13 +57,15 @@ class Gate:
 
     def __exit__(self, *_: object) -> None:
         self.shut()
+        self._holder.close()
 
     def open(self) -> None:
         """Let connections in."""
         with self._lock:
             if self._listener is None:
-                self._listener = socket.create_server(("127.0.0.1", self._port), backlog=64)
-                self._port = self._listener.getsockname()[1]
+                self._listener = socket.create_server(
+                    ("127.0.0.1", self._port), backlog=64, reuse_port=True
+                )
                 self._spawn(self._accept, self._listener)
 
     def shut(self) -> None:
