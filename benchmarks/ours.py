@@ -37,7 +37,12 @@ async def link_awaited(linker: AsyncProcessorLinker, wanted: list[dict[str, Any]
 
 def link_bare(pool: urllib3.PoolManager, url: str, account_ids: list[str]) -> list[str]:
     """No checks, no results, no errors: the least that a link can cost with urllib3."""
-    headers = {"PLAID-CLIENT-ID": CLIENT_ID, "PLAID-SECRET": SECRET}
+    headers = {
+        "PLAID-CLIENT-ID": CLIENT_ID,
+        "PLAID-SECRET": SECRET,
+        "Plaid-Version": "2020-09-14",
+        "User-Agent": "bare",
+    }
 
     def post(path: str, body: dict[str, str]) -> Any:
         answer = pool.request(

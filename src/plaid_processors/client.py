@@ -179,7 +179,7 @@ class PlaidClient:
         headers.update({each["key"]: each["value"] for each in settings if each["in"] == "header"})
         if self._api.cookie:
             headers["Cookie"] = self._api.cookie
-        return {**headers, "Content-Type": "application/json", "Accept": "application/json"}
+        return {**headers, "Content-Type": "application/json"}
 
     def __repr__(self) -> str:
         # An address of the caller's own plaid.ApiClient may hold a name and a password.
