@@ -101,7 +101,7 @@ def test_a_forgotten_client_leaves_no_threads(make_client: MakeClient) -> None:
     before = own_threads()
     kept = make_client()
     client = PlaidClient(
-        client_id="0" * 24, secret="5e" * 15, base_url=kept.sender.wire.base_url, max_attempts=1
+        client_id="0" * 24, secret="5e" * 15, base_url=kept._sender.wire.base_url, max_attempts=1
     )
     ProcessorLinker(client).link("layer", **options("a", "b"))
     started = own_threads() - before

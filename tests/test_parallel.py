@@ -11,17 +11,24 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import plaid
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from plaid_processors import LinkIncompleteError, PlaidClient, ProcessorLinker
+from plaid_processors import (
+    LinkIncompleteError,
+    PlaidClient,
+    PlaidConnectionError,
+    ProcessorLinker,
+)
 
 from .conftest import KEYS
 from .support.checks import link_account
@@ -323,6 +330,97 @@ def test_over_tls_the_connections_opened_early_are_used(tls_plaid: TlsPlaid) -> 
     with ProcessorLinker(PlaidClient(**KEYS, base_url=tls_plaid.url, max_attempts=1)) as linker:
         linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(4))
     assert tls_plaid.connections == 4
+
+
+class Tunnel:
+    """A proxy that connects through to where it is asked, or refuses."""
+
+    def __init__(self, answer: bytes) -> None:
+        self.asked: list[bytes] = []
+        self._answer = answer
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._open: list[socket.socket] = [self._listener]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                sock, _ = self._listener.accept()
+                self._open.append(sock)
+                self._connect(sock)
+
+    def _connect(self, sock: socket.socket) -> None:
+        asked = sock.recv(65536).split()[1]
+        self.asked.append(asked)
+        sock.sendall(self._answer)
+        if b" 200 " not in self._answer:
+            sock.shutdown(socket.SHUT_RDWR)
+            return
+        host, _, port = asked.decode().partition(":")
+        there = socket.create_connection((host, int(port)))
+        self._open.append(there)
+        for source, target in ((sock, there), (there, sock)):
+            threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
+
+    @staticmethod
+    def _pass_on(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while came := source.recv(65536):
+                target.sendall(came)
+
+    def close(self) -> None:
+        for each in self._open:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+
+@pytest.fixture
+def through(
+    tls_plaid: TlsPlaid, certificate: Path
+) -> Iterator[Callable[[bytes], tuple[Tunnel, ProcessorLinker]]]:
+    """Makes a linker whose requests go through a tunnel that answers so."""
+    made: list[tuple[Tunnel, plaid.ApiClient, ProcessorLinker]] = []
+
+    def make(answer: bytes) -> tuple[Tunnel, ProcessorLinker]:
+        tunnel = Tunnel(answer)
+        keys = {"clientId": KEYS["client_id"], "secret": KEYS["secret"]}
+        configuration = plaid.Configuration(host=tls_plaid.url, api_key=keys)
+        configuration.proxy = tunnel.url
+        configuration.ssl_ca_cert = str(certificate)
+        api = plaid.ApiClient(configuration)
+        linker = ProcessorLinker(PlaidClient.from_plaid(api, max_attempts=1))
+        made.append((tunnel, api, linker))
+        return tunnel, linker
+
+    yield make
+    for tunnel, api, linker in made:
+        linker.close()
+        api.rest_client.pool_manager.clear()
+        api.close()
+        tunnel.close()
+
+
+def test_tls_through_a_proxy(
+    tls_plaid: TlsPlaid, through: Callable[[bytes], tuple[Tunnel, ProcessorLinker]]
+) -> None:
+    """The proxy is asked for the way before anything is sent, and the link goes through it."""
+    tunnel, linker = through(b"HTTP/1.1 200 Connection established\r\n\r\n")
+    assert linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(1)).complete
+    assert set(tunnel.asked) == {tls_plaid.url.removeprefix("https://").encode()}
+    assert len(tls_plaid.requests) == 2
+
+
+def test_a_proxy_that_refuses_the_way(
+    tls_plaid: TlsPlaid, through: Callable[[bytes], tuple[Tunnel, ProcessorLinker]]
+) -> None:
+    """Nothing was sent to Plaid, so nothing is unknown."""
+    _, linker = through(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+    with pytest.raises(PlaidConnectionError, match="proxy") as caught:
+        linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(1))
+    assert not caught.value.outcome_unknown
+    assert tls_plaid.requests == []
 
 
 def test_a_link_loads_no_more_than_it_needs(faulty: FaultyPlaid) -> None:

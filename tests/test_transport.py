@@ -6,6 +6,7 @@ import gzip
 import json
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -277,6 +278,24 @@ def test_what_is_sent(faulty: FaultyPlaid, make_linker: Make) -> None:
     assert "plaid-processors/" in request.headers["user-agent"]
     assert request.headers["plaid-client-id"]
     assert request.headers["plaid-secret"]
+
+
+def test_a_request_is_sent_in_one_piece(faulty: FaultyPlaid, make_linker: Make) -> None:
+    """Head and body leave together: one packet, one record of TLS, one call of the system's."""
+    port = int(faulty.url.rpartition(":")[2])
+    pieces: list[bytes] = []
+
+    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "http.client.send" and arguments[0].port == port:
+            pieces.append(arguments[1])
+
+    sys.addaudithook(hear)
+    linker = make_linker()
+    for _ in range(2):
+        linker.accounts(ACCESS_TOKEN)
+    heads, bodies = zip(*(each.split(b"\r\n\r\n") for each in pieces), strict=True)
+    assert [each.split()[1] for each in heads] == [ACCOUNTS.encode()] * 2
+    assert [json.loads(each) for each in bodies] == [{"access_token": ACCESS_TOKEN}] * 2
 
 
 def test_connections_are_kept(faulty: FaultyPlaid, make_linker: Make) -> None:

@@ -80,7 +80,7 @@ class _Shell:
     """Does the steps of one flow, awaiting each."""
 
     def __init__(self, client: PlaidClient) -> None:
-        self._sender = client.sender
+        self._sender = client._sender
         self._deadline = client.begin()
         self._loop = asyncio.get_running_loop()
         self._arrived: asyncio.Queue[tuple[int, Any]] = asyncio.Queue()

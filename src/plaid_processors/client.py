@@ -18,12 +18,12 @@ from .deadline import Deadline
 from .errors import ConfigurationError
 from .events import OnEvent
 from .results import Environment
-from .sender import Sender
 from .settings import Credentials, LimitOptions, Limits, environment_of, read_environment
-from .transport import Wire
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from .sender import Sender
 
 PLAID_VERSION = "2020-09-14"
 """The version of Plaid's API that is asked for, https://plaid.com/docs/api/versioning/."""
@@ -153,7 +153,7 @@ class PlaidClient:
         self._api = api
         self._environment = environment
         self._closed = False
-        self._sender = Sender(self._wire(api.rest_client.pool_manager), limits, on_event)
+        self._sender = self._make_sender(api.rest_client.pool_manager, limits, on_event)
         _clients.add(self)
 
     def _renew_after_fork(self) -> None:
@@ -161,17 +161,21 @@ class PlaidClient:
         # write to one socket would get each other's answers.
         rest_client = type(self._api.rest_client)(self._api.configuration)
         pool = _with_shared_certificates(rest_client.pool_manager, self._api.configuration.host)
-        self._sender = Sender(self._wire(pool), self._sender.limits, self._sender.on_event)
+        self._sender = self._make_sender(pool, self._sender.limits, self._sender.on_event)
 
-    def _wire(self, pool: Any) -> Wire:
+    def _make_sender(self, pool: Any, limits: Limits, on_event: OnEvent | None) -> Sender:
+        from .sender import Sender  # with urllib3, which whoever makes no client does not need
+        from .transport import Wire
+
         configuration = self._api.configuration
         known = self._headers()  # an api of the caller's may change its own: they are asked anew
-        return Wire(
+        wire = Wire(
             pool=pool,
             base_url=configuration.host.rstrip("/"),
             headers=(lambda: known) if self._owned else self._headers,
             keys=tuple(str(configuration.api_key[name]) for name in ("clientId", "secret")),
         )
+        return Sender(wire, limits, on_event)
 
     def _headers(self) -> dict[str, str]:
         settings = self._api.configuration.auth_settings().values()
@@ -190,11 +194,6 @@ class PlaidClient:
     def environment(self) -> Environment:
         """``sandbox`` or ``production``."""
         return self._environment
-
-    @property
-    def sender(self) -> Sender:
-        """What sends its requests: for the linkers, not for the user."""
-        return self._sender
 
     def __enter__(self) -> Self:
         return self

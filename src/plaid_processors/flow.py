@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
-from attrs import evolve
+from attrs import evolve, fields
 
 from . import calls
 from .calls import Call
@@ -37,6 +37,7 @@ from .results import (
     LinkedItem,
     LinkResult,
     LinkToken,
+    PendingPartner,
     PendingToken,
     ProcessorToken,
 )
@@ -218,7 +219,7 @@ def link(
         yield Prepare(len(picked))
     with _kept(landing):
         try:
-            item: LinkedItem = yield calls.exchange(public_token, landing.land)
+            progress: _Progress = yield calls.exchange(public_token, landing.land)
         except Exception as error:
             if landing.result is not None:  # it came, and something failed on its way here
                 raise _incomplete(landing.result, _Trouble(error)) from error
@@ -230,8 +231,7 @@ def link(
                 known = {"time": _now(), **_known(environment, session, public_token)}
                 error.add_note(_ask_plaid(known))
             raise
-        progress = landing.progress
-        trouble = yield from _guarded(_after_exchange(progress, plan, item, on_exchange, options))
+        trouble = yield from _guarded(_after_exchange(progress, plan, on_exchange, options))
     if trouble is not None:
         raise _incomplete(progress.result, trouble) from trouble.error
     return progress.result
@@ -240,13 +240,12 @@ def link(
 def _after_exchange(
     progress: _Progress,
     plan: Plan,
-    item: LinkedItem,
     on_exchange: OnExchange | None,
     options: Options,
 ) -> Flow[_Trouble | None]:
     if on_exchange is not None:
         try:
-            yield Tell(on_exchange, item, irrevocable=True)
+            yield Tell(on_exchange, progress.item, irrevocable=True)
         except Exception as error:  # noqa: BLE001  no generator lets a StopIteration through
             return _Trouble(error)
     return (yield from _finish(progress, plan, options))
@@ -270,21 +269,15 @@ class _Landing:
         self._known = {"environment": environment, **session._asdict()}
         self._progress: _Progress | None = None
 
-    def land(self, access_token: str, item_id: str | None, request_id: str | None) -> LinkedItem:
+    def land(self, access_token: str, item_id: str | None, request_id: str | None) -> _Progress:
         """Keep what the exchange gave."""
-        given: dict[str, Any] = {
+        item = {
             "access_token": access_token,
             "item_id": item_id,
             "request_id": request_id,
             **self._known,
         }
-        self._progress = _Progress.of_plan(LinkResult(**given), self._plan, self._picked)
-        return LinkedItem(**given)
-
-    @property
-    def progress(self) -> _Progress:
-        """The result so far, of an Item that landed."""
-        assert self._progress is not None
+        self._progress = _Progress(item).planned(self._plan, self._picked)
         return self._progress
 
     @property
@@ -357,38 +350,28 @@ def link_sandbox(
 
 def issue(plan: Plan, result: LinkResult, options: Options) -> Flow[LinkResult]:
     """The processor tokens for an Item that exists."""
-    return (
-        yield from _continue(_Progress.of_plan(result, plan, plan.picked_early()), plan, options)
-    )
+    progress = _Progress.of_result(result).planned(plan, plan.picked_early())
+    return (yield from _continue(progress, plan, options))
 
 
 def resume(plan: Plan | None, result: LinkResult, options: Options) -> Flow[LinkResult]:
     """What is missing of a result; ``plan`` is for its partners without accounts."""
-    progress = _Progress(result)
+    progress = _Progress.of_result(result)
     if plan is not None and (picked := plan.picked_early()) is not None:
         progress.expect(picked)
     return (yield from _continue(progress, plan, options))
 
 
 def _continue(progress: _Progress, plan: Plan | None, options: Options) -> Flow[LinkResult]:
-    before = _issued(progress.result)
+    before = progress.issued
     with _kept(progress):
         trouble = yield from _guarded(_finish(progress, plan, options))
     if trouble is None:
         return progress.result
-    if _issued(progress.result) == before:
+    if progress.issued == before:
         # Nothing was achieved, and the Item was the caller's before.
         raise trouble.error
     raise _incomplete(progress.result, trouble) from trouble.error
-
-
-def _issued(result: LinkResult) -> int:
-    """How many tokens there are, those included that are still to be narrowed.
-
-    A token that was narrowed now counts twice, as it got further.
-    """
-    unnarrowed = sum(each.unnarrowed is not None for each in result.pending)
-    return 2 * len(result.processor_tokens) + unnarrowed
 
 
 class _Trouble(NamedTuple):
@@ -421,39 +404,31 @@ def _kept(progress: _Progress | _Landing) -> Iterator[None]:
 
 def _finish(progress: _Progress, plan: Plan | None, options: Options) -> Flow[_Trouble | None]:
     """Choose the accounts where that is still to do, then ask for the tokens."""
-    if plan is not None and progress.result.unselected:
-        fetched: tuple[Account, ...] = yield calls.get_accounts(progress.result.access_token)
+    if plan is not None and progress.unselected:
+        fetched: tuple[Account, ...] = yield calls.get_accounts(progress.access_token)
         progress.expect(plan.pick_fetched(fetched))
     return (yield from _issue_all(progress, options))
 
 
 def _issue_all(progress: _Progress, options: Options) -> Flow[_Trouble | None]:
     """Ask for what is pending; then narrow what is to be narrowed, before anybody hears of it."""
-    access_token = progress.result.access_token
     fates = _Fates()
-    if not progress.result.pending:
+    if not progress.pending:
         yield Start(())  # a flow has at least one step
-    wanted = [each for each in progress.result.pending if each.unnarrowed is None]
-    yield from _ask(
-        progress,
-        wanted,
-        [calls.create_processor_token(w.processor, access_token, w.account) for w in wanted],
-        options,
-        fates,
-    )
-    # Both sets are pending: what was issued now, and what an earlier call left.
-    issued = [(each, each.unnarrowed) for each in progress.result.pending]
+    wanted = [each for each in progress.pending if each.unnarrowed is None]
+    token = progress.access_token
+    requests = [calls.create_processor_token(w.processor, token, w.account) for w in wanted]
+    yield from _ask(progress, wanted, requests, options, fates)
+    # Both are pending: what was issued now, and what an earlier call left.
+    issued = [(each, each.unnarrowed) for each in progress.pending]
+    unnarrowed = [each for each, token in issued if token is not None]
     narrowings = [
         calls.narrow(token, each.permissions or ()) for each, token in issued if token is not None
     ]
-    unnarrowed = [each for each, token in issued if token is not None]
     yield from _ask(progress, unnarrowed, narrowings, options, fates)
-    return fates.trouble(progress, partial=options.partial and not _unnarrowed_left(progress))
-
-
-def _unnarrowed_left(progress: _Progress) -> bool:
-    """Whether a token could not be narrowed: more than an account that is refused."""
-    return any(each.unnarrowed is not None for each in progress.result.pending)
+    # A token that could not be narrowed is more than an account that is refused.
+    partial = options.partial and not progress.unnarrowed
+    return fates.trouble(progress, partial=partial)
 
 
 def _ask(
@@ -487,7 +462,7 @@ class _Fates:
         self.untold: list[Exception] = []
 
     def trouble(self, progress: _Progress, *, partial: bool) -> _Trouble | None:
-        pending = [each for each in progress.result.pending if each.key in self.failed]
+        pending = [each for each in progress.pending if each.key in self.failed]
         errors = [(each, self.failed[each.key]) for each in pending]
         if self.untold:
             return _Trouble(self.untold[0], errors)
@@ -501,7 +476,7 @@ def _only_refusals(
 ) -> bool:
     """Whether some tokens came, and Plaid itself refused the others."""
     refused = all(isinstance(error, PlaidApiError) for error in failed.values())
-    return refused and bool(progress.result.processor_tokens)
+    return refused and len(progress.pending) < len(progress.entries)
 
 
 def _incomplete(result: LinkResult, trouble: _Trouble) -> LinkIncompleteError:
@@ -531,26 +506,73 @@ def _words(error: Exception) -> str:
 
 
 class _Progress:
-    """The result so far, whatever happens next."""
+    """What a link has come to so far, whatever happens next.
 
-    def __init__(self, result: LinkResult) -> None:
-        self.result = result
+    Not a result that is made anew with each step, since making one, checks and all, costs as much
+    as a good part of a request.
+
+    Attributes:
+        entries: the tokens, those that came and those that are missing.
+        unselected: the partners whose accounts are not chosen yet.
+    """
+
+    def __init__(self, item: Mapping[str, Any]) -> None:
+        """Nothing but an Item: what a `LinkedItem` tells of it."""
+        self._item = item
+        self.entries: tuple[ProcessorToken | PendingToken, ...] = ()
+        self.unselected: tuple[PendingPartner, ...] = ()
 
     @classmethod
-    def of_plan(
-        cls, result: LinkResult, plan: Plan, picked: tuple[PendingToken, ...] | None
-    ) -> _Progress:
-        unselected = tuple(choice.as_pending() for choice in plan.choices)
-        progress = cls(evolve(result, unselected=unselected))
-        if picked is not None:
-            progress.expect(picked)
+    def of_result(cls, result: LinkResult) -> _Progress:
+        """Go on from a result."""
+        progress = cls({each.name: getattr(result, each.name) for each in fields(LinkedItem)})
+        progress.entries, progress.unselected = result.entries, result.unselected
         return progress
+
+    def planned(self, plan: Plan, picked: tuple[PendingToken, ...] | None) -> _Progress:
+        """What is to come: these tokens, or some for these partners."""
+        if picked is None:
+            self.unselected = tuple(choice.as_pending() for choice in plan.choices)
+        else:
+            self.expect(picked)
+        return self
+
+    @property
+    def item(self) -> LinkedItem:
+        """The Item."""
+        return LinkedItem(**self._item)
+
+    @property
+    def result(self) -> LinkResult:
+        """All of it, as a value."""
+        return LinkResult(**self._item, entries=self.entries, unselected=self.unselected)
+
+    @property
+    def access_token(self) -> str:
+        """The Item's."""
+        token: str = self._item["access_token"]
+        return token
+
+    @property
+    def pending(self) -> tuple[PendingToken, ...]:
+        """The tokens that are missing."""
+        return tuple(each for each in self.entries if isinstance(each, PendingToken))
+
+    @property
+    def unnarrowed(self) -> int:
+        """How many tokens came that are still to be narrowed."""
+        return sum(each.unnarrowed is not None for each in self.pending)
+
+    @property
+    def issued(self) -> int:
+        """How many tokens there are; one that is narrowed counts twice, as it got further."""
+        return 2 * (len(self.entries) - len(self.pending)) + self.unnarrowed
 
     def expect(self, tokens: tuple[PendingToken, ...]) -> None:
         """The accounts are chosen: these tokens are to come."""
         chosen = {each.processor for each in tokens}
-        left = tuple(each for each in self.result.unselected if each.processor not in chosen)
-        self.result = evolve(self.result, entries=(*self.result.entries, *tokens), unselected=left)
+        self.entries += tokens
+        self.unselected = tuple(each for each in self.unselected if each.processor not in chosen)
 
     def arrived(
         self, wanted: PendingToken, outcome: ProcessorToken | PlaidProcessorsError
@@ -563,7 +585,8 @@ class _Progress:
             entry = evolve(wanted, unnarrowed=outcome, error_code=None, error_message=None)
         else:
             entry = outcome
-        self.result = self.result.replace_entry(entry)
+        key = entry.key
+        self.entries = tuple(entry if each.key == key else each for each in self.entries)
         return entry if isinstance(entry, ProcessorToken) else None
 
 

@@ -150,7 +150,7 @@ class _Shell:
     """Does the steps of one flow, with blocking calls."""
 
     def __init__(self, client: PlaidClient) -> None:
-        self._sender = client.sender
+        self._sender = client._sender
         self._deadline: Deadline = client.begin()
         self._started: Iterator[tuple[int, Any]] = iter(())
 

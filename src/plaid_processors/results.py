@@ -422,13 +422,6 @@ class LinkResult:
             return self.item_id == other.item_id
         return self.access_token == other.access_token
 
-    def replace_entry(self, entry: ProcessorToken | PendingToken) -> LinkResult:
-        """The result with this entry in the place of the one for the same partner and account."""
-        return attrs.evolve(
-            self,
-            entries=tuple(entry if each.key == entry.key else each for each in self.entries),
-        )
-
     def to_dict(self) -> dict[str, object]:
         """A JSON-ready form, **tokens included**: encrypt it before it is stored."""
         data = attrs.asdict(self, value_serializer=_to_json)

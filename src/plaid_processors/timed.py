@@ -12,8 +12,7 @@ import encodings.idna  # noqa: F401
 import http.client
 import io
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
 from threading import local
 from time import monotonic
@@ -23,34 +22,34 @@ _this_thread = local()
 
 
 class Watch:
-    """One request.
+    """One request. Within its ``with`` block, what this thread sends is watched.
 
     Attributes:
         end: the `monotonic` moment by which its answer has to be there, as a whole.
         wait: seconds that one wait for data may take.
         sent: whether any of it may have reached the server.
+        held: what is to be sent together, while it is being gathered.
     """
+
+    __slots__ = ("end", "held", "sent", "wait")
 
     def __init__(self, *, end: float, wait: float) -> None:
         """Nothing is sent yet."""
         self.end = end
         self.wait = wait
         self.sent = False
+        self.held: list[bytes] | None = None
+
+    def __enter__(self) -> None:
+        _this_thread.watch = self
+
+    def __exit__(self, *_raised: object) -> None:
+        _this_thread.watch = None
 
     @property
     def left(self) -> float:
         """Seconds that the next wait may take, 0 when there is no time."""
         return max(0.0, min(self.wait, self.end - monotonic()))
-
-
-@contextmanager
-def watched(watch: Watch) -> Iterator[None]:
-    """Within this block, requests of this thread are watched."""
-    _this_thread.watch = watch
-    try:
-        yield
-    finally:
-        _this_thread.watch = None
 
 
 def _watch() -> Watch | None:
@@ -73,14 +72,29 @@ def make_timed(pool: Any) -> bool:
 
 @cache
 def _timed(plain: type[Any]) -> type[Any]:
-    def send(self: Any, data: Any) -> None:
-        if self.sock is None and self.auto_open:
+    def request(self: Any, *args: Any, **kwargs: Any) -> None:
+        watch = _watch()
+        if watch is None:
+            plain.request(self, *args, **kwargs)
+            return
+        if self.sock is None:
             self.connect()
-        if (watch := _watch()) is not None:
-            watch.sent = True
-        plain.send(self, data)
+        # Head and body in one packet, and one record of TLS: http.client sends each by itself.
+        held: list[bytes] = []
+        watch.held = held
+        plain.request(self, *args, **kwargs)
+        watch.held = None
+        watch.sent = True
+        plain.send(self, b"".join(held))
 
-    own: dict[str, Any] = {"response_class": _Response, "send": send}
+    def send(self: Any, data: Any) -> None:
+        watch = _watch()
+        if watch is not None and watch.held is not None:
+            watch.held.append(data)
+        else:
+            plain.send(self, data)
+
+    own: dict[str, Any] = {"response_class": _Response, "request": request, "send": send}
     if hasattr(plain, "is_connected"):  # urllib3 2
 
         def is_connected(self: Any) -> bool:
@@ -108,11 +122,9 @@ def _take_tickets(sock: Any) -> None:
 
 class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
         self._watch = _watch()
-        if self._watch is not None:
-            raw = self.fp.detach()
-            self.fp = io.BufferedReader(_Reader(raw, sock, self._watch))
+        watched: Any = sock if self._watch is None else _Watched(sock, self._watch)
+        super().__init__(watched, *args, **kwargs)
 
     def begin(self) -> None:
         super().begin()
@@ -121,6 +133,20 @@ class _Response(http.client.HTTPResponse):
             # all, of an answer whose empty line got lost.
             self.headers.defects.clear()
             self.headers.set_payload("")
+
+
+class _Watched:
+    """What http.client asks a socket for, to read an answer."""
+
+    __slots__ = ("_sock", "_watch")
+
+    def __init__(self, sock: socket.socket, watch: Watch) -> None:
+        self._sock = sock
+        self._watch = watch
+
+    def makefile(self, mode: Any) -> io.BufferedReader:
+        stream = self._sock.makefile(mode, buffering=0)
+        return io.BufferedReader(_Reader(stream, self._sock, self._watch))
 
 
 class _Reader(io.RawIOBase):

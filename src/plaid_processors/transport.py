@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 from collections.abc import Callable, Iterator, Mapping
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import http.client
+import urllib3
+from urllib3 import exceptions
 
-    import urllib3
-
-    from .timed import Watch
+from .timed import Watch, make_timed
 
 MAX_BODY = 16 * 1024 * 1024
 """More than any answer of this workflow by far; what is longer is not read."""
@@ -63,14 +62,13 @@ class Wire:
         keys: tuple[str, ...],
     ) -> None:
         """Send over a urllib3 pool manager, with headers that are made for each request."""
-        from . import timed  # noqa: F401  now, not with the first request: see there
-
         self.keys = keys
         self._pool = pool
         self.base_url = base_url
         self._prefix = "/" + base_url.partition("//")[2].partition("/")[2]
         self._headers = headers
         self._hosts: Any = None
+        self._once = urllib3.Retry(total=False, redirect=False)
 
     @property
     def proxied(self) -> bool:
@@ -97,12 +95,6 @@ class Wire:
             body: what is sent.
             times: seconds for the connection, for one wait for data, and for the request in all.
         """
-        import http.client
-
-        import urllib3
-
-        from .timed import Watch
-
         _, read, total = times
         watch = Watch(end=monotonic() + total, wait=read)
         response = None
@@ -111,7 +103,7 @@ class Wire:
             response = self._open(path, body, times, watch)
             outcome = _read_all(response, chunks)
         except (
-            urllib3.exceptions.HTTPError,
+            exceptions.HTTPError,
             http.client.HTTPException,
             OSError,
             ValueError,
@@ -127,24 +119,20 @@ class Wire:
         self, path: str, body: bytes, times: tuple[float, float, float], watch: Watch
     ) -> urllib3.BaseHTTPResponse:
         """The answer, its body still to be read."""
-        from urllib3 import Timeout
-
-        from .timed import make_timed, watched
-
         connect, read, total = times
         hosts = self.hosts()
         watch.sent = not make_timed(hosts)  # what cannot be watched may have been sent
         # Past the manager, which would look the host up again; a proxy needs its words, though.
         opener = self._pool if self.proxied else hosts
         target = self.base_url + path if self.proxied else self._prefix.rstrip("/") + path
-        with watched(watch):
+        with watch:
             response: urllib3.BaseHTTPResponse = opener.urlopen(
                 "POST",
                 target,
                 body=body,
                 headers=self._headers(),
-                timeout=Timeout(total=total, connect=connect, read=read),
-                retries=False,
+                timeout=urllib3.Timeout(total=total, connect=connect, read=read),
+                retries=self._once,
                 redirect=False,
                 preload_content=False,
             )
@@ -167,8 +155,6 @@ def open_connection(pool: Any, seconds: float) -> None:
     urllib3 has no public way to do this; these two methods have been there since its 1.0, and if
     they go, nothing is lost but the head start.
     """
-    from .timed import make_timed
-
     try:
         make_timed(pool)
         connection = _unopened(pool)
@@ -227,14 +213,10 @@ def _chunks_of_urllib3_1(response: Any) -> Iterator[bytes]:
         size += len(chunk)
         yield chunk
     if announced is not None and size < int(announced):
-        from http.client import IncompleteRead
-
-        raise IncompleteRead(b"")
+        raise http.client.IncompleteRead(b"")
 
 
 def _failure(error: Exception, sent: bool) -> Failure:
-    from urllib3 import exceptions
-
     if isinstance(error, ValueError) and not isinstance(error, exceptions.HTTPError):
         # Such as a header that http.client refuses, with the key in its words.
         return Failure("a key or another header cannot be sent", sent=False, passing=False)
@@ -250,10 +232,6 @@ def _failure(error: Exception, sent: bool) -> Failure:
 
 def _words(error: Exception) -> str:
     """What happened, in our words: those of the error could show what was sent."""
-    import http.client
-
-    from urllib3 import exceptions
-
     root = _root(error)
     if isinstance(root, TimeoutError) or isinstance(error, exceptions.ReadTimeoutError):
         connecting = isinstance(error, exceptions.ConnectTimeoutError)
