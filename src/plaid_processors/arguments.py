@@ -7,7 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from .errors import ConfigurationError
+from .redaction import token_kind
+
+if TYPE_CHECKING:
+    from .results import Environment
 
 
 def names(name: str, values: object) -> list[str]:
@@ -31,6 +37,36 @@ def text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, not {type(value).__name__}")
     return value
+
+
+def filled_text(name: str, value: object) -> str:
+    """A text that must not be missing."""
+    given = text(name, value)
+    if not given.strip():
+        raise ValueError(f"{name} must not be empty")
+    return given
+
+
+def checked_token(name: str, value: object, wanted: str, environment: Environment) -> str:
+    """The token, if nothing about it says that it is another one than is wanted here.
+
+    Plaid's tokens are ``<type>-<environment>-…``; what does not look like that is sent as it is.
+
+    Raises:
+        TypeError: it is not a string.
+        ConfigurationError: it is empty, or of another type or environment.
+    """
+    given = text(name, value)
+    if not given.strip():
+        raise ConfigurationError(f"{name} is empty")
+    kind = token_kind(given)
+    if kind is not None and kind[0] != wanted:
+        raise ConfigurationError(f"{name} is a token of type {kind[0]!r}, expected {wanted!r}")
+    if kind is not None and kind[1] != environment:
+        raise ConfigurationError(
+            f"{name} is of the environment {kind[1]!r}, but this client is of {environment.value!r}"
+        )
+    return given
 
 
 def plain_mapping(name: str, value: object) -> dict[str, Any]:

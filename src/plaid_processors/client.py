@@ -1,15 +1,17 @@
-"""PlaidClient: the one room with plaid-python in it.
+"""PlaidClient: keys, address and connections. The one room with plaid-python in it.
 
-Of plaid-python, it uses ``ApiClient`` and ``Configuration`` (keys, address, proxy, certificates,
-connection pool), which have been stable since 9, and sends plain JSON: the generated models change
-nearly every month, and refuse what they do not know.
+Of plaid-python, it adopts an application's ``ApiClient`` (keys, address, proxy, certificates and
+pool), which has been stable since 9, and sends plain JSON: the generated models change nearly every
+month, and refuse what they do not know. A client of its own keys needs no more than plaid-python
+itself stands on, urllib3: to load plaid-python besides would add a quarter to a cold start.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, Unpack
 from weakref import WeakSet
 
@@ -23,7 +25,7 @@ from .settings import Credentials, LimitOptions, Limits, environment_of, read_en
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .sender import Sender
+    from .transport import Wire
 
 PLAID_VERSION = "2020-09-14"
 """The version of Plaid's API that is asked for, https://plaid.com/docs/api/versioning/."""
@@ -65,9 +67,9 @@ class PlaidClient:
             client_id=client_id, secret=secret, environment=environment, base_url=base_url
         )
         checked = Limits.checked(limits)
-        api = _api_client(credentials, checked)
+        connect = partial(_own_wire, credentials, checked.max_connections)
         self._owned = True
-        self._set_up(api, credentials.environment, checked, on_event)
+        self._set_up(connect(), connect, credentials.environment, checked, on_event)
 
     @classmethod
     def from_env(
@@ -142,52 +144,38 @@ class PlaidClient:
             )
         client = cls.__new__(cls)
         client._owned = False
-        client._set_up(api_client, found, Limits.checked(limits), on_event)
+        shared = _wire_of(api_client, api_client.rest_client)
+        reconnect = partial(_reconnected, api_client)
+        client._set_up(shared, reconnect, found, Limits.checked(limits), on_event)
         return client
 
     def _set_up(
-        self, api: Any, environment: Environment, limits: Limits, on_event: OnEvent | None
+        self,
+        wire: Wire,
+        reconnect: Callable[[], Wire],
+        environment: Environment,
+        limits: Limits,
+        on_event: OnEvent | None,
     ) -> None:
+        from .sender import Sender  # with urllib3, which whoever makes no client does not need
+
         if on_event is not None and not callable(on_event):
             raise TypeError(f"on_event must be callable, not {type(on_event).__name__}")
-        self._api = api
         self._environment = environment
+        self._reconnect = reconnect
         self._closed = False
-        self._sender = self._make_sender(api.rest_client.pool_manager, limits, on_event)
+        self._sender = Sender(wire, limits, on_event)
         _clients.add(self)
 
     def _renew_after_fork(self) -> None:
         # The parent's threads are not here, and its connections are its own: two processes that
         # write to one socket would get each other's answers.
-        rest_client = type(self._api.rest_client)(self._api.configuration)
-        pool = _with_shared_certificates(rest_client.pool_manager, self._api.configuration.host)
-        self._sender = self._make_sender(pool, self._sender.limits, self._sender.on_event)
-
-    def _make_sender(self, pool: Any, limits: Limits, on_event: OnEvent | None) -> Sender:
-        from .sender import Sender  # with urllib3, which whoever makes no client does not need
-        from .transport import Wire
-
-        configuration = self._api.configuration
-        known = self._headers()  # an api of the caller's may change its own: they are asked anew
-        wire = Wire(
-            pool=pool,
-            base_url=configuration.host.rstrip("/"),
-            headers=(lambda: known) if self._owned else self._headers,
-            keys=tuple(str(configuration.api_key[name]) for name in ("clientId", "secret")),
-        )
-        return Sender(wire, limits, on_event)
-
-    def _headers(self) -> dict[str, str]:
-        settings = self._api.configuration.auth_settings().values()
-        headers = {"Plaid-Version": PLAID_VERSION, **self._api.default_headers}
-        headers.update({each["key"]: each["value"] for each in settings if each["in"] == "header"})
-        if self._api.cookie:
-            headers["Cookie"] = self._api.cookie
-        return {**headers, "Content-Type": "application/json"}
+        parents = self._sender
+        self._sender = type(parents)(self._reconnect(), parents.limits, parents.on_event)
 
     def __repr__(self) -> str:
         # An address of the caller's own plaid.ApiClient may hold a name and a password.
-        host = re.sub(r"//[^/]*@", "//…@", self._api.configuration.host)
+        host = re.sub(r"//[^/]*@", "//…@", self._sender.wire.base_url)
         return f"<PlaidClient {self._environment.value} {host}>"
 
     @property
@@ -224,36 +212,63 @@ class PlaidClient:
         return Deadline(self._sender.limits.deadline)
 
 
-def _api_client(credentials: Credentials, limits: Limits) -> Any:
-    import plaid
+def _own_wire(credentials: Credentials, connections: int) -> Wire:
+    """New connections, with keys of our own."""
+    from ssl import CERT_REQUIRED
 
-    configuration = plaid.Configuration(
-        host=credentials.base_url,
-        api_key={
-            "clientId": credentials.client_id,
-            "secret": credentials.secret,
-            "plaidVersion": PLAID_VERSION,
-        },
-    )
-    configuration.connection_pool_maxsize = limits.max_connections
-    api = plaid.ApiClient(configuration)
-    _with_shared_certificates(api.rest_client.pool_manager, credentials.base_url)
-    api.user_agent = f"plaid-processors/{__version__} plaid-python/{plaid.__version__}"
-    return api
+    from urllib3 import PoolManager
+
+    from .transport import Wire
+
+    keys = (credentials.client_id, credentials.secret)
+    headers = {
+        "PLAID-CLIENT-ID": credentials.client_id,
+        "PLAID-SECRET": credentials.secret,
+        "Plaid-Version": PLAID_VERSION,
+        "User-Agent": f"plaid-processors/{__version__}",
+        "Content-Type": "application/json",
+    }
+    pool = PoolManager(maxsize=connections, cert_reqs=CERT_REQUIRED)
+    _share_certificates(pool, credentials.base_url)
+    return Wire(pool, credentials.base_url, lambda: headers, keys)
 
 
-def _with_shared_certificates(pool: Any, base_url: str) -> Any:
-    """The pool with one TLS context; by itself, urllib3 loads the certificates for each."""
+def _wire_of(api: Any, rest_client: Any) -> Wire:
+    """The connections of a plaid.ApiClient's REST client, with its keys."""
+    from .transport import Wire
+
+    configuration = api.configuration
+    keys = tuple(str(configuration.api_key[name]) for name in ("clientId", "secret"))
+
+    def headers() -> dict[str, str]:  # asked anew for each request: its owner may change them
+        settings = configuration.auth_settings().values()
+        own = {"Plaid-Version": PLAID_VERSION, **api.default_headers}
+        own.update({each["key"]: each["value"] for each in settings if each["in"] == "header"})
+        if api.cookie:
+            own["Cookie"] = api.cookie
+        return {**own, "Content-Type": "application/json"}
+
+    return Wire(rest_client.pool_manager, configuration.host.rstrip("/"), headers, keys)
+
+
+def _reconnected(api: Any) -> Wire:
+    """New connections, by the settings of a plaid.ApiClient."""
+    rest_client = type(api.rest_client)(api.configuration)
+    _share_certificates(rest_client.pool_manager, api.configuration.host)
+    return _wire_of(api, rest_client)
+
+
+def _share_certificates(pool: Any, base_url: str) -> None:
+    """Give a pool one TLS context; urllib3 by itself loads the certificates for each connection."""
     settings = pool.connection_pool_kw
     if not base_url.startswith("https:"):
-        return pool
+        return
     if not settings.get("ca_certs") and not settings.get("ssl_context"):
         from urllib3.util.ssl_ import create_urllib3_context
 
         context = create_urllib3_context(cert_reqs=settings.get("cert_reqs"))
         context.load_default_certs()
         settings["ssl_context"] = context
-    return pool
 
 
 _clients: WeakSet[PlaidClient] = WeakSet()

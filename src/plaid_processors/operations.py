@@ -5,28 +5,21 @@ Written once; `linker` and `aio` run what comes of it, each in its own way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from attrs import evolve
-
 from . import flow
-from .adapters import PartnerAdapter, get_adapters
-from .arguments import flag, names, plain_mapping, text
-from .errors import AccountSelectionError, ConfigurationError
+from .adapters import PartnerAdapter, get_adapters, products_of
+from .arguments import checked_token, filled_text, flag, names, plain_mapping
+from .errors import ConfigurationError
 from .flow import Flow, OnExchange, OnToken
-from .redaction import token_kind
 from .results import (
     Account,
     Environment,
     LinkResult,
     LinkToken,
-    PendingPartner,
-    PendingToken,
-    ProcessorToken,
-    as_accounts,
 )
-from .selection import Choice, check_given, choices, permissions_of, rebind
+from .selection import check_given, choices, given_accounts
 from .sessions import LinkSession
 
 Partner = str | PartnerAdapter | Iterable[str | PartnerAdapter]
@@ -91,7 +84,9 @@ class Operations:
             PlaidApiError: Plaid refused.
             PlaidConnectionError: no usable answer came.
         """
-        body = _link_token_body(
+        from .link_tokens import link_token_body
+
+        body = link_token_body(
             partner,
             self._environment,
             client_user_id=client_user_id,
@@ -134,7 +129,7 @@ class Operations:
             PlaidApiError: Plaid does not know the link token, or refused.
             PlaidConnectionError: no usable answer came.
         """
-        token = _checked_token("link_token", link_token, "link", self._environment)
+        token = checked_token("link_token", link_token, "link", self._environment)
         return flow.session(token)
 
     def link(
@@ -187,7 +182,7 @@ class Operations:
                 verify_accounts=verify_accounts,
                 narrow=narrow,
             ),
-            _checked_token("public_token", public_token, "public", self._environment),
+            checked_token("public_token", public_token, "public", self._environment),
             self._environment,
             session,
             on_exchange=on_exchange,
@@ -242,7 +237,7 @@ class Operations:
         )
         return flow.link_sandbox(
             plan,
-            _checked_text("institution_id", institution_id),
+            filled_text("institution_id", institution_id),
             _sandbox_products(plan, products),
             None if options is None else plain_mapping("options", options),
             self._environment,
@@ -284,7 +279,7 @@ class Operations:
             PlaidConnectionError: no usable answer came, and no token was issued.
         """
         result = LinkResult(
-            access_token=_checked_token("access_token", access_token, "access", self._environment),
+            access_token=checked_token("access_token", access_token, "access", self._environment),
             item_id=item_id,
             environment=self._environment,
         )
@@ -338,8 +333,10 @@ class Operations:
                 f"the result is of the environment {result.environment.value!r}, "
                 f"but this client is of {self._environment.value!r}"
             )
-        result = _narrowing(result, narrow, partner)
-        plan = _resume_plan(
+        from .resuming import narrowed, resume_plan
+
+        result = narrowed(result, narrow, partner)
+        plan = resume_plan(
             result,
             partner,
             accounts,
@@ -351,7 +348,7 @@ class Operations:
 
     def accounts(self, access_token: str) -> Flow[tuple[Account, ...]]:
         """The Item's accounts (``/accounts/get``: at most 15 a minute for an Item)."""
-        token = _checked_token("access_token", access_token, "access", self._environment)
+        token = checked_token("access_token", access_token, "access", self._environment)
         return flow.accounts(token)
 
     def remove(self, access_token: str) -> Flow[bool]:
@@ -360,40 +357,8 @@ class Operations:
         Returns:
             True if it was removed now, False if it was gone already.
         """
-        token = _checked_token("access_token", access_token, "access", self._environment)
+        token = checked_token("access_token", access_token, "access", self._environment)
         return flow.remove(token)
-
-
-def _checked_token(name: str, token: object, wanted: str, environment: Environment) -> str:
-    """The token, if nothing about it says that it is another one than is wanted here.
-
-    Plaid's tokens are ``<type>-<environment>-…``; what does not look like that is sent as it is.
-
-    Raises:
-        TypeError: it is not a string.
-        ConfigurationError: it is empty, or of another type or environment.
-    """
-    if not isinstance(token, str):
-        raise TypeError(f"{name} must be a string, not {type(token).__name__}")
-    if not token.strip():
-        raise ConfigurationError(f"{name} is empty")
-    kind = token_kind(token)
-    if kind is not None and kind[0] != wanted:
-        raise ConfigurationError(f"{name} is a token of type {kind[0]!r}, expected {wanted!r}")
-    if kind is not None and kind[1] != environment:
-        raise ConfigurationError(
-            f"{name} is of the environment {kind[1]!r}, but this client is of {environment.value!r}"
-        )
-    return token
-
-
-def _checked_text(name: str, value: object) -> str:
-    """A text that must not be missing."""
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
-    if not value.strip():
-        raise ValueError(f"{name} must not be empty")
-    return value
 
 
 def _options(on_token: OnToken | None, partial: bool) -> flow.Options:
@@ -426,23 +391,9 @@ def _plan(
         first_fitting=first_fitting,
         narrow=flag("narrow", narrow),
     )
-    given = _given_accounts(accounts, bound)
+    given = given_accounts(accounts, bound)
     check_given(bound, given)
     return flow.Plan(choices=bound, accounts=given, verify=flag("verify_accounts", verify_accounts))
-
-
-def _given_accounts(
-    accounts: Accounts | None, bound: Sequence[Choice]
-) -> tuple[Account, ...] | None:
-    if accounts is None:
-        return None
-    read = as_accounts(accounts)
-    if not read:
-        raise AccountSelectionError(
-            "accounts is empty: pass at least one, or None to ask /accounts/get",
-            processor=", ".join(choice.adapter.processor for choice in bound),
-        )
-    return read
 
 
 def _link_metadata(
@@ -457,245 +408,8 @@ def _link_metadata(
     return flow.Session.from_metadata(metadata), listed
 
 
-def _narrowing(result: LinkResult, narrow: bool | None, partner: Partner | None) -> LinkResult:
-    """The result, with what is still to come narrowed or not, as the caller now says.
-
-    Raises:
-        ConfigurationError: what is to be narrowed, nobody says to what.
-    """
-    if narrow is None:
-        return result
-    own = {} if partner is None else {each.processor: each for each in get_adapters(partner)}
-    wanted = flag("narrow", narrow)
-    entries = tuple(
-        _pending_narrowing(each, wanted, own) if isinstance(each, PendingToken) else each
-        for each in result.entries
-    )
-    unselected = tuple(
-        evolve(each, permissions=_permissions_for(each, wanted, own)) for each in result.unselected
-    )
-    return evolve(result, entries=entries, unselected=unselected)
-
-
-def _pending_narrowing(
-    pending: PendingToken, narrow: bool, own: Mapping[str, PartnerAdapter]
-) -> PendingToken | ProcessorToken:
-    if not narrow and pending.unnarrowed is not None:
-        return pending.unnarrowed  # the caller's word: it goes out as it is
-    return evolve(pending, permissions=_permissions_for(pending, narrow, own))
-
-
-def _permissions_for(
-    pending: PendingToken | PendingPartner, narrow: bool, own: Mapping[str, PartnerAdapter]
-) -> tuple[str, ...] | None:
-    if not narrow:
-        return None
-    if pending.processor in own:
-        return permissions_of(own[pending.processor])
-    return pending.permissions or permissions_of(get_adapters(pending.processor)[0])
-
-
-def _resume_plan(
-    result: LinkResult,
-    partner: Partner | None,
-    accounts: Accounts | None,
-    *,
-    account_id: str | None = None,
-    account_ids: AccountIds | None = None,
-    verify_accounts: bool = False,
-) -> flow.Plan | None:
-    """What is to be linked for the partners of a result whose accounts are not chosen yet.
-
-    Raises:
-        ValueError: something is given for partners that have their accounts, or are not in it.
-    """
-    given = () if partner is None else get_adapters(partner)
-    _check_named(given, result)
-    waiting = {each.processor: each for each in result.unselected}
-    if not waiting:
-        if any(each is not None for each in (accounts, account_id, account_ids)):
-            raise ValueError(
-                "this result's accounts are chosen already: resume(result) asks for what is pending"
-            )
-        return None
-    if given and isinstance(account_id, str) and account_ids is None:
-        account_ids = {each.processor: [account_id] for each in given}
-        account_id = None
-    adapters = _waiting_adapters(tuple(waiting), given)
-    asked = choices(adapters, account_id=account_id, account_ids=account_ids)
-    bound = tuple(rebind(choice, waiting[choice.adapter.processor]) for choice in asked)
-    read = _given_accounts(accounts, bound)
-    check_given(bound, read)
-    return flow.Plan(choices=bound, accounts=read, verify=flag("verify_accounts", verify_accounts))
-
-
-def _check_named(given: Sequence[PartnerAdapter], result: LinkResult) -> None:
-    named = dict.fromkeys(each.processor for each in (*result.entries, *result.unselected))
-    if unknown := [each.processor for each in given if each.processor not in named]:
-        raise ValueError(
-            f"{', '.join(unknown)} is not in this result, which has {', '.join(named) or 'none'}; "
-            "for another partner, issue() with its access token"
-        )
-
-
-def _waiting_adapters(
-    waiting: Sequence[str], partners: Sequence[PartnerAdapter]
-) -> tuple[PartnerAdapter, ...]:
-    given = {each.processor: each for each in partners}
-    missing = [name for name in waiting if name not in given]
-    known = {each.processor: each for each in get_adapters(missing)} if missing else {}
-    return tuple(given.get(name) or known[name] for name in waiting)
-
-
-def _products_of(adapters: Sequence[PartnerAdapter]) -> list[str]:
-    """The products of all these partners, each once, in their order."""
-    return list(dict.fromkeys(product for each in adapters for product in each.products))
-
-
-def _united_products(
-    adapters: Sequence[PartnerAdapter], lists: Mapping[str, Iterable[str]]
-) -> list[str]:
-    """The partners' products; those that the caller put into another list are left to it.
-
-    Raises:
-        ConfigurationError: no product is known, or those of one partner would hide accounts from
-            another, which only the caller can decide.
-    """
-    elsewhere = {name for each in lists.values() for name in each}
-    products = [name for name in _products_of(adapters) if name not in elsewhere]
-    if not products and elsewhere:
-        raise ConfigurationError("Plaid wants at least one product in products= beside the others")
-    if not products:
-        names = ", ".join(each.processor for each in adapters)
-        raise ConfigurationError(
-            f"no product to open Link with: no source says which {names} needs. Ask the partner, "
-            "and pass products=[…]"
-        )
-    hidden = [each.processor for each in adapters if _auth_hides_from(each)]
-    if "auth" in products and hidden:
-        raise ConfigurationError(_conflict(adapters, hidden))
-    return products
-
-
-def _auth_hides_from(adapter: PartnerAdapter) -> bool:
-    """Whether ``auth`` in ``products`` would take accounts from this partner that it wants.
-
-    https://plaid.com/docs/link/initializing-products/
-    """
-    if "auth" in adapter.products:
-        return False
-    return adapter.subtypes is None or not _AUTH_SUBTYPES.issuperset(adapter.subtypes)
-
-
-# https://plaid.com/docs/link/initializing-products/
-_AUTH_SUBTYPES = frozenset({"checking", "savings", "cash management"})
-
-
-def _conflict(adapters: Sequence[PartnerAdapter], hidden: Sequence[str]) -> str:
-    wanting = [each.processor for each in adapters if "auth" in each.products]
-    rest = [name for name in _products_of(adapters) if name not in ("auth", "identity")]
-    softened = [name for name in _products_of(adapters) if name in ("auth", "identity")]
-    return (
-        f"{' and '.join(wanting)} wants 'auth' among Link's products, and with it Link shows only "
-        "checking, savings and cash management accounts: "
-        f"{' and '.join(hidden)} would lose the others, such as credit cards. No source says which "
-        "should give way, so choose: two Links, one for each partner; or "
-        f"products={rest}, required_if_supported_products={softened}, if "
-        f"{' and '.join(wanting)} can do with that; or products={_products_of(adapters)}, if "
-        f"{' and '.join(hidden)} can do without."
-    )
-
-
 def _sandbox_products(plan_: flow.Plan, products: Iterable[str] | None) -> list[str]:
     """What a Sandbox Item is made with: the partners' products, or the caller's."""
     if products is not None:
         return names("products", products)
-    return _products_of([choice.adapter for choice in plan_.choices])
-
-
-def _link_token_body(
-    partner: Partner,
-    environment: Environment,
-    *,
-    client_user_id: str,
-    client_name: str,
-    products: Iterable[str] | None,
-    language: str,
-    country_codes: Iterable[str],
-    user: Mapping[str, object] | None,
-    access_token: str | None,
-    account_selection_enabled: bool | None,
-    account_filters: Mapping[str, object] | None,
-    lists: Mapping[str, Iterable[str] | None],
-    texts: Mapping[str, str | None],
-    hosted_link: Mapping[str, object] | None,
-    extra: Mapping[str, object] | None,
-) -> dict[str, object]:
-    """The body of ``/link/token/create``."""
-    adapters = get_adapters(partner)
-    body: dict[str, object] = {
-        "client_name": _checked_text("client_name", client_name),
-        "language": _checked_text("language", language),
-        "country_codes": names("country_codes", country_codes),
-        "user": _user(client_user_id, user),
-    }
-    read = {name: names(name, each) for name, each in lists.items() if each is not None}
-    if products is not None:
-        body["products"] = names("products", products)
-    elif access_token is None:
-        body["products"] = _united_products(adapters, read)
-    if access_token is not None:
-        body["access_token"] = _checked_token("access_token", access_token, "access", environment)
-    if account_selection_enabled is not None:
-        enabled = flag("account_selection_enabled", account_selection_enabled)
-        body["update"] = {"account_selection_enabled": enabled}
-    # In update mode Plaid takes filters only where accounts can be selected anew:
-    # https://plaid.com/docs/api/link/#link-token-create-request-account-filters
-    filterable = access_token is None or bool(account_selection_enabled)
-    filters = _account_filters(adapters) if filterable else None
-    if account_filters is not None:  # {} switches the partner's own off
-        filters = plain_mapping("account_filters", account_filters)
-    body.update(read)
-    body.update({name: text(name, each) for name, each in texts.items() if each is not None})
-    if hosted_link is not None:
-        body["hosted_link"] = plain_mapping("hosted_link", hosted_link)
-    if filters:
-        body["account_filters"] = filters
-    return _with_extra(body, {} if extra is None else plain_mapping("extra", extra))
-
-
-def _user(client_user_id: str, user: Mapping[str, object] | None) -> dict[str, object]:
-    more = {} if user is None else plain_mapping("user", user)
-    if "client_user_id" in more:
-        raise ValueError("user has client_user_id, which this call sets by its own argument")
-    return {**more, "client_user_id": _checked_text("client_user_id", client_user_id)}
-
-
-def _account_filters(adapters: Sequence[PartnerAdapter]) -> dict[str, object] | None:
-    """What Link shows the user: a filter only where every partner has one.
-
-    A type without a filter is hidden altogether once another has one
-    (https://plaid.com/docs/api/link/#link-token-create-request-account-filters), and the
-    partners' subtypes known here are all of type depository.
-    """
-    subtypes: dict[str, None] = {}
-    for adapter in adapters:
-        if adapter.subtypes is None or not _DEPOSITORY.issuperset(adapter.subtypes):
-            return None
-        subtypes.update(dict.fromkeys(adapter.subtypes))
-    return {"depository": {"account_subtypes": list(subtypes)}}
-
-
-# https://plaid.com/docs/api/accounts/#account-type-schema
-_DEPOSITORY = frozenset(
-    {
-        "checking", "savings", "hsa", "cd", "money market", "paypal", "prepaid",
-        "cash management", "ebt",
-    }
-)  # fmt: skip
-
-
-def _with_extra(body: dict[str, object], extra: Mapping[str, object]) -> dict[str, object]:
-    if twice := [name for name in extra if name in body]:
-        raise ValueError(f"extra has {', '.join(twice)}, which this call sets by its own arguments")
-    return {**body, **extra}
+    return products_of([choice.adapter for choice in plan_.choices])

@@ -9,7 +9,7 @@ from .adapters import PartnerAdapter
 from .adapters.lifetimes import STRIPE
 from .errors import AccountSelectionError, ConfigurationError
 from .redaction import redact
-from .results import Account, PendingPartner
+from .results import Account, PendingPartner, as_accounts
 
 
 class Choice(NamedTuple):
@@ -196,6 +196,25 @@ def permissions_of(adapter: PartnerAdapter) -> tuple[str, ...]:
             f"PartnerAdapter(processor={adapter.processor!r}, permissions=(…), …)"
         )
     return adapter.permissions
+
+
+def given_accounts(
+    accounts: Iterable[Account | Mapping[str, object]] | None, bound: Sequence[Choice]
+) -> tuple[Account, ...] | None:
+    """The accounts that the caller gave for these partners, or None to ask for them.
+
+    Raises:
+        AccountSelectionError: there are none.
+    """
+    if accounts is None:
+        return None
+    read = as_accounts(accounts)
+    if not read:
+        raise AccountSelectionError(
+            "accounts is empty: pass at least one, or None to ask /accounts/get",
+            processor=", ".join(choice.adapter.processor for choice in bound),
+        )
+    return read
 
 
 def check_given(bound: Sequence[Choice], accounts: Sequence[Account] | None) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..errors import UnknownProcessorError
 from .base import PartnerAdapter
 from .finix import FinixAdapter
 from .layer import LayerAdapter
 
-__all__ = ["FinixAdapter", "LayerAdapter", "PartnerAdapter", "get_adapter", "get_adapters"]
+__all__ = [
+    "FinixAdapter",
+    "LayerAdapter",
+    "PartnerAdapter",
+    "get_adapter",
+    "get_adapters",
+    "products_of",
+]
 
 OWN: dict[str, PartnerAdapter] = {"finix": FinixAdapter(), "layer": LayerAdapter()}
 """The partners with an adapter class of their own."""
@@ -59,3 +66,8 @@ def get_adapters(
     if len(set(names)) < len(names):
         raise ValueError(f"a partner was given twice: {', '.join(names)}")
     return adapters
+
+
+def products_of(adapters: Sequence[PartnerAdapter]) -> list[str]:
+    """The products of all these partners, each once, in their order."""
+    return list(dict.fromkeys(product for each in adapters for product in each.products))
