@@ -45,7 +45,10 @@ def cold(certificate: Path, rounds: int = 5) -> Section:
         "Links, cold",
         "A new client for each link: with 80 ms of round trip, TLS 1.3 and no time spent at "
         "Plaid, eight accounts are 11 round trips for the loop and at best 4 (2.75 times fewer) "
-        "where the connections are opened during the exchange; each ms at Plaid adds to the ratio.",
+        "where the connections are opened during the exchange; each ms at Plaid adds to the ratio. "
+        "One account is the same four round trips for both: that the loop is ahead there is the "
+        "time for loading the certificates, which it spends while the proxy holds back what stands "
+        "for the TCP handshake; a real handshake would be waited for first.",
     )
     for name, delay in (("", 0.0), (", 100 ms a request", 0.1)):
         with local_plaid(delay=delay, round_trip=0.08, certificate=certificate) as url:
