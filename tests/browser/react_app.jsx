@@ -14,7 +14,12 @@ function Connect() {
   const [mounted, setMounted] = useState(true);
 
   useEffect(() => {
-    post("/create_link_token", {}).then(({ link_token }) => setToken(link_token));
+    // Strict mode runs this twice: a second token would take the Link away that the first opened.
+    let wanted = true;
+    post("/create_link_token", {}).then(({ link_token }) => wanted && setToken(link_token));
+    return () => {
+      wanted = false;
+    };
   }, []);
   const onSuccess = useCallback(async (public_token, metadata) => {
     const { labels } = await post("/link_accounts", { public_token, metadata });
