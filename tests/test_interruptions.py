@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -21,8 +23,7 @@ from plaid_processors import (
 )
 from plaid_processors.sandbox import Linked, LocalSandbox
 
-EXCHANGE = "/item/public_token/exchange"
-CREATE = "/processor/token/create"
+from .support.faulty import CREATE, EXCHANGE, PUBLIC_TOKEN, FaultyPlaid, issued, refusal
 
 
 class Stage:
@@ -163,3 +164,42 @@ def test_what_is_no_access_token_of_plaids(stage: Stage, body: str) -> None:
     with pytest.raises(PlaidConnectionError):
         ProcessorLinker(stage.client(max_attempts=1)).link("layer", **stage.arguments)
     assert stage.told == []
+
+
+def test_when_files_run_out(faulty: FaultyPlaid) -> None:
+    """What was achieved can be found, stored, read and finished: nothing of it opens a file."""
+    script = """
+import os, resource, sys
+from plaid_processors import (
+    LinkIncompleteError, LinkResult, PlaidClient, ProcessorLinker, unfinished
+)
+client = PlaidClient(
+    client_id="0" * 24, secret="5e" * 15, base_url=sys.argv[1], max_attempts=1, max_connections=1
+)
+linker = ProcessorLinker(client)
+try:
+    linker.link("layer", public_token=sys.argv[2], accounts=[{"id": "a"}])
+except LinkIncompleteError as error:
+    free = os.dup(0)  # the lowest that is
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, free))
+    try:
+        open(os.devnull)
+    except OSError:
+        pass
+    else:
+        raise AssertionError("there are files left")
+    assert unfinished(KeyboardInterrupt()) is None
+    stored = unfinished(error).to_dict()
+assert linker.resume(LinkResult.from_dict(stored)).complete
+os.write(1, b"finished")
+"""
+    refused = refusal("API_ERROR", "INTERNAL_SERVER_ERROR", "m", status=500)
+    faulty.on(CREATE, refused, lambda connection, request: issued(request)(connection, request))
+    ran = subprocess.run(
+        [sys.executable, "-c", script, faulty.url, PUBLIC_TOKEN],
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert ran.stdout == b"finished", ran.stderr.decode()

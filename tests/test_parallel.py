@@ -40,6 +40,7 @@ from .support.faulty import (
     Connection,
     FaultyPlaid,
     Request,
+    close,
     issued,
     processor_token,
     refusal,
@@ -421,6 +422,19 @@ def test_a_proxy_that_refuses_the_way(
         linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(1))
     assert not caught.value.outcome_unknown
     assert tls_plaid.requests == []
+
+
+def test_an_answer_lost_behind_a_proxy(
+    tls_plaid: TlsPlaid, through: Callable[[bytes], tuple[Tunnel, ProcessorLinker]]
+) -> None:
+    """Plaid may have made an Item: urllib3 calls it the proxy's fault, but the request was sent."""
+    tls_plaid.on(EXCHANGE, close)
+    _, linker = through(b"HTTP/1.1 200 Connection established\r\n\r\n")
+    with pytest.raises(PlaidConnectionError) as caught:
+        linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(1))
+    assert caught.value.outcome_unknown
+    assert caught.value.support is not None
+    assert len(tls_plaid.requests) == 1
 
 
 def test_a_link_loads_no_more_than_it_needs(faulty: FaultyPlaid) -> None:

@@ -26,6 +26,7 @@ No error holds a token or a key in its text: what Plaid answered is masked first
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
@@ -366,6 +367,8 @@ def _unfinished(error: BaseException | None, seen: set[int]) -> LinkResult | Non
     if isinstance(error, LinkIncompleteError):
         return error.result
     result: LinkResult | None = getattr(error, _UNFINISHED, None)
+    if result is not None:
+        return result
     inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
     for other in (*inner, error.__cause__, _cancellation_behind(error)):
         if result is not None:
@@ -376,7 +379,11 @@ def _unfinished(error: BaseException | None, seen: set[int]) -> LinkResult | Non
 
 def _cancellation_behind(error: BaseException) -> BaseException | None:
     """The cancellation that became this error: ``asyncio.run`` raises its own without "from"."""
-    from asyncio import CancelledError
-
+    # Where asyncio was never loaded there is none; and nothing is loaded here, since what was
+    # achieved must be found when files run out, too.
+    asyncio = sys.modules.get("asyncio")
     became = isinstance(error, (KeyboardInterrupt, TimeoutError)) and not error.__suppress_context__
-    return error.__context__ if became and isinstance(error.__context__, CancelledError) else None
+    if asyncio is None or not became:
+        return None
+    behind = error.__context__
+    return behind if isinstance(behind, asyncio.CancelledError) else None

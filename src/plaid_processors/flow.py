@@ -214,7 +214,7 @@ def link(
 ) -> Flow[LinkResult]:
     """Exchange, tell, choose the accounts, one processor token for each."""
     picked = plan.picked_early()
-    landing = _Landing(plan, picked, environment, session)
+    landing = _Landing(_Progress().planned(plan, picked), environment, session)
     if picked is not None and len(picked) > 1:
         yield Prepare(len(picked))
     with _kept(landing):
@@ -232,9 +232,10 @@ def link(
                 error.add_note(_ask_plaid(known))
             raise
         trouble = yield from _guarded(_after_exchange(progress, plan, on_exchange, options))
+        result = progress.result
     if trouble is not None:
-        raise _incomplete(progress.result, trouble) from trouble.error
-    return progress.result
+        raise _incomplete(result, trouble) from trouble.error
+    return result
 
 
 def _after_exchange(
@@ -254,36 +255,30 @@ def _after_exchange(
 class _Landing:
     """Where the Item lands the moment its answer is parsed, on whatever thread that is.
 
-    Not when the flow goes on: a KeyboardInterrupt may come between the two.
+    Not when the flow goes on: a KeyboardInterrupt may come between the two. All that is to come is
+    planned before, so that to land is no more than to be kept.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        picked: tuple[PendingToken, ...] | None,
-        environment: Environment,
-        session: Session,
-    ) -> None:
-        self._plan = plan
-        self._picked = picked
+    def __init__(self, coming: _Progress, environment: Environment, session: Session) -> None:
+        self._coming = coming
         self._known = {"environment": environment, **session._asdict()}
-        self._progress: _Progress | None = None
+        self._landed = False
 
     def land(self, access_token: str, item_id: str | None, request_id: str | None) -> _Progress:
         """Keep what the exchange gave."""
-        item = {
+        self._coming.known = {
             "access_token": access_token,
             "item_id": item_id,
             "request_id": request_id,
             **self._known,
         }
-        self._progress = _Progress(item).planned(self._plan, self._picked)
-        return self._progress
+        self._landed = True
+        return self._coming
 
     @property
     def result(self) -> LinkResult | None:
         """The result so far, or None where no Item landed."""
-        return None if self._progress is None else self._progress.result
+        return self._coming.result if self._landed else None
 
 
 def _add_support(
@@ -366,12 +361,13 @@ def _continue(progress: _Progress, plan: Plan | None, options: Options) -> Flow[
     before = progress.issued
     with _kept(progress):
         trouble = yield from _guarded(_finish(progress, plan, options))
+        result = progress.result
     if trouble is None:
-        return progress.result
+        return result
     if progress.issued == before:
         # Nothing was achieved, and the Item was the caller's before.
         raise trouble.error
-    raise _incomplete(progress.result, trouble) from trouble.error
+    raise _incomplete(result, trouble) from trouble.error
 
 
 class _Trouble(NamedTuple):
@@ -512,20 +508,22 @@ class _Progress:
     as a good part of a request.
 
     Attributes:
+        known: what a `LinkedItem` tells of the Item; empty as long as there is none.
         entries: the tokens, those that came and those that are missing.
         unselected: the partners whose accounts are not chosen yet.
     """
 
-    def __init__(self, item: Mapping[str, Any]) -> None:
-        """Nothing but an Item: what a `LinkedItem` tells of it."""
-        self._item = item
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.known: Mapping[str, Any] = {}
         self.entries: tuple[ProcessorToken | PendingToken, ...] = ()
         self.unselected: tuple[PendingPartner, ...] = ()
 
     @classmethod
     def of_result(cls, result: LinkResult) -> _Progress:
         """Go on from a result."""
-        progress = cls({each.name: getattr(result, each.name) for each in fields(LinkedItem)})
+        progress = cls()
+        progress.known = {each.name: getattr(result, each.name) for each in fields(LinkedItem)}
         progress.entries, progress.unselected = result.entries, result.unselected
         return progress
 
@@ -540,17 +538,17 @@ class _Progress:
     @property
     def item(self) -> LinkedItem:
         """The Item."""
-        return LinkedItem(**self._item)
+        return LinkedItem(**self.known)
 
     @property
     def result(self) -> LinkResult:
         """All of it, as a value."""
-        return LinkResult(**self._item, entries=self.entries, unselected=self.unselected)
+        return LinkResult(**self.known, entries=self.entries, unselected=self.unselected)
 
     @property
     def access_token(self) -> str:
         """The Item's."""
-        token: str = self._item["access_token"]
+        token: str = self.known["access_token"]
         return token
 
     @property

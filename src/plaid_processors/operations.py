@@ -13,12 +13,14 @@ from .adapters import PartnerAdapter, get_adapters, products_of
 from .arguments import checked_token, filled_text, flag, names, plain_mapping
 from .errors import ConfigurationError
 from .flow import Flow, OnExchange, OnToken
+from .link_tokens import link_token_body
 from .results import (
     Account,
     Environment,
     LinkResult,
     LinkToken,
 )
+from .resuming import narrowed, resume_plan
 from .selection import check_given, choices, given_accounts
 from .sessions import LinkSession
 
@@ -84,8 +86,6 @@ class Operations:
             PlaidApiError: Plaid refused.
             PlaidConnectionError: no usable answer came.
         """
-        from .link_tokens import link_token_body
-
         body = link_token_body(
             partner,
             self._environment,
@@ -333,8 +333,6 @@ class Operations:
                 f"the result is of the environment {result.environment.value!r}, "
                 f"but this client is of {self._environment.value!r}"
             )
-        from .resuming import narrowed, resume_plan
-
         result = narrowed(result, narrow, partner)
         plan = resume_plan(
             result,

@@ -409,7 +409,6 @@ class LinkResult:
 
     def to_dict(self) -> dict[str, object]:
         """A JSON-ready form, **tokens included**: encrypt it before it is stored."""
-        # Nothing is loaded here: to store what was achieved must work when files run out, too.
         data = attrs.asdict(self, value_serializer=_to_json)
         return {"format": RESULT_FORMAT, **data}
 
@@ -420,9 +419,7 @@ class LinkResult:
         Raises:
             ValueError: it is not such a form, or one of another version.
         """
-        from .stored import from_dict
-
-        return from_dict(data)
+        return stored.from_dict(data)
 
 
 def _merged(
@@ -491,5 +488,11 @@ _CHECKS: dict[Any, tuple[_Check, bool]] = {
 
 @cache
 def _checks(cls: type[attrs.AttrsInstance]) -> list[tuple[str, _Check, bool]]:
-    checked = (each for each in attrs.fields(cls) if each.type in _CHECKS)
+    own = next(each for each in cls.__mro__ if each.__module__ == __name__)  # not a user's subclass
+    checked = (each for each in attrs.fields(own) if each.type in _CHECKS)
     return [(each.name, *_CHECKS[each.type]) for each in checked]
+
+
+# Its reader needs these classes. Loaded with them and not when it is first asked, since to go on
+# with what was achieved must be possible when files run out, too.
+from . import stored  # noqa: E402

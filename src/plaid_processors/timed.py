@@ -57,7 +57,7 @@ def _watch() -> Watch | None:
 
 
 def make_timed(pool: Any) -> bool:
-    """Have a urllib3 host's pool make such connections; when not `watched` they are as ever.
+    """Have a urllib3 host's pool make such connections; without a `Watch` they are as ever.
 
     What is not a real connection, as while vcrpy replays, is left alone: False.
     """

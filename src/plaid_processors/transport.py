@@ -212,32 +212,30 @@ def _chunks_of_urllib3_1(response: Any) -> Iterator[bytes]:
     while chunk := source.read1(65536):
         size += len(chunk)
         yield chunk
-    if announced is not None and size < int(announced):
+    if announced is not None and announced.isdigit() and size < int(announced):
         raise http.client.IncompleteRead(b"")
 
 
 def _failure(error: Exception, sent: bool) -> Failure:
     if isinstance(error, ValueError) and not isinstance(error, exceptions.HTTPError):
         # Such as a header that http.client refuses, with the key in its words.
-        return Failure("a key or another header cannot be sent", sent=False, passing=False)
-    reason = _words(error)
+        return Failure("a key or another header cannot be sent", sent=sent, passing=False)
+    reason = _words(error, sent)
     if isinstance(error, exceptions.SSLError):
         # No certificate that is trusted, or no TLS at the other end: that stays so.
         lasting = "CERTIFICATE" in reason or "WRONG_VERSION_NUMBER" in reason
         return Failure(reason, sent=sent, passing=not lasting)
-    if isinstance(error, exceptions.ProxyError):
-        return Failure(reason, sent=False)
     return Failure(reason, sent=sent, passing=not isinstance(error, exceptions.LocationValueError))
 
 
-def _words(error: Exception) -> str:
+def _words(error: Exception, sent: bool) -> str:
     """What happened, in our words: those of the error could show what was sent."""
     root = _root(error)
     if isinstance(root, TimeoutError) or isinstance(error, exceptions.ReadTimeoutError):
         connecting = isinstance(error, exceptions.ConnectTimeoutError)
         return f"timed out while {'connecting' if connecting else 'waiting for the answer'}"
-    if isinstance(error, exceptions.ProxyError):
-        return "the proxy refused"
+    if isinstance(error, exceptions.ProxyError) and not sent:
+        return "the proxy refused"  # also what urllib3 calls a proxy's connection that broke later
     if isinstance(root, http.client.IncompleteRead):
         return "the answer was cut short"
     if isinstance(root, OSError):
@@ -248,5 +246,5 @@ def _words(error: Exception) -> str:
 def _root(error: BaseException) -> BaseException:
     """The lowest error that urllib3 wrapped: in its arguments, or as the cause."""
     inner = next((each for each in error.args if isinstance(each, BaseException)), None)
-    inner = inner or error.__cause__ or error.__context__
+    inner = inner or error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return error if inner is None or inner is error else _root(inner)
