@@ -262,7 +262,6 @@ class _Landing:
     def __init__(self, coming: _Progress, environment: Environment, session: Session) -> None:
         self._coming = coming
         self._known = {"environment": environment, **session._asdict()}
-        self._landed = False
 
     def land(self, access_token: str, item_id: str | None, request_id: str | None) -> _Progress:
         """Keep what the exchange gave."""
@@ -272,13 +271,12 @@ class _Landing:
             "request_id": request_id,
             **self._known,
         }
-        self._landed = True
         return self._coming
 
     @property
     def result(self) -> LinkResult | None:
         """The result so far, or None where no Item landed."""
-        return self._coming.result if self._landed else None
+        return self._coming.result if self._coming.known else None
 
 
 def _add_support(
@@ -504,8 +502,7 @@ def _words(error: Exception) -> str:
 class _Progress:
     """What a link has come to so far, whatever happens next.
 
-    Not a result that is made anew with each step, since making one, checks and all, costs as much
-    as a good part of a request.
+    Not a result, which would be made anew with each step, and each of its fields checked again.
 
     Attributes:
         known: what a `LinkedItem` tells of the Item; empty as long as there is none.
