@@ -1,38 +1,23 @@
-"""AsyncProcessorLinker: the same flow, awaited. Requests run on the client's threads."""
+"""AsyncProcessorLinker: the calls of the workflow, awaited. Requests run on the client's threads."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
-from functools import partial, wraps
-from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Self
 
-from .calls import Call
-from .client import PlaidClient
-from .errors import PlaidProcessorsError
-from .flow import Flow, Next, Prepare, Start, Step, Tell
-from .linker import BaseLinker, begun, present
-from .operations import Operations
+from ._engine.ports import AsyncPort
+from ._plaid.call import PlaidCall
+from ._workflow import link as workflow
+from ._workflow.link import OnExchange, OnToken
+from ._workflow.link_tokens import link_token_body
+from ._workflow.plan import AccountIds, Accounts, Partner
+from .linker import BaseLinker
+from .results import Account, LinkResult, LinkToken
+from .sessions import LinkSession
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-T = TypeVar("T")
-P = ParamSpec("P")
-
-
-def _awaited(
-    operation: Callable[Concatenate[Operations, P], Flow[T]],
-) -> Callable[Concatenate[AsyncProcessorLinker, P], Coroutine[Any, Any, T]]:
-    """The operation as a coroutine method."""
-
-    @wraps(operation)
-    async def method(self: AsyncProcessorLinker, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._run(begun(operation, self, *args, **kwargs))
-
-    return present(method, operation, "AsyncProcessorLinker")
 
 
 class AsyncProcessorLinker(BaseLinker):
@@ -43,14 +28,336 @@ class AsyncProcessorLinker(BaseLinker):
     Item is lost; what was achieved is in ``unfinished(error)``.
     """
 
-    create_link_token = _awaited(Operations.create_link_token)
-    session = _awaited(Operations.session)
-    link = _awaited(Operations.link)
-    link_sandbox = _awaited(Operations.link_sandbox)
-    issue = _awaited(Operations.issue)
-    resume = _awaited(Operations.resume)
-    accounts = _awaited(Operations.accounts)
-    remove = _awaited(Operations.remove)
+    async def create_link_token(
+        self,
+        partner: Partner,
+        *,
+        client_user_id: str,
+        client_name: str,
+        products: Iterable[str] | None = None,
+        language: str = "en",
+        country_codes: Iterable[str] = ("US",),
+        user: Mapping[str, object] | None = None,
+        required_if_supported_products: Iterable[str] | None = None,
+        optional_products: Iterable[str] | None = None,
+        additional_consented_products: Iterable[str] | None = None,
+        account_filters: Mapping[str, object] | None = None,
+        link_customization_name: str | None = None,
+        webhook: str | None = None,
+        redirect_uri: str | None = None,
+        android_package_name: str | None = None,
+        hosted_link: Mapping[str, object] | None = None,
+        access_token: str | None = None,
+        account_selection_enabled: bool | None = None,
+        extra: Mapping[str, object] | None = None,
+    ) -> LinkToken:
+        """What the browser opens Link with (https://plaid.com/docs/api/link/#linktokencreate).
+
+        Args:
+            partner: a partner's name, an adapter, or several; Link asks for the products that these
+                need, and shows the accounts that they take.
+            client_user_id: your id of the user; never a name, an email or a phone number.
+            client_name: your application's name, as Link shows it (at most 30 characters).
+            products: the products to ask for in place of the partners' own.
+            language: the language that Link speaks, such as ``"en"``, ``"es"`` or ``"fr"``.
+            country_codes: the countries whose banks Link offers, such as ``["US"]``.
+            user: more about the user, such as ``{"phone_number": "+12025550123"}``.
+            required_if_supported_products: products to ask for at the banks that have them.
+            optional_products: products to ask for where it makes nothing fail.
+            additional_consented_products: products that the user consents to now, for later use.
+            account_filters: the filter of accounts in place of the partners' own; ``{}`` for none.
+            link_customization_name: a customization made in Plaid's Dashboard.
+            webhook: the address where Plaid sends webhooks of this Item.
+            redirect_uri: where OAuth banks send the user back to; it must be in the Dashboard's
+                list.
+            android_package_name: the Android app that OAuth banks send the user back to; it must be
+                in the Dashboard's list.
+            hosted_link: ``{}``, or Hosted Link's options, for a page of Plaid's
+                (``hosted_link_url`` of the result).
+            access_token: the access token of an Item to repair: Link opens in update mode.
+            account_selection_enabled: in update mode, whether the user can choose accounts anew.
+            extra: any other field of the request.
+
+        Raises:
+            UnknownProcessorError: a partner's name is not known.
+            ConfigurationError: no products are known for these partners, or they contradict each
+                other.
+            PlaidApiError: Plaid refused.
+            PlaidConnectionError: no usable answer came.
+        """
+        body = link_token_body(
+            partner,
+            self._client.environment,
+            client_user_id=client_user_id,
+            client_name=client_name,
+            products=products,
+            language=language,
+            country_codes=country_codes,
+            user=user,
+            required_if_supported_products=required_if_supported_products,
+            optional_products=optional_products,
+            additional_consented_products=additional_consented_products,
+            account_filters=account_filters,
+            link_customization_name=link_customization_name,
+            webhook=webhook,
+            redirect_uri=redirect_uri,
+            android_package_name=android_package_name,
+            hosted_link=hosted_link,
+            access_token=access_token,
+            account_selection_enabled=account_selection_enabled,
+            extra=extra,
+        )
+        return await workflow.create_link_token(self._call(), body)
+
+    async def session(self, link_token: str) -> LinkSession:
+        """How Link went for a link token, for a back end that has no front end of its own.
+
+        With Hosted Link, send the user to ``hosted_link_url``, keep the link token beside the
+        user's id, and ask here when the webhook SESSION_FINISHED comes. Plaid answers this for six
+        hours after the session's end; of a Link in your own page it may say less. Of several Items
+        connected in one session (multi-Item Link) only the first is given.
+
+        Args:
+            link_token: the token from `create_link_token`.
+
+        Raises:
+            PlaidApiError: Plaid does not know the link token, or refused.
+            PlaidConnectionError: no usable answer came.
+        """
+        return await workflow.session(self._call(), self._client.environment, link_token)
+
+    async def link(
+        self,
+        partner: Partner,
+        *,
+        public_token: str,
+        accounts: Accounts | None = None,
+        metadata: Mapping[str, object] | None = None,
+        account_id: str | None = None,
+        account_ids: AccountIds | None = None,
+        verify_accounts: bool = False,
+        partial: bool = False,
+        narrow: bool = False,
+        on_exchange: OnExchange | None = None,
+        on_token: OnToken | None = None,
+    ) -> LinkResult:
+        """Exchange Link's public token and make a processor token for each account.
+
+        Args:
+            partner: a partner's name, an adapter, or several.
+            public_token: the token from Link's onSuccess.
+            accounts: the accounts that the user connected (``metadata.accounts`` of onSuccess);
+                None: ask ``/accounts/get``.
+            metadata: all of onSuccess's metadata: accounts, institution and session.
+            account_id: the account to use for every partner.
+            account_ids: the accounts to use for single partners, such as ``{"finix": ["…"]}``.
+            verify_accounts: whether to ask ``/accounts/get`` what the accounts really are; the
+                browser is not to be trusted with their subtypes.
+            partial: whether accounts that Plaid refuses are left pending, rather than an error.
+            narrow: whether each token is limited to the products that its partner reads (its
+                adapter's ``permissions``), before you get it; otherwise it opens all of the Item's.
+            on_exchange: called with the `LinkedItem` as soon as it exists: store it there.
+            on_token: called with each `ProcessorToken` as it comes.
+
+        Raises:
+            AccountSelectionError: a partner's rule refuses the accounts; nothing was sent.
+            PublicTokenError: the public token is used, expired or unknown.
+            LinkIncompleteError: the Item exists and what came after failed: see its ``result``.
+            PlaidApiError: Plaid refused the exchange.
+            PlaidConnectionError: no usable answer came; see ``outcome_unknown``.
+        """
+        return await workflow.link(
+            self._call(),
+            self._client.environment,
+            partner,
+            public_token=public_token,
+            accounts=accounts,
+            metadata=metadata,
+            account_id=account_id,
+            account_ids=account_ids,
+            verify_accounts=verify_accounts,
+            partial=partial,
+            narrow=narrow,
+            on_exchange=on_exchange,
+            on_token=on_token,
+        )
+
+    async def link_sandbox(
+        self,
+        partner: Partner,
+        *,
+        institution_id: str = "ins_109508",
+        products: Iterable[str] | None = None,
+        options: Mapping[str, object] | None = None,
+        account_id: str | None = None,
+        account_ids: AccountIds | None = None,
+        partial: bool = False,
+        narrow: bool = False,
+        on_exchange: OnExchange | None = None,
+        on_token: OnToken | None = None,
+    ) -> LinkResult:
+        """Link a bank of the Sandbox without a browser, then as `link`.
+
+        The accounts come from ``/accounts/get``. Since no user can be asked, a partner of one
+        account gets the first that its rule allows.
+
+        Args:
+            partner: a partner's name, an adapter, or several.
+            institution_id: a bank of https://plaid.com/docs/sandbox/institutions/.
+            products: the products to make the Item with, in place of the partners' own.
+            options: the options of ``/sandbox/public_token/create``, such as
+                ``{"override_username": …}``.
+            account_id: the account to use for every partner.
+            account_ids: the accounts to use for single partners, such as ``{"finix": ["…"]}``.
+            partial: whether accounts that Plaid refuses are left pending, rather than an error.
+            narrow: whether each token is limited to the products that its partner reads.
+            on_exchange: called with the `LinkedItem` as soon as it exists: store it there.
+            on_token: called with each `ProcessorToken` as it comes.
+
+        Raises:
+            ConfigurationError: the client is not of the Sandbox.
+            LinkIncompleteError: the Item exists and what came after failed: see its ``result``.
+            PlaidApiError: Plaid refused, and there is no Item.
+            PlaidConnectionError: no usable answer came; see ``outcome_unknown``.
+        """
+        return await workflow.link_sandbox(
+            self._call(),
+            self._client.environment,
+            partner,
+            institution_id=institution_id,
+            products=products,
+            options=options,
+            account_id=account_id,
+            account_ids=account_ids,
+            partial=partial,
+            narrow=narrow,
+            on_exchange=on_exchange,
+            on_token=on_token,
+        )
+
+    async def issue(
+        self,
+        partner: Partner,
+        *,
+        access_token: str,
+        accounts: Accounts | None = None,
+        item_id: str | None = None,
+        account_id: str | None = None,
+        account_ids: AccountIds | None = None,
+        verify_accounts: bool = False,
+        partial: bool = False,
+        narrow: bool = False,
+        on_token: OnToken | None = None,
+    ) -> LinkResult:
+        """Make processor tokens for an Item that already exists.
+
+        Args:
+            partner: a partner's name, an adapter, or several.
+            access_token: the access token of the Item.
+            accounts: the Item's accounts, where you know them; None: ask ``/accounts/get``.
+            item_id: the Item's id, where you know it, for the result.
+            account_id: the account to use for every partner.
+            account_ids: the accounts to use for single partners, such as ``{"finix": ["…"]}``.
+            verify_accounts: whether to ask ``/accounts/get`` what the given accounts really are.
+            partial: whether accounts that Plaid refuses are left pending, rather than an error.
+            narrow: whether each token is limited to the products that its partner reads.
+            on_token: called with each `ProcessorToken` as it comes.
+
+        Raises:
+            AccountSelectionError: a partner's rule refuses the accounts.
+            LinkIncompleteError: some tokens were issued and some failed.
+            PlaidApiError: Plaid refused, and no token was issued.
+            PlaidConnectionError: no usable answer came, and no token was issued.
+        """
+        return await workflow.issue(
+            self._call(),
+            self._client.environment,
+            partner,
+            access_token=access_token,
+            accounts=accounts,
+            item_id=item_id,
+            account_id=account_id,
+            account_ids=account_ids,
+            verify_accounts=verify_accounts,
+            partial=partial,
+            narrow=narrow,
+            on_token=on_token,
+        )
+
+    async def resume(
+        self,
+        result: LinkResult,
+        *,
+        partner: Partner | None = None,
+        accounts: Accounts | None = None,
+        account_id: str | None = None,
+        account_ids: AccountIds | None = None,
+        verify_accounts: bool = False,
+        partial: bool = False,
+        narrow: bool | None = None,
+        on_token: OnToken | None = None,
+    ) -> LinkResult:
+        """Ask for what is missing of a result, and for nothing else.
+
+        Args:
+            result: what there is: ``error.result``, or what `LinkResult.from_dict` read.
+            partner: an adapter of your own that the result knows only by name.
+            accounts: the accounts, where they were not known; None: ask ``/accounts/get``.
+            account_id: the account to use for every partner whose accounts are not chosen yet, or
+                for those of ``partner``.
+            account_ids: the accounts to use for single partners, such as ``{"finix": ["…"]}``.
+            verify_accounts: whether to ask ``/accounts/get`` what the given accounts really are.
+            partial: whether accounts that Plaid refuses are left pending, rather than an error.
+            narrow: True or False decides anew for what is still to come; None: as it was asked for.
+                With False, a token that could not be narrowed is given to you as it is.
+            on_token: called with each `ProcessorToken` as it comes.
+
+        Raises:
+            ConfigurationError: the result is of another environment.
+            LinkIncompleteError: some tokens were issued and some failed.
+            PlaidApiError: Plaid refused, and no token was issued.
+            PlaidConnectionError: no usable answer came, and no token was issued.
+        """
+        return await workflow.resume(
+            self._call(),
+            self._client.environment,
+            result,
+            partner=partner,
+            accounts=accounts,
+            account_id=account_id,
+            account_ids=account_ids,
+            verify_accounts=verify_accounts,
+            partial=partial,
+            narrow=narrow,
+            on_token=on_token,
+        )
+
+    async def accounts(self, access_token: str) -> tuple[Account, ...]:
+        """The Item's accounts (``/accounts/get``: at most 15 a minute for an Item).
+
+        Args:
+            access_token: the access token of the Item.
+
+        Raises:
+            PlaidApiError: Plaid refused.
+            PlaidConnectionError: no usable answer came.
+        """
+        return await workflow.accounts(self._call(), self._client.environment, access_token)
+
+    async def remove(self, access_token: str) -> bool:
+        """Remove the Item: billing ends, and the partners' tokens of it are void.
+
+        Args:
+            access_token: the access token of the Item.
+
+        Returns:
+            True if it was removed now, False if it was gone already.
+
+        Raises:
+            PlaidApiError: Plaid refused.
+            PlaidConnectionError: no usable answer came.
+        """
+        return await workflow.remove(self._call(), self._client.environment, access_token)
 
     async def __aenter__(self) -> Self:
         return self
@@ -64,123 +371,10 @@ class AsyncProcessorLinker(BaseLinker):
         await self.close()
 
     async def close(self) -> None:
-        """Close the client."""
-        # It waits for its threads, which must not hold the event loop.
-        await asyncio.get_running_loop().run_in_executor(None, self._client.close)
+        """Close the client; a linker from `with_options` closes nothing."""
+        if self._closes_client:
+            # It waits for its threads, which must not hold the event loop.
+            await asyncio.get_running_loop().run_in_executor(None, self._client.close)
 
-    async def _run(self, steps: Flow[T]) -> T:
-        shell = _Shell(self._client)
-        try:
-            return await shell.run(steps)
-        finally:
-            shell.abandon()
-
-
-class _Shell:
-    """Does the steps of one flow, awaiting each."""
-
-    def __init__(self, client: PlaidClient) -> None:
-        self._sender = client._sender
-        self._deadline = client.begin()
-        self._loop = asyncio.get_running_loop()
-        self._arrived: asyncio.Queue[tuple[int, Any]] = asyncio.Queue()
-        self._cancelled: asyncio.CancelledError | None = None
-
-    async def run(self, steps: Flow[T]) -> T:
-        try:
-            return await self._drive(steps)
-        except Exception as error:
-            if self._cancelled is not None:
-                # What was irrevocable failed, but the caller is still owed the cancellation.
-                raise self._cancelled from error
-            raise
-
-    async def _drive(self, steps: Flow[T]) -> T:
-        step = next(steps)
-        while True:
-            came, failed = await self._outcome(step)
-            try:
-                step = steps.send(came) if failed is None else steps.throw(failed)
-            except StopIteration as end:
-                value: T = end.value
-                return value
-
-    async def _outcome(self, step: Step) -> tuple[object, BaseException | None]:
-        try:
-            return await self._do(step), None
-        except BaseException as error:  # noqa: BLE001  the flow decides what it means
-            return None, error
-
-    def abandon(self) -> None:
-        """Nobody waits any more: what was started and not sent yet is not sent."""
-        self._deadline.abandon()
-
-    async def _do(self, step: Step) -> object:
-        irrevocable = isinstance(step, (Call, Tell)) and step.irrevocable
-        if self._cancelled is not None and not irrevocable:
-            # It came while something irrevocable was under way, and was put off until now.
-            raise self._cancelled
-        match step:
-            case Call():
-                return await self._unless_cancelled(self._sent(step), irrevocable)
-            case Prepare(count):
-                self._sender.prepare(count)
-            case Start(calls):
-                for place, call in enumerate(calls):
-                    self._sender.submit(call, self._deadline, partial(self._arrive, place))
-            case Next():
-                return await self._arrived.get()
-            case Tell(callback, value):
-                with self._deadline.paused():
-                    came = callback(value)
-                    if isawaitable(came):
-                        came = await self._unless_cancelled(came, irrevocable)
-                    return came
-        return None
-
-    async def _sent(self, call: Call[Any]) -> object:
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self._sender.submit(call, self._deadline, partial(self._hand_over, future))
-        outcome = await future
-        if isinstance(outcome, PlaidProcessorsError):
-            raise outcome
-        return outcome
-
-    def _hand_over(self, future: asyncio.Future[Any], outcome: object) -> None:
-        """On a client's thread: give an outcome to the loop, if it is still there."""
-        self._soon(lambda: None if future.done() else future.set_result(outcome))
-
-    def _arrive(self, place: int, outcome: object) -> None:
-        """On a client's thread: one of the started requests came."""
-        self._soon(lambda: self._arrived.put_nowait((place, outcome)))
-
-    def _soon(self, callback: Callable[[], None]) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(callback)
-
-    async def _unless_cancelled(self, work: Awaitable[T], irrevocable: bool) -> T:
-        """The work's result; what is irrevocable is waited for even when cancelled."""
-        if not irrevocable:
-            return await work
-        task = asyncio.ensure_future(work)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError as cancelled:
-            if task.cancelled():
-                raise
-            self._cancelled = cancelled
-            self._deadline.abandon()  # what is under way is waited for, but nothing is sent again
-        return await self._within_timeout(task)
-
-    async def _within_timeout(self, task: asyncio.Future[T]) -> T:
-        assert self._cancelled is not None
-        end = self._loop.time() + self._sender.limits.connect_and_read[2]
-        while not task.done() and (left := end - self._loop.time()) > 0:
-            try:
-                await asyncio.wait([task], timeout=left)
-            except asyncio.CancelledError as again:
-                self._cancelled = again
-        if task.done():
-            return task.result()
-        task.cancel()
-        raise self._cancelled
+    def _call(self) -> PlaidCall:
+        return self._client.begin(AsyncPort(), self._limits)

@@ -1,40 +1,45 @@
-"""PlaidClient: keys, address and connections. The one room with plaid-python in it.
+"""PlaidClient: keys, address and connections, on plaid-python's ApiClient.
 
-Of plaid-python, it adopts an application's ``ApiClient`` (keys, address, proxy, certificates and
-pool), which has been stable since 9, and sends plain JSON: the generated models change nearly every
-month, and refuse what they do not know. A client of its own keys needs no more than plaid-python
-itself stands on, urllib3: to load plaid-python besides would add a quarter to a cold start.
+The only module with plaid-python in it. Of it the ``Configuration`` and the ``ApiClient`` are used:
+keys, headers, address, proxy, certificates and the pool of connections. Requests are sent as plain
+JSON over that pool (see `_engine.http`): the generated models change nearly every month, and raise
+on fields that are null.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import re
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any, Self, Unpack
-from weakref import WeakSet
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
 
+from ._engine.engine import Engine
+from ._engine.network import Network, network_for
+from ._engine.ports import Port
+from ._plaid.call import Access, PlaidCall
 from ._version import __version__
-from .deadline import Deadline
 from .errors import ConfigurationError
 from .events import OnEvent
 from .results import Environment
-from .settings import Credentials, LimitOptions, Limits, environment_of, read_environment
+from .settings import Credentials, Limits, Timeout, environment_of, read_environment
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from .transport import Wire
-
 PLAID_VERSION = "2020-09-14"
 """The version of Plaid's API that is asked for, https://plaid.com/docs/api/versioning/."""
+
+USER_AGENT = (
+    f"plaid-processors/{__version__} Python/{platform.python_version()} {platform.system()}"
+)
 
 
 class PlaidClient:
     """Sends requests to Plaid: with keys, time-outs, retries, and errors that help.
 
-    One client may serve many threads. It is a context manager; `close` gives its connections back.
+    One client may serve many threads, event loops and linkers. It is a context manager; `close`
+    ends its threads and closes its connections.
     """
 
     def __init__(
@@ -44,21 +49,31 @@ class PlaidClient:
         secret: str,
         environment: str | Environment = Environment.SANDBOX,
         base_url: str | None = None,
+        timeout: Timeout = 30.0,
+        deadline: float | None = 90.0,
+        max_attempts: int = 3,
+        max_connections: int = 8,
+        proxy: str | None = None,
+        ca_bundle: str | os.PathLike[str] | None = None,
         on_event: OnEvent | None = None,
-        **limits: Unpack[LimitOptions],
     ) -> None:
         """Set a client up; nothing is sent yet.
 
         Args:
-            client_id: from https://dashboard.plaid.com/developers/keys.
-            secret: from the same page; each environment has its own.
+            client_id: your team's id, from https://dashboard.plaid.com/developers/keys.
+            secret: the key from the same page; each environment has its own.
             environment: ``"sandbox"`` or ``"production"``.
-            base_url: another address than Plaid's; http only on loopback.
-            on_event: told of each request, answer and retry, on the thread that sends it.
-            **limits: ``timeout``, seconds for one request or a (connect, read) pair (30);
-                ``deadline``, seconds for one public call, retries and all, or None (90);
-                ``max_attempts``, for one request, where 1 means no retry (3);
-                ``max_connections``, how many requests run side by side at most (8).
+            base_url: another address than Plaid's, such as a local Plaid's; http only on loopback.
+            timeout: seconds to connect and seconds to wait for the answer of one request, each, or
+                a (connect, read) pair.
+            deadline: seconds for one public call, retries and all, or None for no limit; time spent
+                in your own callbacks does not count.
+            max_attempts: how often one request is sent at most; 1 means no retry.
+            max_connections: how many requests of this client run side by side at most.
+            proxy: the address of a proxy; by default the variables HTTPS_PROXY and NO_PROXY decide.
+            ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE or
+                SSL_CERT_FILE, else the system's.
+            on_event: called with a `RequestEvent` for each request, answer, failure and retry.
 
         Raises:
             ConfigurationError: one of these is missing or malformed.
@@ -66,25 +81,43 @@ class PlaidClient:
         credentials = Credentials.checked(
             client_id=client_id, secret=secret, environment=environment, base_url=base_url
         )
-        checked = Limits.checked(limits)
-        connect = partial(_own_wire, credentials, checked.max_connections)
-        self._owned = True
-        self._set_up(connect(), connect, credentials.environment, checked, on_event)
+        limits = Limits(
+            timeout=timeout,
+            deadline=deadline,
+            max_attempts=max_attempts,
+            max_connections=max_connections,
+        )
+        network = network_for(credentials.base_url, proxy=proxy, ca_bundle=ca_bundle)
+        api = _make_api_client(credentials, network, max_connections)
+        self._set_up(api, credentials.environment, limits, on_event, network)
 
     @classmethod
     def from_env(
         cls,
         environ: Mapping[str, str] | None = None,
         *,
+        timeout: Timeout = 30.0,
+        deadline: float | None = 90.0,
+        max_attempts: int = 3,
+        max_connections: int = 8,
+        proxy: str | None = None,
+        ca_bundle: str | os.PathLike[str] | None = None,
         on_event: OnEvent | None = None,
-        **limits: Unpack[LimitOptions],
     ) -> Self:
         """A client from PLAID_CLIENT_ID, PLAID_SECRET, PLAID_ENV and PLAID_BASE_URL.
 
         Args:
             environ: the variables; the process's own when None.
-            on_event: as for the class.
-            **limits: as for the class.
+            timeout: seconds to connect and seconds to wait for the answer of one request, each, or
+                a (connect, read) pair.
+            deadline: seconds for one public call, retries and all, or None for no limit; time spent
+                in your own callbacks does not count.
+            max_attempts: how often one request is sent at most; 1 means no retry.
+            max_connections: how many requests of this client run side by side at most.
+            proxy: the address of a proxy; by default the variables HTTPS_PROXY and NO_PROXY decide.
+            ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE or
+                SSL_CERT_FILE, else the system's.
+            on_event: called with a `RequestEvent` for each request, answer, failure and retry.
 
         Raises:
             ConfigurationError: a variable is missing or malformed.
@@ -95,8 +128,13 @@ class PlaidClient:
             secret=credentials.secret,
             environment=credentials.environment,
             base_url=credentials.base_url,
+            timeout=timeout,
+            deadline=deadline,
+            max_attempts=max_attempts,
+            max_connections=max_connections,
+            proxy=proxy,
+            ca_bundle=ca_bundle,
             on_event=on_event,
-            **limits,
         )
 
     @classmethod
@@ -105,23 +143,33 @@ class PlaidClient:
         api: Any,
         *,
         environment: str | Environment | None = None,
+        timeout: Timeout = 30.0,
+        deadline: float | None = 90.0,
+        max_attempts: int = 3,
+        max_connections: int = 8,
         on_event: OnEvent | None = None,
-        **limits: Unpack[LimitOptions],
     ) -> Self:
         """A client over an existing ``plaid.ApiClient`` or ``PlaidApi``.
 
-        Uses its keys, address, proxies, certificates and pool; not its ``retries``. `close` leaves
-        it open. Its address is its owner's choice: http, which sends the keys in clear, is not
-        refused here as it is of ``base_url``.
+        Uses its keys, address, headers, proxies, certificates and pool as they are; not its
+        ``Configuration.retries``. `close` leaves it open. Its address is its owner's choice: http,
+        which sends the keys in clear, is not refused here as it is of ``base_url``.
 
         Args:
             api: the object of plaid-python's.
-            environment: needed only where its address is neither Plaid's nor loopback.
-            on_event: as for the class.
-            **limits: as for the class.
+            environment: ``"sandbox"`` or ``"production"``; needed only where the address is neither
+                Plaid's nor loopback.
+            timeout: seconds to connect and seconds to wait for the answer of one request, each, or
+                a (connect, read) pair.
+            deadline: seconds for one public call, retries and all, or None for no limit; time spent
+                in your own callbacks does not count.
+            max_attempts: how often one request is sent at most; 1 means no retry.
+            max_connections: how many requests of this client run side by side at most.
+            on_event: called with a `RequestEvent` for each request, answer, failure and retry.
 
         Raises:
-            ConfigurationError: it has no keys, or its environment cannot be told.
+            TypeError: ``api`` is something else.
+            ConfigurationError: it has no keys, or its environment is not known.
         """
         import plaid
 
@@ -140,48 +188,57 @@ class PlaidClient:
             found = read_environment(environment)
         if found is None:
             raise ConfigurationError(
-                "its address is not Plaid's own: tell environment='sandbox' or 'production'"
+                "its address is not Plaid's own: pass environment='sandbox' or 'production'"
             )
+        limits = Limits(
+            timeout=timeout,
+            deadline=deadline,
+            max_attempts=max_attempts,
+            max_connections=max_connections,
+        )
         client = cls.__new__(cls)
-        client._owned = False
-        shared = _wire_of(api_client, api_client.rest_client)
-        reconnect = partial(_reconnected, api_client)
-        client._set_up(shared, reconnect, found, Limits.checked(limits), on_event)
+        client._set_up(api_client, found, limits, on_event, None)
         return client
 
     def _set_up(
         self,
-        wire: Wire,
-        reconnect: Callable[[], Wire],
+        api: Any,
         environment: Environment,
         limits: Limits,
         on_event: OnEvent | None,
+        network: Network | None,
     ) -> None:
-        from .sender import Sender  # with urllib3, which whoever makes no client does not need
-
+        """What all constructors come to; ``network`` is None for an ApiClient of the caller's."""
         if on_event is not None and not callable(on_event):
             raise TypeError(f"on_event must be callable, not {type(on_event).__name__}")
+        pools = _Pools(api, network)
         self._environment = environment
-        self._reconnect = reconnect
-        self._closed = False
-        self._sender = Sender(wire, limits, on_event)
-        _clients.add(self)
-
-    def _renew_after_fork(self) -> None:
-        # The parent's threads are not here, and its connections are its own: two processes that
-        # write to one socket would get each other's answers.
-        parents = self._sender
-        self._sender = type(parents)(self._reconnect(), parents.limits, parents.on_event)
+        self._limits = limits
+        self._network = network
+        self._access = Access(
+            engine=Engine(
+                "PlaidClient", limits.max_connections, pools.connect, owned=network is not None
+            ),
+            base_url=pools.base_url,
+            headers=_Headers(api).make,
+            keys=tuple(str(api.configuration.api_key[name]) for name in ("clientId", "secret")),
+            on_event=on_event,
+        )
 
     def __repr__(self) -> str:
         # An address of the caller's own plaid.ApiClient may hold a name and a password.
-        host = re.sub(r"//[^/]*@", "//…@", self._sender.wire.base_url)
+        host = re.sub(r"//[^/]*@", "//…@", self._access.base_url)
         return f"<PlaidClient {self._environment.value} {host}>"
 
     @property
     def environment(self) -> Environment:
         """``sandbox`` or ``production``."""
         return self._environment
+
+    @property
+    def limits(self) -> Limits:
+        """How long and how often its calls try."""
+        return self._limits
 
     def __enter__(self) -> Self:
         return self
@@ -195,89 +252,67 @@ class PlaidClient:
         self.close()
 
     def close(self) -> None:
-        """End its threads and connections; a later call is a ConfigurationError."""
-        self._closed = True
-        self._sender.close()
-        if self._owned:
-            self._sender.wire.clear()
+        """End its threads and close its connections; a later call is a ConfigurationError."""
+        self._access.engine.close()
 
-    def begin(self) -> Deadline:
-        """The start of a public call: how long it may take.
+    def begin(self, port: Port, limits: Limits) -> PlaidCall:
+        """The start of a public call. For the linkers.
 
         Raises:
             ConfigurationError: the client is closed.
         """
-        if self._closed:
-            raise ConfigurationError("this PlaidClient is closed: make a new one")
-        return Deadline(self._sender.limits.deadline)
+        return PlaidCall(self._access, port, limits)
 
 
-def _own_wire(credentials: Credentials, connections: int) -> Wire:
-    """New connections, with keys of our own."""
-    from ssl import CERT_REQUIRED
+def _make_api_client(credentials: Credentials, network: Network, connections: int) -> Any:
+    """plaid-python's client, with these keys."""
+    import plaid
 
-    from urllib3 import PoolManager
-
-    from .transport import Wire
-
-    keys = (credentials.client_id, credentials.secret)
-    headers = {
-        "PLAID-CLIENT-ID": credentials.client_id,
-        "PLAID-SECRET": credentials.secret,
-        "Plaid-Version": PLAID_VERSION,
-        "User-Agent": f"plaid-processors/{__version__}",
-        "Content-Type": "application/json",
-    }
-    pool = PoolManager(maxsize=connections, cert_reqs=CERT_REQUIRED)
-    _share_certificates(pool, credentials.base_url)
-    return Wire(pool, credentials.base_url, lambda: headers, keys)
+    keys = {"clientId": credentials.client_id, "secret": credentials.secret}
+    configuration = plaid.Configuration(host=credentials.base_url, api_key=keys)
+    configuration.connection_pool_maxsize = connections
+    configuration.proxy = network.shown_proxy
+    configuration.proxy_headers = network.proxy_headers
+    api = plaid.ApiClient(configuration)
+    api.user_agent = USER_AGENT
+    return api
 
 
-def _wire_of(api: Any, rest_client: Any) -> Wire:
-    """The connections of a plaid.ApiClient's REST client, with its keys."""
-    from .transport import Wire
+class _Pools:
+    """The connections of a plaid.ApiClient."""
 
-    configuration = api.configuration
-    keys = tuple(str(configuration.api_key[name]) for name in ("clientId", "secret"))
+    def __init__(self, api: Any, network: Network | None) -> None:
+        self.base_url: str = api.configuration.host.rstrip("/")
+        self._api = api
+        self._ssl_context = None
+        if network is not None and self.base_url.startswith("https:"):
+            self._ssl_context = network.ssl_context()
 
-    def headers() -> dict[str, str]:  # asked anew for each request: its owner may change them
-        settings = configuration.auth_settings().values()
-        own = {"Plaid-Version": PLAID_VERSION, **api.default_headers}
-        own.update({each["key"]: each["value"] for each in settings if each["in"] == "header"})
+    def connect(self, its_own: bool) -> dict[str, Any]:
+        """The pool manager for the address: its own, or a new one for a forked child."""
+        rest_client = self._api.rest_client
+        if not its_own:
+            rest_client = type(rest_client)(self._api.configuration)
+        pool = rest_client.pool_manager
+        if self._ssl_context is not None:
+            # Without it, urllib3 loads the certificates for each connection anew.
+            pool.connection_pool_kw["ssl_context"] = self._ssl_context
+        return {self.base_url: pool}
+
+
+class _Headers:
+    """The headers of a plaid.ApiClient, made for each request: its owner may change them."""
+
+    def __init__(self, api: Any) -> None:
+        self._api = api
+
+    def make(self) -> dict[str, str]:
+        """Its default headers, its cookie and its keys."""
+        api = self._api
+        headers = {"Plaid-Version": PLAID_VERSION, **api.default_headers}
+        for each in api.configuration.auth_settings().values():
+            if each["in"] == "header":
+                headers[each["key"]] = each["value"]
         if api.cookie:
-            own["Cookie"] = api.cookie
-        return {**own, "Content-Type": "application/json"}
-
-    return Wire(rest_client.pool_manager, configuration.host.rstrip("/"), headers, keys)
-
-
-def _reconnected(api: Any) -> Wire:
-    """New connections, by the settings of a plaid.ApiClient."""
-    rest_client = type(api.rest_client)(api.configuration)
-    _share_certificates(rest_client.pool_manager, api.configuration.host)
-    return _wire_of(api, rest_client)
-
-
-def _share_certificates(pool: Any, base_url: str) -> None:
-    """Give a pool one TLS context; urllib3 by itself loads the certificates for each connection."""
-    settings = pool.connection_pool_kw
-    if not base_url.startswith("https:"):
-        return
-    if not settings.get("ca_certs") and not settings.get("ssl_context"):
-        from urllib3.util.ssl_ import create_urllib3_context
-
-        context = create_urllib3_context(cert_reqs=settings.get("cert_reqs"))
-        context.load_default_certs()
-        settings["ssl_context"] = context
-
-
-_clients: WeakSet[PlaidClient] = WeakSet()
-
-
-def _after_fork() -> None:
-    for client in list(_clients):
-        client._renew_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+            headers["Cookie"] = api.cookie
+        return {**headers, "Content-Type": "application/json"}

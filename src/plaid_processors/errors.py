@@ -26,7 +26,6 @@ No error holds a token or a key in its text: what Plaid answered is masked first
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar
@@ -40,7 +39,8 @@ class PlaidProcessorsError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions with keyword arguments do not pickle by themselves.
-        return _rebuild, (type(self), self.args, self.__dict__)
+        state = {name: value for name, value in vars(self).items() if name != _UNFINISHED}
+        return _rebuild, (type(self), self.args, state)
 
 
 def _rebuild(
@@ -341,11 +341,7 @@ class LinkIncompleteError(PlaidProcessorsError):
 
 
 _UNFINISHED = "__plaid_processors_unfinished__"
-
-
-def mark_unfinished(error: BaseException, result: LinkResult) -> None:
-    """Attach what was achieved to an exception that has to come out as itself."""
-    setattr(error, _UNFINISHED, result)
+"""The attribute by which an exception holds what its link had achieved: an object with `result`."""
 
 
 def unfinished(error: BaseException | None) -> LinkResult | None:
@@ -366,24 +362,23 @@ def _unfinished(error: BaseException | None, seen: set[int]) -> LinkResult | Non
     seen.add(id(error))
     if isinstance(error, LinkIncompleteError):
         return error.result
-    result: LinkResult | None = getattr(error, _UNFINISHED, None)
-    if result is not None:
-        return result
+    progress = getattr(error, _UNFINISHED, None)
+    result: LinkResult | None = None if progress is None else progress.result
     inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
-    for other in (*inner, error.__cause__, _cancellation_behind(error)):
+    behind = _interruption_behind(error) if progress is None else None
+    for other in (*inner, error.__cause__, behind):
         if result is not None:
             break
         result = _unfinished(other, seen)
     return result
 
 
-def _cancellation_behind(error: BaseException) -> BaseException | None:
-    """The cancellation that became this error: ``asyncio.run`` raises its own without "from"."""
-    # Where asyncio was never loaded there is none; and nothing is loaded here, since what was
-    # achieved must be found when files run out, too.
-    asyncio = sys.modules.get("asyncio")
-    became = isinstance(error, (KeyboardInterrupt, TimeoutError)) and not error.__suppress_context__
-    if asyncio is None or not became:
-        return None
+def _interruption_behind(error: BaseException) -> BaseException | None:
+    """The interruption that was on its way out when this error came, or became this error.
+
+    A second Ctrl-C; and ``asyncio.run`` and ``asyncio.timeout``, which raise without "from".
+    """
     behind = error.__context__
-    return behind if isinstance(behind, asyncio.CancelledError) else None
+    if behind is None or isinstance(behind, Exception) or error.__suppress_context__:
+        return None
+    return behind if isinstance(error, TimeoutError) or not isinstance(error, Exception) else None

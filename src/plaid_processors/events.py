@@ -46,14 +46,14 @@ class RequestEvent:
 OnEvent = Callable[[RequestEvent], object]
 
 
-def is_logged() -> bool:
-    """Whether anybody reads the log."""
-    return logger.isEnabledFor(logging.DEBUG)
+def report(event: RequestEvent, hook: OnEvent | None) -> None:
+    """Log an event, and call the hook; what the hook raises ends no link.
 
-
-def tell(event: RequestEvent, hook: OnEvent | None) -> None:
-    """Log an event, and call the hook; what the hook raises ends no link."""
-    logger.debug(
+    Retries are logged at INFO, all else at DEBUG; the fields stand in ``extra`` too, for loggers
+    that write JSON.
+    """
+    logger.log(
+        logging.INFO if event.kind is EventKind.RETRIED else logging.DEBUG,
         "%s %s, attempt %d, seconds %s, request_id %s, error %s",
         event.endpoint,
         event.kind.value,
@@ -61,6 +61,15 @@ def tell(event: RequestEvent, hook: OnEvent | None) -> None:
         "-" if event.seconds is None else f"{event.seconds:.3f}",
         event.request_id or "-",
         event.error_code or "-",
+        extra={
+            "event": event.kind.value,
+            "endpoint": event.endpoint,
+            "attempt": event.attempt,
+            "status": event.http_status,
+            "error_code": event.error_code,
+            "request_id": event.request_id,
+            "seconds": event.seconds,
+        },
     )
     if hook is None:
         return

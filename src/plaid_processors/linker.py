@@ -1,48 +1,123 @@
-"""ProcessorLinker: the facade, and the shell that drives the flow with blocking calls."""
+"""ProcessorLinker: the calls of the workflow, blocking."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import wraps
-from inspect import isawaitable, iscoroutine, iscoroutinefunction, signature
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
+import copy
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Self
 
-from .calls import Call
+from attrs import evolve
+
+from ._engine.ports import BlockingPort, run
+from ._plaid.call import PlaidCall
+from ._workflow import link as workflow
+from ._workflow.link import OnExchange, OnToken
+from ._workflow.link_tokens import link_token_body
+from ._workflow.plan import AccountIds, Accounts, Partner
 from .client import PlaidClient
-from .deadline import Deadline
 from .events import OnEvent
-from .flow import Flow, Next, Prepare, Start, Step, Tell
-from .operations import Operations
-from .settings import LimitOptions
+from .results import Account, LinkResult, LinkToken
+from .sessions import LinkSession
+from .settings import KEEP, Keep, Timeout
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-T = TypeVar("T")
-P = ParamSpec("P")
-M = TypeVar("M", bound=Callable[..., object])
-
 
 class BaseLinker:
-    """What both linkers are: a client, and the operations of its environment."""
+    """What both linkers are: a client, and limits for its calls."""
 
     def __init__(self, client: PlaidClient) -> None:
-        """Work with this client."""
+        """Work with a client.
+
+        Args:
+            client: the client; one may serve several linkers.
+
+        Raises:
+            TypeError: it is something else.
+        """
         if not isinstance(client, PlaidClient):
             raise TypeError(f"client must be a PlaidClient, not {type(client).__name__}")
         self._client = client
-        self._operations = Operations(client.environment)
+        self._limits = client.limits
+        self._closes_client = True
 
     @classmethod
     def from_env(
         cls,
         environ: Mapping[str, str] | None = None,
         *,
+        timeout: Timeout = 30.0,
+        deadline: float | None = 90.0,
+        max_attempts: int = 3,
+        max_connections: int = 8,
+        proxy: str | None = None,
+        ca_bundle: str | os.PathLike[str] | None = None,
         on_event: OnEvent | None = None,
-        **limits: Unpack[LimitOptions],
     ) -> Self:
-        """A linker of its own client; the arguments are those of `PlaidClient.from_env`."""
-        return cls(PlaidClient.from_env(environ, on_event=on_event, **limits))
+        """A linker of its own client, from PLAID_CLIENT_ID, PLAID_SECRET, PLAID_ENV and PLAID_BASE_URL.
+
+        Args:
+            environ: the variables; the process's own when None.
+            timeout: seconds to connect and seconds to wait for the answer of one request, each, or
+                a (connect, read) pair.
+            deadline: seconds for one public call, retries and all, or None for no limit; time spent
+                in your own callbacks does not count.
+            max_attempts: how often one request is sent at most; 1 means no retry.
+            max_connections: how many requests of its client run side by side at most.
+            proxy: the address of a proxy; by default the variables HTTPS_PROXY and NO_PROXY decide.
+            ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE or
+                SSL_CERT_FILE, else the system's.
+            on_event: called with a `RequestEvent` for each request, answer, failure and retry.
+
+        Raises:
+            ConfigurationError: a variable is missing or malformed.
+        """
+        return cls(
+            PlaidClient.from_env(
+                environ,
+                timeout=timeout,
+                deadline=deadline,
+                max_attempts=max_attempts,
+                max_connections=max_connections,
+                proxy=proxy,
+                ca_bundle=ca_bundle,
+                on_event=on_event,
+            )
+        )
+
+    def with_options(
+        self,
+        *,
+        timeout: Timeout | None = None,
+        deadline: float | Keep | None = KEEP,
+        max_attempts: int | None = None,
+    ) -> Self:
+        """A linker with other limits, on the same client and its connections.
+
+        Closing it closes nothing.
+
+        Args:
+            timeout: seconds to connect and seconds to wait for the answer of one request, each, or
+                a (connect, read) pair; None: as they are.
+            deadline: seconds for one public call, retries and all, or None for no limit; left out:
+                as it is.
+            max_attempts: how often one request is sent at most; None: as it is.
+
+        Raises:
+            ConfigurationError: one of these is malformed.
+        """
+        limits = self._limits
+        other = copy.copy(self)
+        other._closes_client = False
+        other._limits = evolve(
+            limits,
+            timeout=limits.timeout if timeout is None else timeout,
+            deadline=limits.deadline if isinstance(deadline, Keep) else deadline,
+            max_attempts=limits.max_attempts if max_attempts is None else max_attempts,
+        )
+        return other
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._client!r})"
@@ -53,75 +128,350 @@ class BaseLinker:
         return self._client
 
 
-def begun(
-    operation: Callable[Concatenate[Operations, P], Flow[T]],
-    linker: BaseLinker,
-    *args: P.args,
-    **kwargs: P.kwargs,
-) -> Flow[T]:
-    """The operation's flow; arguments that it does not take are told in the public method's name.
-
-    Raises:
-        TypeError: an argument is unknown, missing or of the wrong type.
-    """
-    try:
-        return operation(linker._operations, *args, **kwargs)
-    except TypeError:
-        _check_call(f"{type(linker).__name__}.{operation.__name__}", operation, args, kwargs)
-        raise
-
-
-def _check_call(
-    name: str,
-    operation: Callable[..., object],
-    args: tuple[object, ...],
-    kwargs: Mapping[str, object],
-) -> None:
-    try:
-        signature(operation).bind(None, *args, **kwargs)
-    except TypeError as error:
-        raise TypeError(f"{name}() {error}") from None
-
-
-def present(method: M, operation: Callable[..., object], owner: str) -> M:
-    """Show a method's users its value, not the flow that leads to it."""
-    signed = signature(operation)
-    value = str(signed.return_annotation).removeprefix("Flow[").removesuffix("]")
-    method.__signature__ = signed.replace(return_annotation=value)  # type: ignore[attr-defined]
-    method.__annotations__ = {**operation.__annotations__, "return": value}
-    method.__qualname__ = f"{owner}.{operation.__name__}"
-    return method
-
-
-def _blocking(
-    operation: Callable[Concatenate[Operations, P], Flow[T]],
-) -> Callable[Concatenate[ProcessorLinker, P], T]:
-    """The operation as a method that returns when it is done."""
-
-    @wraps(operation)
-    def method(self: ProcessorLinker, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        for name in ("on_exchange", "on_token"):
-            if iscoroutinefunction(kwargs.get(name)):
-                raise TypeError(f"{name} is a coroutine function: AsyncProcessorLinker awaits it")
-        return self._run(begun(operation, self, *args, **kwargs))
-
-    return present(method, operation, "ProcessorLinker")
-
-
 class ProcessorLinker(BaseLinker):
     """From Link's public token to the partners' processor tokens.
 
     A context manager; closing it closes its client. One linker may serve many threads.
     """
 
-    create_link_token = _blocking(Operations.create_link_token)
-    session = _blocking(Operations.session)
-    link = _blocking(Operations.link)
-    link_sandbox = _blocking(Operations.link_sandbox)
-    issue = _blocking(Operations.issue)
-    resume = _blocking(Operations.resume)
-    accounts = _blocking(Operations.accounts)
-    remove = _blocking(Operations.remove)
+    def create_link_token(
+        self,
+        partner: Partner,
+        *,
+        client_user_id: str,
+        client_name: str,
+        products: Iterable[str] | None = None,
+        language: str = "en",
+        country_codes: Iterable[str] = ("US",),
+        user: Mapping[str, object] | None = None,
+        required_if_supported_products: Iterable[str] | None = None,
+        optional_products: Iterable[str] | None = None,
+        additional_consented_products: Iterable[str] | None = None,
+        account_filters: Mapping[str, object] | None = None,
+        link_customization_name: str | None = None,
+        webhook: str | None = None,
+        redirect_uri: str | None = None,
+        android_package_name: str | None = None,
+        hosted_link: Mapping[str, object] | None = None,
+        access_token: str | None = None,
+        account_selection_enabled: bool | None = None,
+        extra: Mapping[str, object] | None = None,
+    ) -> LinkToken:
+        """What the browser opens Link with (https://plaid.com/docs/api/link/#linktokencreate).
+
+        Args:
+            partner: a partner's name, an adapter, or several; Link asks for the products that these
+                need, and shows the accounts that they take.
+            client_user_id: your id of the user; never a name, an email or a phone number.
+            client_name: your application's name, as Link shows it (at most 30 characters).
+            products: the products to ask for in place of the partners' own.
+            language: the language that Link speaks, such as ``"en"``, ``"es"`` or ``"fr"``.
+            country_codes: the countries whose banks Link offers, such as ``["US"]``.
+            user: more about the user, such as ``{"phone_number": "+12025550123"}``.
+            required_if_supported_products: products to ask for at the banks that have them.
+            optional_products: products to ask for where it makes nothing fail.
+            additional_consented_products: products that the user consents to now, for later use.
+            account_filters: the filter of accounts in place of the partners' own; ``{}`` for none.
+            link_customization_name: a customization made in Plaid's Dashboard.
+            webhook: the address where Plaid sends webhooks of this Item.
+            redirect_uri: where OAuth banks send the user back to; it must be in the Dashboard's
+                list.
+            android_package_name: the Android app that OAuth banks send the user back to; it must be
+                in the Dashboard's list.
+            hosted_link: ``{}``, or Hosted Link's options, for a page of Plaid's
+                (``hosted_link_url`` of the result).
+            access_token: the access token of an Item to repair: Link opens in update mode.
+            account_selection_enabled: in update mode, whether the user can choose accounts anew.
+            extra: any other field of the request.
+
+        Raises:
+            UnknownProcessorError: a partner's name is not known.
+            ConfigurationError: no products are known for these partners, or they contradict each
+                other.
+            PlaidApiError: Plaid refused.
+            PlaidConnectionError: no usable answer came.
+        """
+        body = link_token_body(
+            partner,
+            self._client.environment,
+            client_user_id=client_user_id,
+            client_name=client_name,
+            products=products,
+            language=language,
+            country_codes=country_codes,
+            user=user,
+            required_if_supported_products=required_if_supported_products,
+            optional_products=optional_products,
+            additional_consented_products=additional_consented_products,
+            account_filters=account_filters,
+            link_customization_name=link_customization_name,
+            webhook=webhook,
+            redirect_uri=redirect_uri,
+            android_package_name=android_package_name,
+            hosted_link=hosted_link,
+            access_token=access_token,
+            account_selection_enabled=account_selection_enabled,
+            extra=extra,
+        )
+        return run(workflow.create_link_token(self._call(), body))
+
+    def session(self, link_token: str) -> LinkSession:
+        """How Link went for a link token, for a back end that has no front end of its own.
+
+        With Hosted Link, send the user to ``hosted_link_url``, keep the link token beside the
+        user's id, and ask here when the webhook SESSION_FINISHED comes. Plaid answers this for six
+        hours after the session's end; of a Link in your own page it may say less. Of several Items
+        connected in one session (multi-Item Link) only the first is given.
+
+        Args:
+            link_token: the token from `create_link_token`.
+
+        Raises:
+            PlaidApiError: Plaid does not know the link token, or refused.
+            PlaidConnectionError: no usable answer came.
+        """
+        return run(workflow.session(self._call(), self._client.environment, link_token))
+
+    def link(
+        self,
+        partner: Partner,
+        *,
+        public_token: str,
+        accounts: Accounts | None = None,
+        metadata: Mapping[str, object] | None = None,
+        account_id: str | None = None,
+        account_ids: AccountIds | None = None,
+        verify_accounts: bool = False,
+        partial: bool = False,
+        narrow: bool = False,
+        on_exchange: OnExchange | None = None,
+        on_token: OnToken | None = None,
+    ) -> LinkResult:
+        """Exchange Link's public token and make a processor token for each account.
+
+        Args:
+            partner: a partner's name, an adapter, or several.
+            public_token: the token from Link's onSuccess.
+            accounts: the accounts that the user connected (``metadata.accounts`` of onSuccess);
+                None: ask ``/accounts/get``.
+            metadata: all of onSuccess's metadata: accounts, institution and session.
+            account_id: the account to use for every partner.
+            account_ids: the accounts to use for single partners, such as ``{"finix": ["…"]}``.
+            verify_accounts: whether to ask ``/accounts/get`` what the accounts really are; the
+                browser is not to be trusted with their subtypes.
+            partial: whether accounts that Plaid refuses are left pending, rather than an error.
+            narrow: whether each token is limited to the products that its partner reads (its
+                adapter's ``permissions``), before you get it; otherwise it opens all of the Item's.
+            on_exchange: called with the `LinkedItem` as soon as it exists: store it there.
+            on_token: called with each `ProcessorToken` as it comes.
+
+        Raises:
+            AccountSelectionError: a partner's rule refuses the accounts; nothing was sent.
+            PublicTokenError: the public token is used, expired or unknown.
+            LinkIncompleteError: the Item exists and what came after failed: see its ``result``.
+            PlaidApiError: Plaid refused the exchange.
+            PlaidConnectionError: no usable answer came; see ``outcome_unknown``.
+        """
+        return run(
+            workflow.link(
+                self._call(),
+                self._client.environment,
+                partner,
+                public_token=public_token,
+                accounts=accounts,
+                metadata=metadata,
+                account_id=account_id,
+                account_ids=account_ids,
+                verify_accounts=verify_accounts,
+                partial=partial,
+                narrow=narrow,
+                on_exchange=on_exchange,
+                on_token=on_token,
+            )
+        )
+
+    def link_sandbox(
+        self,
+        partner: Partner,
+        *,
+        institution_id: str = "ins_109508",
+        products: Iterable[str] | None = None,
+        options: Mapping[str, object] | None = None,
+        account_id: str | None = None,
+        account_ids: AccountIds | None = None,
+        partial: bool = False,
+        narrow: bool = False,
+        on_exchange: OnExchange | None = None,
+        on_token: OnToken | None = None,
+    ) -> LinkResult:
+        """Link a bank of the Sandbox without a browser, then as `link`.
+
+        The accounts come from ``/accounts/get``. Since no user can be asked, a partner of one
+        account gets the first that its rule allows.
+
+        Args:
+            partner: a partner's name, an adapter, or several.
+            institution_id: a bank of https://plaid.com/docs/sandbox/institutions/.
+            products: the products to make the Item with, in place of the partners' own.
+            options: the options of ``/sandbox/public_token/create``, such as
+                ``{"override_username": …}``.
+            account_id: the account to use for every partner.
+            account_ids: the accounts to use for single partners, such as ``{"finix": ["…"]}``.
+            partial: whether accounts that Plaid refuses are left pending, rather than an error.
+            narrow: whether each token is limited to the products that its partner reads.
+            on_exchange: called with the `LinkedItem` as soon as it exists: store it there.
+            on_token: called with each `ProcessorToken` as it comes.
+
+        Raises:
+            ConfigurationError: the client is not of the Sandbox.
+            LinkIncompleteError: the Item exists and what came after failed: see its ``result``.
+            PlaidApiError: Plaid refused, and there is no Item.
+            PlaidConnectionError: no usable answer came; see ``outcome_unknown``.
+        """
+        return run(
+            workflow.link_sandbox(
+                self._call(),
+                self._client.environment,
+                partner,
+                institution_id=institution_id,
+                products=products,
+                options=options,
+                account_id=account_id,
+                account_ids=account_ids,
+                partial=partial,
+                narrow=narrow,
+                on_exchange=on_exchange,
+                on_token=on_token,
+            )
+        )
+
+    def issue(
+        self,
+        partner: Partner,
+        *,
+        access_token: str,
+        accounts: Accounts | None = None,
+        item_id: str | None = None,
+        account_id: str | None = None,
+        account_ids: AccountIds | None = None,
+        verify_accounts: bool = False,
+        partial: bool = False,
+        narrow: bool = False,
+        on_token: OnToken | None = None,
+    ) -> LinkResult:
+        """Make processor tokens for an Item that already exists.
+
+        Args:
+            partner: a partner's name, an adapter, or several.
+            access_token: the access token of the Item.
+            accounts: the Item's accounts, where you know them; None: ask ``/accounts/get``.
+            item_id: the Item's id, where you know it, for the result.
+            account_id: the account to use for every partner.
+            account_ids: the accounts to use for single partners, such as ``{"finix": ["…"]}``.
+            verify_accounts: whether to ask ``/accounts/get`` what the given accounts really are.
+            partial: whether accounts that Plaid refuses are left pending, rather than an error.
+            narrow: whether each token is limited to the products that its partner reads.
+            on_token: called with each `ProcessorToken` as it comes.
+
+        Raises:
+            AccountSelectionError: a partner's rule refuses the accounts.
+            LinkIncompleteError: some tokens were issued and some failed.
+            PlaidApiError: Plaid refused, and no token was issued.
+            PlaidConnectionError: no usable answer came, and no token was issued.
+        """
+        return run(
+            workflow.issue(
+                self._call(),
+                self._client.environment,
+                partner,
+                access_token=access_token,
+                accounts=accounts,
+                item_id=item_id,
+                account_id=account_id,
+                account_ids=account_ids,
+                verify_accounts=verify_accounts,
+                partial=partial,
+                narrow=narrow,
+                on_token=on_token,
+            )
+        )
+
+    def resume(
+        self,
+        result: LinkResult,
+        *,
+        partner: Partner | None = None,
+        accounts: Accounts | None = None,
+        account_id: str | None = None,
+        account_ids: AccountIds | None = None,
+        verify_accounts: bool = False,
+        partial: bool = False,
+        narrow: bool | None = None,
+        on_token: OnToken | None = None,
+    ) -> LinkResult:
+        """Ask for what is missing of a result, and for nothing else.
+
+        Args:
+            result: what there is: ``error.result``, or what `LinkResult.from_dict` read.
+            partner: an adapter of your own that the result knows only by name.
+            accounts: the accounts, where they were not known; None: ask ``/accounts/get``.
+            account_id: the account to use for every partner whose accounts are not chosen yet, or
+                for those of ``partner``.
+            account_ids: the accounts to use for single partners, such as ``{"finix": ["…"]}``.
+            verify_accounts: whether to ask ``/accounts/get`` what the given accounts really are.
+            partial: whether accounts that Plaid refuses are left pending, rather than an error.
+            narrow: True or False decides anew for what is still to come; None: as it was asked for.
+                With False, a token that could not be narrowed is given to you as it is.
+            on_token: called with each `ProcessorToken` as it comes.
+
+        Raises:
+            ConfigurationError: the result is of another environment.
+            LinkIncompleteError: some tokens were issued and some failed.
+            PlaidApiError: Plaid refused, and no token was issued.
+            PlaidConnectionError: no usable answer came, and no token was issued.
+        """
+        return run(
+            workflow.resume(
+                self._call(),
+                self._client.environment,
+                result,
+                partner=partner,
+                accounts=accounts,
+                account_id=account_id,
+                account_ids=account_ids,
+                verify_accounts=verify_accounts,
+                partial=partial,
+                narrow=narrow,
+                on_token=on_token,
+            )
+        )
+
+    def accounts(self, access_token: str) -> tuple[Account, ...]:
+        """The Item's accounts (``/accounts/get``: at most 15 a minute for an Item).
+
+        Args:
+            access_token: the access token of the Item.
+
+        Raises:
+            PlaidApiError: Plaid refused.
+            PlaidConnectionError: no usable answer came.
+        """
+        return run(workflow.accounts(self._call(), self._client.environment, access_token))
+
+    def remove(self, access_token: str) -> bool:
+        """Remove the Item: billing ends, and the partners' tokens of it are void.
+
+        Args:
+            access_token: the access token of the Item.
+
+        Returns:
+            True if it was removed now, False if it was gone already.
+
+        Raises:
+            PlaidApiError: Plaid refused.
+            PlaidConnectionError: no usable answer came.
+        """
+        return run(workflow.remove(self._call(), self._client.environment, access_token))
 
     def __enter__(self) -> Self:
         return self
@@ -135,75 +485,9 @@ class ProcessorLinker(BaseLinker):
         self.close()
 
     def close(self) -> None:
-        """Close the client."""
-        self._client.close()
+        """Close the client; a linker from `with_options` closes nothing."""
+        if self._closes_client:
+            self._client.close()
 
-    def _run(self, steps: Flow[T]) -> T:
-        shell = _Shell(self._client)
-        try:
-            return shell.run(steps)
-        finally:
-            shell.abandon()
-
-
-class _Shell:
-    """Does the steps of one flow, with blocking calls."""
-
-    def __init__(self, client: PlaidClient) -> None:
-        self._sender = client._sender
-        self._deadline: Deadline = client.begin()
-        self._started: Iterator[tuple[int, Any]] = iter(())
-
-    def run(self, steps: Flow[T]) -> T:
-        try:
-            return self._drive(steps)
-        except BaseException as error:
-            # A KeyboardInterrupt may come between two steps: the flow has to know of it too. One
-            # that has ended by this very error gives it back.
-            steps.throw(error)
-            raise
-
-    def _drive(self, steps: Flow[T]) -> T:
-        step = next(steps)
-        while True:
-            came, failed = self._outcome(step)
-            try:
-                step = steps.send(came) if failed is None else steps.throw(failed)
-            except StopIteration as end:
-                value: T = end.value
-                return value
-
-    def _outcome(self, step: Step) -> tuple[object, BaseException | None]:
-        try:
-            return self._do(step), None
-        except BaseException as error:  # noqa: BLE001  the flow decides what it means
-            return None, error
-
-    def abandon(self) -> None:
-        """Nobody waits any more: what was started and not sent yet is not sent."""
-        self._deadline.abandon()
-
-    def _do(self, step: Step) -> object:
-        match step:
-            case Call():
-                return self._sender.send(step, self._deadline)
-            case Prepare(count):
-                self._sender.prepare(count)
-                return None
-            case Start(calls):
-                self._started = self._sender.send_all(calls, self._deadline)
-                return None
-            case Next():
-                return next(self._started)
-            case Tell(callback, value):
-                with self._deadline.paused():
-                    return _done(callback(value))
-
-
-def _done(came: object) -> object:
-    """What a callback returned, unless its work is still to do: nobody would."""
-    if isawaitable(came):
-        if iscoroutine(came):
-            came.close()
-        raise TypeError("the callback returned an awaitable: AsyncProcessorLinker awaits it")
-    return came
+    def _call(self) -> PlaidCall:
+        return self._client.begin(BlockingPort(), self._limits)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
 from urllib.parse import SplitResult, urlsplit
 
-from attrs import field, fields, frozen
+from attrs import field, frozen
 
 from .errors import ConfigurationError
 from .results import Environment
@@ -26,6 +28,15 @@ HOSTS = {
 Timeout = float | tuple[float, float]
 
 
+class Keep(Enum):
+    """Stands for a setting that is left as it is, where None has a meaning of its own."""
+
+    KEEP = "as it is"
+
+
+KEEP = Keep.KEEP
+
+
 def _pair(given: Timeout | Sequence[float]) -> Any:
     return tuple(given) if isinstance(given, list) else given
 
@@ -35,7 +46,8 @@ class Limits:
     """How long and how often a client tries.
 
     Attributes:
-        timeout: seconds for one request, or a (connect, read) pair.
+        timeout: seconds to connect and seconds to wait for the answer, each, or a (connect, read)
+            pair.
         deadline: seconds for one public call, retries and all; None: no limit.
         max_attempts: for one request; 1 means no retry.
         max_connections: how many requests run side by side at most.
@@ -58,48 +70,25 @@ class Limits:
             if type(number) is not int or number < 1:
                 _refuse(name, "a whole number, 1 or more")
 
-    @classmethod
-    def checked(cls, options: Mapping[str, Any]) -> Limits:
-        """Limits from a client's keyword arguments.
-
-        Raises:
-            TypeError: there is no such argument.
-            ConfigurationError: one is malformed.
-        """
-        valid = [each.name for each in fields(cls)]
-        for name in options:
-            if name not in valid:
-                raise TypeError(
-                    f"PlaidClient() got an unexpected keyword argument {name!r}: "
-                    f"its limits are {', '.join(valid)}"
-                )
-        return cls(**options)
-
     @property
-    def connect_and_read(self) -> tuple[float, float, float]:
-        """Seconds for the connection, for one wait for data, and for the request in all."""
-        if isinstance(self.timeout, tuple):
-            connect, read = self.timeout
-            return connect, read, connect + read
-        return self.timeout, self.timeout, self.timeout
+    def connect_and_read(self) -> tuple[float, float]:
+        """Seconds to connect, and to wait for the answer."""
+        return self.timeout if isinstance(self.timeout, tuple) else (self.timeout, self.timeout)
 
 
-class LimitOptions(TypedDict, total=False):
-    """`Limits`, as the keyword arguments of a client."""
-
-    timeout: Timeout
-    deadline: float | None
-    max_attempts: int
-    max_connections: int
-
-
-class ClientOptions(LimitOptions, total=False):
+class ClientOptions(TypedDict, total=False):
     """The keyword arguments of a client."""
 
     client_id: str
     secret: str
     environment: str | Environment
     base_url: str | None
+    timeout: Timeout
+    deadline: float | None
+    max_attempts: int
+    max_connections: int
+    proxy: str | None
+    ca_bundle: str | os.PathLike[str] | None
     on_event: OnEvent | None
 
 
@@ -138,11 +127,18 @@ class Credentials:
             ConfigurationError: something is missing or malformed; its value is not shown.
         """
         where = read_environment(environment)
+        address = HOSTS[where] if base_url is None else checked_address(base_url)
+        own = environment_of(address)
+        if own not in (None, where) and not is_loopback(urlsplit(address).hostname):
+            raise ConfigurationError(
+                f"base_url {address} is of Plaid's {own} environment, "
+                f"but environment is {where.value!r}: leave one of them out"
+            )
         return cls(
             client_id=_key("client_id", client_id),
             secret=_key("secret", secret),
             environment=where,
-            base_url=HOSTS[where] if base_url is None else checked_address(base_url),
+            base_url=address,
         )
 
     @classmethod

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from .adapters import PartnerAdapter, get_adapters
+from ..adapters import PartnerAdapter, get_adapters
+from ..results import LinkResult, PendingPartner, PendingToken, ProcessorToken
+from .accounts import check_given, choices, given_accounts, permissions_of, rebind
 from .arguments import flag
-from .flow import Plan
-from .results import LinkResult, PendingPartner, PendingToken, ProcessorToken
-from .selection import check_given, choices, given_accounts, permissions_of, rebind
+from .plan import Plan
 
 if TYPE_CHECKING:
-    from .operations import AccountIds, Accounts, Partner
+    from .plan import AccountIds, Accounts, Partner
 
 
 def narrowed(result: LinkResult, narrow: bool | None, partner: Partner | None) -> LinkResult:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
-from .errors import PlaidApiError, PlaidConnectionError, PublicTokenError
+from ..errors import PlaidApiError, PlaidConnectionError, PublicTokenError
 
 BASE_SECONDS = 0.25
 CAP_SECONDS = 8.0

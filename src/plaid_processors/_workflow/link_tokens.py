@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .adapters import PartnerAdapter, get_adapters, products_of
+from ..adapters import PartnerAdapter, get_adapters, products_of
+from ..errors import ConfigurationError
+from ..results import Environment
 from .arguments import checked_token, filled_text, flag, names, plain_mapping, text
-from .errors import ConfigurationError
-from .results import Environment
 
 if TYPE_CHECKING:
-    from .operations import Partner
+    from .plan import Partner
 
 
 def link_token_body(
@@ -26,13 +26,35 @@ def link_token_body(
     user: Mapping[str, object] | None,
     access_token: str | None,
     account_selection_enabled: bool | None,
+    required_if_supported_products: Iterable[str] | None,
+    optional_products: Iterable[str] | None,
+    additional_consented_products: Iterable[str] | None,
     account_filters: Mapping[str, object] | None,
-    lists: Mapping[str, Iterable[str] | None],
-    texts: Mapping[str, str | None],
+    link_customization_name: str | None,
+    webhook: str | None,
+    redirect_uri: str | None,
+    android_package_name: str | None,
     hosted_link: Mapping[str, object] | None,
     extra: Mapping[str, object] | None,
 ) -> dict[str, object]:
-    """The body of ``/link/token/create``."""
+    """The body of ``/link/token/create``, from the arguments of `create_link_token`.
+
+    Raises:
+        UnknownProcessorError: a partner's name is not known.
+        ConfigurationError: no products are known for these partners, or they contradict each other.
+        TypeError, ValueError: an argument is wrong.
+    """
+    lists = {
+        "required_if_supported_products": required_if_supported_products,
+        "optional_products": optional_products,
+        "additional_consented_products": additional_consented_products,
+    }
+    texts = {
+        "link_customization_name": link_customization_name,
+        "webhook": webhook,
+        "redirect_uri": redirect_uri,
+        "android_package_name": android_package_name,
+    }
     adapters = get_adapters(partner)
     body: dict[str, object] = {
         "client_name": filled_text("client_name", client_name),

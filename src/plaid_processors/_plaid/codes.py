@@ -6,7 +6,7 @@ does a code that is new. The class `PlaidApiError` itself is for what only Plaid
 
 from __future__ import annotations
 
-from .errors import (
+from ..errors import (
     AccessTokenError,
     AuthenticationError,
     InvalidRequestError,

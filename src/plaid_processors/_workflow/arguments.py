@@ -9,11 +9,11 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .errors import ConfigurationError
-from .redaction import token_kind
+from ..errors import ConfigurationError
+from ..redaction import token_kind
 
 if TYPE_CHECKING:
-    from .results import Environment
+    from ..results import Environment
 
 
 def names(name: str, values: object) -> list[str]:

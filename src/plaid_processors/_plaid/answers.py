@@ -11,50 +11,48 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from .calls import Call, Reply
-from .codes import ADVICE, BY_CODE, BY_TYPE, RETRYABLE
-from .errors import (
+from attrs import field, frozen
+
+from .._engine.http import HttpFailure, HttpOutcome
+from ..errors import (
     AuthenticationError,
     InvalidRequestError,
     PlaidApiError,
     PlaidConnectionError,
     ProcessorNotEnabledError,
 )
-from .redaction import redact
+from ..redaction import redact
+from .codes import ADVICE, BY_CODE, BY_TYPE, RETRYABLE
+from .requests import PlaidAnswer, PlaidRequest
 from .retry import retry_after_seconds
-from .transport import Answer, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 T = TypeVar("T")
 
-Trouble = PlaidApiError | PlaidConnectionError
+RequestError = PlaidApiError | PlaidConnectionError
 """What a request may end with, besides its value."""
 
 
-class Outcome(Generic[T]):
+@frozen(kw_only=True)
+class PlaidOutcome(Generic[T]):
     """What came of one attempt.
 
     Attributes:
         value: the value of the answer, or the error.
         http_status: the status of the answer, where one came.
-        request_id: what the answer calls itself; not cleared of secrets yet.
+        request_id: what the answer calls itself, cleared of secrets.
     """
 
-    __slots__ = ("http_status", "request_id", "value")
-
-    def __init__(
-        self, value: T | Trouble, http_status: int | None = None, request_id: str | None = None
-    ) -> None:
-        self.value = value
-        self.http_status = http_status
-        self.request_id = request_id
+    value: T | RequestError = field(repr=False)
+    http_status: int | None = None
+    request_id: str | None = None
 
     @property
     def error_code(self) -> str | None:
         """Plaid's code, or the kind of failure."""
-        if not isinstance(self.value, Trouble):
+        if not isinstance(self.value, RequestError):
             return None
         return getattr(self.value, "error_code", type(self.value).__name__)
 
@@ -121,40 +119,50 @@ def api_error(
     )
 
 
-def outcome_of(call: Call[T], answer: Answer | Failure, keys: tuple[str, ...]) -> Outcome[T]:
-    """What came of a request."""
-    if isinstance(answer, Failure):
-        trouble = PlaidConnectionError(
-            answer.reason,
-            endpoint=call.endpoint,
-            outcome_unknown=answer.sent,
-            retryable=answer.passing,
-        )
-        saved = call.salvage(answer.came)
-        return Outcome(trouble if saved is None else saved)
-    body = _json_object(answer.body)
-    value = _read(call, answer.status, body, keys)
-    if isinstance(value, Trouble):
-        value.retry_after = retry_after_seconds(answer.retry_after)
-        saved = call.salvage(answer.body)
-        value = value if saved is None else saved
+def outcome_of(
+    request: PlaidRequest[T], came: HttpOutcome, keys: tuple[str, ...]
+) -> PlaidOutcome[T]:
+    """What came of a request: its value, or the error."""
+    if isinstance(came, HttpFailure):
+        return PlaidOutcome(value=connection_error(request, came))
+    body = _json_object(came.body)
+    value = _read(request, came.status, body, keys)
+    if isinstance(value, RequestError):
+        value.retry_after = retry_after_seconds(came.retry_after)
     request_id = body and body.get("request_id")
-    return Outcome(value, answer.status, request_id if isinstance(request_id, str) else None)
+    return PlaidOutcome(
+        value=value,
+        http_status=came.status,
+        request_id=redact(request_id, (*request.secrets, *keys))
+        if isinstance(request_id, str)
+        else None,
+    )
+
+
+def connection_error(request: PlaidRequest[Any], failure: HttpFailure) -> PlaidConnectionError:
+    """The error for an answer that did not come."""
+    return PlaidConnectionError(
+        failure.reason,
+        endpoint=request.endpoint,
+        outcome_unknown=failure.sent,
+        retryable=failure.passing,
+    )
 
 
 def _read(
-    call: Call[T], status: int, body: dict[str, object] | None, keys: tuple[str, ...]
-) -> T | Trouble:
+    request: PlaidRequest[T], status: int, body: dict[str, object] | None, keys: tuple[str, ...]
+) -> T | RequestError:
     if body is None:
-        return _not_plaids(call, status)
+        return _not_plaids(request, status)
     if body.get("error_code"):
-        error = api_error(call.endpoint, status, body, (*call.secrets, *keys))
+        error = api_error(request.endpoint, status, body, (*request.secrets, *keys))
         if error is not None:
             return error
     if not 200 <= status < 300:
-        return _not_plaids(call, status)
+        return _not_plaids(request, status)
+    answer = PlaidAnswer(endpoint=request.endpoint, body=body, received_at=datetime.now(UTC))
     try:
-        return call.read(Reply(endpoint=call.endpoint, body=body, received_at=datetime.now(UTC)))
+        return request.read(answer)
     except PlaidConnectionError as unusable:
         unusable.__context__ = None  # it may hold what came
         unusable.http_status = status
@@ -169,12 +177,12 @@ def _json_object(body: bytes) -> dict[str, object] | None:
     return read if isinstance(read, dict) else None
 
 
-def _not_plaids(call: Call[Any], status: int) -> PlaidConnectionError:
+def _not_plaids(request: PlaidRequest[Any], status: int) -> PlaidConnectionError:
     # A refusal by something on the way (a proxy, a firewall) does not pass by itself.
     refused = 300 <= status < 500 and status not in (408, 429)
     return PlaidConnectionError(
         f"what came is not an answer of Plaid's (HTTP {status})",
-        endpoint=call.endpoint,
+        endpoint=request.endpoint,
         http_status=status,
         outcome_unknown=not refused and status != 429,
         retryable=not refused,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from .adapters import PartnerAdapter
-from .adapters.lifetimes import STRIPE
-from .errors import AccountSelectionError, ConfigurationError
-from .redaction import redact
-from .results import Account, PendingPartner, as_accounts
+from ..adapters import PartnerAdapter
+from ..adapters.lifetimes import STRIPE
+from ..errors import AccountSelectionError, ConfigurationError
+from ..redaction import redact
+from ..results import Account, PendingPartner, as_accounts
 
 
 class Choice(NamedTuple):

@@ -1,0 +1,121 @@
+"""The threads and connections of one client or sender, made when first needed."""
+
+from __future__ import annotations
+
+import os
+import queue
+from collections.abc import Callable, Mapping
+from typing import Any
+from weakref import finalize
+
+from ..errors import ConfigurationError
+from .threads import Threads
+
+_forks = 0
+"""How many forks lie between this process and the one that imported this module."""
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
+
+def _now() -> tuple[int, object]:
+    """What threads and queues depend on: the process, and whether gevent has patched it."""
+    return _forks, queue.SimpleQueue
+
+
+class Running:
+    """What runs in this process.
+
+    Attributes:
+        threads: the threads.
+        pools: urllib3's pool manager for each address.
+    """
+
+    def __init__(self, threads: Threads, pools: Mapping[str, Any]) -> None:
+        """Made now."""
+        self.threads = threads
+        self.pools = pools
+        self._made = _now()
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is of another process, or from before gevent patched this one."""
+        return self._made != _now()
+
+
+class Engine:
+    """What one client or sender sends with.
+
+    A forked child makes threads and connections of its own: its parent's threads are not there, and
+    two processes that write to one socket would get each other's answers. After gevent has patched
+    the standard library, threads and queues are made again too.
+
+    Attributes:
+        name: what it belongs to, for messages.
+        max_connections: how many requests run side by side at most.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        max_connections: int,
+        connect: Callable[[bool], Mapping[str, Any]],
+        *,
+        owned: bool = True,
+    ) -> None:
+        """Set it up.
+
+        Args:
+            name: what it belongs to, such as ``PlaidClient``.
+            max_connections: how many threads there are at most.
+            connect: gives the pool managers, by address; new ones where it is called with False,
+                since those that it was set up with are another process's.
+            owned: whether `close` closes their connections.
+        """
+        self.name = name
+        self.max_connections = max_connections
+        self._connect = connect
+        self._owned = owned
+        self._at_home = _now()
+        self._made: dict[tuple[int, object], Running] = {}
+        self._closed = False
+
+    def running(self) -> Running:
+        """What runs in this process now.
+
+        Raises:
+            ConfigurationError: closed.
+        """
+        if self._closed:
+            raise self.closed_error()
+        now = _now()
+        running = self._made.get(now)
+        if running is None:
+            threads = Threads(self.max_connections)
+            # Of several callers that come first at once, one wins: setdefault is atomic.
+            pools = self._connect(now == self._at_home)
+            running = self._made.setdefault(now, Running(threads, pools))
+            if running.threads is threads:
+                finalize(self, threads.end).atexit = False  # idle threads of a forgotten client
+            for other in [each for each in self._made.copy() if each != now]:
+                self._made.pop(other, None)
+        return running
+
+    def close(self) -> None:
+        """End the threads and close idle connections."""
+        self._closed = True
+        running = self._made.pop(_now(), None)
+        if running is not None:
+            running.threads.close()
+            for pool in running.pools.values() if self._owned else ():
+                pool.clear()
+
+    def closed_error(self) -> ConfigurationError:
+        """What a call after `close` gets."""
+        return ConfigurationError(f"this {self.name} was closed: make a new one")

@@ -1,0 +1,218 @@
+"""One HTTP request over urllib3, by its public API: the answer, or why none came. In time."""
+
+from __future__ import annotations
+
+# What the first connection would load: a process forked at that moment could never load it, since
+# the lock of an import that another thread is in stays locked in the child.
+import encodings.idna  # noqa: F401
+import http.client
+import logging
+from collections.abc import Iterator, Mapping
+from time import monotonic
+from typing import Any
+
+import urllib3
+from attrs import field, frozen
+from urllib3 import exceptions
+
+from ..logs import RedactingFilter
+from .threads import Attempt, WithdrawnError
+
+MAX_BODY = 16 * 1024 * 1024
+"""More than any answer of this workflow by far; what is longer is not read."""
+
+_CHUNK = 8192
+"""How much is read before the clock is looked at."""
+
+# urllib3 warns of headers that it cannot read, and shows them: where the empty line after the
+# headers got lost, that is the body, tokens and all.
+for _name in ("urllib3.connection", "urllib3.connectionpool"):
+    logging.getLogger(_name).addFilter(RedactingFilter())
+
+
+@frozen(kw_only=True)
+class HttpRequest:
+    """What is sent.
+
+    Attributes:
+        method: such as ``POST``.
+        base_url: where to, without the path.
+        target: the path, with the query.
+        headers: all of them but the length.
+        body: its bytes, or None.
+        once: whether it must not be sent when nobody waits for its answer any more.
+    """
+
+    method: str
+    base_url: str
+    target: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = field(repr=False)
+    once: bool = False
+
+
+@frozen(kw_only=True)
+class HttpAnswer:
+    """What came.
+
+    Attributes:
+        status: the HTTP status.
+        body: its bytes.
+        retry_after: the header of that name, or None.
+    """
+
+    status: int
+    body: bytes = field(repr=False)
+    retry_after: str | None = None
+
+
+@frozen(kw_only=True)
+class HttpFailure:
+    """Why no whole answer came.
+
+    Attributes:
+        reason: a few words, without any secret.
+        sent: whether the request may have reached the server.
+        passing: whether it may go better next time.
+    """
+
+    reason: str
+    sent: bool
+    passing: bool = True
+
+
+HttpOutcome = HttpAnswer | HttpFailure
+
+
+def send(
+    pool: Any, request: HttpRequest, attempt: Attempt, times: tuple[float, float]
+) -> HttpOutcome:
+    """Send one request, once.
+
+    Not by plaid-python's ``call_api``: it cannot switch the pool's retries off, keeps the last
+    answer with its token, logs bodies, and raises errors that print them.
+
+    Args:
+        pool: a urllib3 ``PoolManager`` or ``ProxyManager``.
+        request: what is sent.
+        attempt: the attempt that this is.
+        times: seconds to connect, and to wait for the answer.
+    """
+    connect, read = times
+    began = monotonic()
+    headers, body = dict(request.headers), request.body
+    content: bytes | Iterator[bytes] | None = body
+    if request.once and body is not None:
+        # The length, since urllib3 would send a body that is an iterator in chunks.
+        headers["Content-Length"] = str(len(body))
+        content = attempt.body(body)
+    response = None
+    try:
+        response = pool.request(
+            request.method,
+            request.base_url + request.target,
+            body=content,
+            headers=headers,
+            timeout=urllib3.Timeout(connect=connect, read=read),
+            retries=False,
+            redirect=False,
+            preload_content=False,
+            enforce_content_length=True,
+        )
+        answered = attempt.sent_at if attempt.sent_at is not None else began + connect
+        outcome = _read(response, answered + read)
+    except WithdrawnError:
+        outcome = HttpFailure(reason="the call was given up before it was sent", sent=False)
+    except (exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
+        # Raised ones hold headers and bodies: none leaves this room, not even as a context.
+        sent = attempt.sent_at is not None if request.once else _may_have_been_sent(error)
+        outcome = _failure(error, sent=sent)
+    if response is not None and isinstance(outcome, HttpFailure):
+        response.close()
+    return outcome
+
+
+def _read(response: Any, end: float) -> HttpOutcome:
+    chunks: list[bytes] = []
+    size = 0
+    for chunk in response.stream(_CHUNK):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > MAX_BODY:
+            return HttpFailure(reason="the answer is too long", sent=True, passing=False)
+        if monotonic() > end:
+            return HttpFailure(reason=TIMED_OUT, sent=True)
+    response.release_conn()
+    return HttpAnswer(
+        status=response.status,
+        body=b"".join(chunks),
+        retry_after=response.headers.get("Retry-After"),
+    )
+
+
+TIMED_OUT = "timed out while waiting for the answer"
+
+
+def _may_have_been_sent(error: Exception) -> bool:
+    """False where the connection did not come about."""
+    if isinstance(error, ValueError) and not isinstance(error, exceptions.HTTPError):
+        return False  # a header that http.client refuses
+    before = (
+        exceptions.ConnectTimeoutError,  # and NewConnectionError, which is one
+        exceptions.LocationValueError,
+        exceptions.URLSchemeUnknown,
+    )
+    if any(isinstance(each, before) for each in _causes(error)):
+        return False
+    return not (_lasting(error) or "Tunnel connection failed" in str(_root(error)))
+
+
+def _lasting(error: Exception) -> bool:
+    """No certificate that is trusted, or no TLS at the other end: that stays so."""
+    tls = any(isinstance(each, exceptions.SSLError) for each in _causes(error))
+    reason = _words(error) if tls else ""
+    return "CERTIFICATE" in reason or "WRONG_VERSION_NUMBER" in reason
+
+
+def _failure(error: Exception, *, sent: bool) -> HttpFailure:
+    if isinstance(error, ValueError) and not isinstance(error, exceptions.HTTPError):
+        # Such as a header that http.client refuses, with the key in its words.
+        reason = "a key or another header cannot be sent"
+        return HttpFailure(reason=reason, sent=sent, passing=False)
+    if isinstance(error, exceptions.ProxyError) and not sent:
+        return HttpFailure(reason="the proxy refused", sent=False)
+    passing = not (_lasting(error) or isinstance(error, exceptions.LocationValueError))
+    return HttpFailure(reason=_words(error), sent=sent, passing=passing)
+
+
+def _words(error: Exception) -> str:
+    """What happened, in our words: those of the error could show what was sent."""
+    root = _root(error)
+    if isinstance(error, exceptions.ConnectTimeoutError) and not isinstance(
+        error, exceptions.NewConnectionError
+    ):
+        return "timed out while connecting"
+    if isinstance(root, TimeoutError) or isinstance(error, exceptions.ReadTimeoutError):
+        return TIMED_OUT
+    if isinstance(root, http.client.IncompleteRead):
+        return "the answer was cut short"
+    if isinstance(root, OSError):
+        return root.strerror or type(root).__name__
+    return f"the connection broke ({type(root).__name__})"
+
+
+def _root(error: BaseException) -> BaseException:
+    """The lowest error that urllib3 wrapped."""
+    return list(_causes(error))[-1]
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what urllib3 wrapped in it: in its arguments, or as the cause."""
+    seen: list[BaseException] = []
+    found: BaseException | None = error
+    while found is not None and found not in seen:
+        seen.append(found)
+        yield found
+        inner = next((each for each in found.args if isinstance(each, BaseException)), None)
+        hidden = found.__suppress_context__
+        found = inner or found.__cause__ or (None if hidden else found.__context__)

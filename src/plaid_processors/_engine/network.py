@@ -1,0 +1,150 @@
+"""The way out: which proxy and which certificates requests use, and why."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+from urllib.request import proxy_bypass_environment
+
+import urllib3
+from attrs import field, frozen
+
+from ..errors import ConfigurationError
+from ..redaction import redact
+from ..settings import is_loopback
+
+
+@frozen(kw_only=True)
+class Network:
+    """How an address is reached.
+
+    Attributes:
+        proxy: the proxy's address, perhaps with its user, or None.
+        proxy_source: what named it: ``proxy=`` or a variable.
+        ca_bundle: the file or folder of trusted certificates; None: the system's.
+        ca_source: what named it: ``ca_bundle=`` or a variable.
+    """
+
+    proxy: str | None = field(default=None, repr=False)
+    proxy_source: str | None = None
+    ca_bundle: str | None = None
+    ca_source: str | None = None
+
+    @property
+    def shown_proxy(self) -> str | None:
+        """The proxy's address without its user."""
+        if self.proxy is None:
+            return None
+        parts = urlsplit(self.proxy)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+    @property
+    def proxy_headers(self) -> Mapping[str, str] | None:
+        """What the proxy is told of its user, where its address names one."""
+        parts = urlsplit(self.proxy or "")
+        if not parts.username:
+            return None
+        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        return dict(urllib3.make_headers(proxy_basic_auth=user))
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """Trust these certificates, for all connections of a client.
+
+        Raises:
+            ConfigurationError: they cannot be read.
+        """
+        bundle = self.ca_bundle
+        folder = bundle is not None and Path(bundle).is_dir()
+        try:
+            return ssl.create_default_context(
+                cafile=None if folder else bundle, capath=bundle if folder else None
+            )
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+        raise ConfigurationError(f"{self.ca_source} names no certificates: {reason}")
+
+    def pool(self, connections: int) -> Any:
+        """A urllib3 pool manager that goes this way."""
+        settings: dict[str, Any] = {"maxsize": connections, "ssl_context": self.ssl_context()}
+        if self.shown_proxy is None:
+            return urllib3.PoolManager(**settings)
+        return urllib3.ProxyManager(self.shown_proxy, proxy_headers=self.proxy_headers, **settings)
+
+
+def network_for(
+    base_url: str,
+    *,
+    proxy: str | None = None,
+    ca_bundle: str | os.PathLike[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Network:
+    """How an address is reached, by what the caller says, else by the usual variables.
+
+    These are HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in capitals or not, and
+    REQUESTS_CA_BUNDLE and SSL_CERT_FILE. No variable puts a proxy between this machine and itself
+    where no TLS is asked for: that is the local Plaid.
+
+    Raises:
+        ConfigurationError: the proxy's address or the certificates' place cannot be used.
+    """
+    variables = os.environ if environ is None else environ
+    proxy_source = None if proxy is None else "proxy="
+    if proxy is None:
+        proxy_source, proxy = _proxy_of(base_url, variables)
+    ca_source = None if ca_bundle is None else "ca_bundle="
+    if ca_bundle is None and base_url.startswith("https:"):
+        ca_source, ca_bundle = _first(variables, "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+    return Network(
+        proxy=None if proxy is None else _checked_proxy(proxy, proxy_source),
+        proxy_source=proxy_source,
+        ca_bundle=None if ca_bundle is None else _checked_path(ca_bundle, ca_source),
+        ca_source=ca_source,
+    )
+
+
+def _proxy_of(base_url: str, variables: Mapping[str, str]) -> tuple[str | None, str | None]:
+    parts = urlsplit(base_url)
+    if parts.scheme == "http" and is_loopback(parts.hostname):
+        return None, None
+    named = f"{parts.scheme}_proxy"
+    source, proxy = _first(variables, named, named.upper(), "all_proxy", "ALL_PROXY")
+    _, exceptions = _first(variables, "no_proxy", "NO_PROXY")
+    if proxy is None or proxy_bypass_environment(parts.netloc, {"no": exceptions or ""}):
+        return None, None
+    return source, proxy
+
+
+def _first(variables: Mapping[str, str], *names: str) -> tuple[str | None, str | None]:
+    """The first of these variables that is set, and its value."""
+    for name in names:
+        if value := variables.get(name, "").strip():
+            return name, value
+    return None, None
+
+
+def _checked_proxy(value: object, source: str | None) -> str:
+    given = value if isinstance(value, str) else ""
+    address = given if "://" in given else f"http://{given}"
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not given or not usable:  # its value is not shown: it may hold a password
+        raise ConfigurationError(
+            f"{source} must be a proxy's address, such as http://proxy.example.com:3128"
+        )
+    return address
+
+
+def _checked_path(value: object, source: str | None) -> str:
+    if not isinstance(value, (str, os.PathLike)):
+        raise ConfigurationError(f"{source} must be a path, not {type(value).__name__}")
+    path = os.fspath(value)
+    if not isinstance(path, str) or not Path(path).exists():
+        raise ConfigurationError(f"{source} names a file that is not there: {redact(repr(path))}")
+    return path

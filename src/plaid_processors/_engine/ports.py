@@ -1,0 +1,165 @@
+"""How a call waits, and how it calls its caller back: by blocking, or in an event loop.
+
+The coroutines of the workflow await a port. The blocking one never suspends, so that `run` drives
+them with a single step; the asyncio one awaits what the threads wake by ``call_soon_threadsafe``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from inspect import isawaitable, iscoroutine, iscoroutinefunction
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Port(Protocol):
+    """What a call needs of the world of its caller.
+
+    Attributes:
+        interruption: a KeyboardInterrupt, a cancellation or the like, that has to wait until what
+            must not be lost is safe.
+    """
+
+    interruption: BaseException | None
+
+    def check_callback(self, name: str, callback: object) -> None:
+        """Refuse what cannot be called in this world."""
+
+    def ring(self) -> None:
+        """Wake `wait`. Called on the threads."""
+
+    async def wait(self, seconds: float | None) -> None:
+        """Wait until `ring`, or so long."""
+
+    async def call(
+        self, callback: Callable[[Any], object], value: object, patience: float | None
+    ) -> None:
+        """Call the caller's callback, and await what it returns, if it has to be.
+
+        With ``patience``, a cancellation waits so many seconds for it to end.
+        """
+
+
+class BlockingPort:
+    """For `ProcessorLinker` and the blocking senders."""
+
+    def __init__(self) -> None:
+        """A new one for each call."""
+        self.interruption: BaseException | None = None
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def check_callback(self, name: str, callback: object) -> None:
+        """Refuse a coroutine function: nothing here would run its coroutine."""
+        _check_callable(name, callback)
+        if iscoroutinefunction(callback):
+            raise TypeError(f"{name} is a coroutine function: AsyncProcessorLinker awaits it")
+
+    def ring(self) -> None:
+        """Wake `wait`."""
+        self._bell.put(None)
+
+    async def wait(self, seconds: float | None) -> None:
+        """Block, without suspending."""
+        with suppress(queue.Empty):
+            self._bell.get(timeout=seconds)
+
+    async def call(
+        self,
+        callback: Callable[[Any], object],
+        value: object,
+        patience: float | None,  # noqa: ARG002  nothing can cancel it
+    ) -> None:
+        """Call it.
+
+        Raises:
+            TypeError: it returned an awaitable, whose work nothing here would do.
+        """
+        came = callback(value)
+        if isawaitable(came):
+            if iscoroutine(came):
+                came.close()
+            raise TypeError("the callback returned an awaitable: AsyncProcessorLinker awaits it")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that only awaits a `BlockingPort`, and so never suspends."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+    work.close()
+    raise RuntimeError("the coroutine suspended, which a blocking call cannot do")
+
+
+class AsyncPort:
+    """For `AsyncProcessorLinker` and the asynchronous senders, in the running event loop."""
+
+    def __init__(self) -> None:
+        """A new one for each call, in the loop that awaits it."""
+        self.interruption: BaseException | None = None
+        self._loop = asyncio.get_running_loop()
+        self._rung = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def check_callback(self, name: str, callback: object) -> None:
+        """Functions and coroutine functions are both welcome."""
+        _check_callable(name, callback)
+
+    def ring(self) -> None:
+        """Wake `wait`."""
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        self._rung = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait(self, seconds: float | None) -> None:
+        """Await the ring."""
+        if not self._rung:
+            self._waiter = self._loop.create_future()
+            timer = None if seconds is None else self._loop.call_later(seconds, self._wake)
+            try:
+                await self._waiter
+            finally:
+                if timer is not None:
+                    timer.cancel()
+        self._rung = False
+
+    async def call(
+        self, callback: Callable[[Any], object], value: object, patience: float | None
+    ) -> None:
+        """Call it, and await what it returns if that is awaitable."""
+        came = callback(value)
+        if not isawaitable(came):
+            return
+        if patience is None:
+            await came
+            return
+        task = asyncio.ensure_future(came)
+        end: float | None = None
+        while not task.done() and (end is None or self._loop.time() < end):
+            try:
+                left = None if end is None else end - self._loop.time()
+                await asyncio.wait([task], timeout=left)
+            except asyncio.CancelledError as cancelled:
+                self.interruption = cancelled
+                end = end or self._loop.time() + patience
+        if task.done():
+            task.result()
+            return
+        task.cancel()
+        assert self.interruption is not None
+        raise self.interruption
+
+
+def _check_callable(name: str, callback: object) -> None:
+    """Refuse what cannot be called before anything is sent, not after."""
+    if callback is not None and not callable(callback):
+        raise TypeError(f"{name} must be callable, not {type(callback).__name__}")

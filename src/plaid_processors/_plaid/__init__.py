@@ -1,0 +1,1 @@
+"""How Plaid is spoken to: its requests, what its answers mean, what is sent again."""
