@@ -1,4 +1,4 @@
-"""AsyncProcessorLinker: the calls of the workflow, awaited. Requests run on the client's threads."""
+"""AsyncProcessorLinker: the calls of the workflow, awaited; the client's threads send them."""
 
 from __future__ import annotations
 

@@ -56,7 +56,9 @@ class BaseLinker:
         ca_bundle: str | os.PathLike[str] | None = None,
         on_event: OnEvent | None = None,
     ) -> Self:
-        """A linker of its own client, from PLAID_CLIENT_ID, PLAID_SECRET, PLAID_ENV and PLAID_BASE_URL.
+        """A linker of its own client, by the variables of the environment.
+
+        These are PLAID_CLIENT_ID, PLAID_SECRET, PLAID_ENV and PLAID_BASE_URL.
 
         Args:
             environ: the variables; the process's own when None.

@@ -1,10 +1,10 @@
 """A few daemon threads that send requests, and the requests that they are given.
 
 Not `concurrent.futures`: an exception that a signal handler raises on the caller's thread (Ctrl-C,
-Celery's soft time limit) may strike inside a `Condition` and leave its lock taken for ever. Here the
-caller touches only what is written in C: `SimpleQueue`, plain locks that are tried and not waited
-for, assignments. Everything is looked up in its module when it is needed, so that what gevent has
-patched is used.
+Celery's soft time limit) may strike inside a `Condition` and leave its lock taken for ever. Here
+the caller touches only what is written in C: `SimpleQueue`, plain locks that are tried and not
+waited for, assignments. Everything is looked up in its module when it is needed, so that what
+gevent has patched is used.
 """
 
 from __future__ import annotations

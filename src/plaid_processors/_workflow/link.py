@@ -259,7 +259,7 @@ async def _exchange_and_issue(
         result = progress.result
         assert result is not None
         progress.delivered = True
-        return result
+        return result  # noqa: TRY300  no statement may stand between it and its `except`
     except BaseException as error:
         # One assignment, before anything else: a second interruption may come at any moment.
         error.__plaid_processors_unfinished__ = progress  # type: ignore[attr-defined]
@@ -288,7 +288,7 @@ async def _go_on(
             raise progress.incomplete(error) from error
         result = progress.result
         assert result is not None
-        return result
+        return result  # noqa: TRY300  as above
     except BaseException as error:
         if not isinstance(error, Exception):
             error.__plaid_processors_unfinished__ = progress  # type: ignore[attr-defined]

@@ -42,8 +42,8 @@ class Progress:
         """Say that an Item was lost: the link was interrupted between two statements."""
         if self.known and not self.delivered:
             logger.warning(
-                "Plaid made Item %s, and an interruption lost its access token: ask Plaid's support "
-                "to remove it",
+                "Plaid made Item %s, and an interruption lost its access token: ask Plaid's "
+                "support to remove it",
                 self.known.get("item_id"),
             )
 
