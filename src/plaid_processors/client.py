@@ -9,7 +9,6 @@ on fields that are null.
 from __future__ import annotations
 
 import os
-import platform
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
@@ -18,7 +17,7 @@ from ._engine.engine import Engine
 from ._engine.network import Network, network_for
 from ._engine.ports import Port
 from ._plaid.call import Access, PlaidCall
-from ._version import __version__
+from ._version import USER_AGENT
 from .errors import ConfigurationError
 from .events import OnEvent
 from .results import Environment
@@ -29,10 +28,6 @@ if TYPE_CHECKING:
 
 PLAID_VERSION = "2020-09-14"
 """The version of Plaid's API that is asked for, https://plaid.com/docs/api/versioning/."""
-
-USER_AGENT = (
-    f"plaid-processors/{__version__} Python/{platform.python_version()} {platform.system()}"
-)
 
 
 class PlaidClient:
@@ -61,7 +56,8 @@ class PlaidClient:
 
         Args:
             client_id: your team's id, from https://dashboard.plaid.com/developers/keys.
-            secret: the key from the same page; each environment has its own.
+            secret: the key of this environment, from https://dashboard.plaid.com/developers/keys;
+                each environment has its own.
             environment: ``"sandbox"`` or ``"production"``.
             base_url: another address than Plaid's, such as a local Plaid's; http only on loopback.
             timeout: seconds to connect and seconds to wait for the answer of one request, each, or
@@ -69,7 +65,7 @@ class PlaidClient:
             deadline: seconds for one public call, retries and all, or None for no limit; time spent
                 in your own callbacks does not count.
             max_attempts: how often one request is sent at most; 1 means no retry.
-            max_connections: how many requests of this client run side by side at most.
+            max_connections: how many requests of the client run side by side at most.
             proxy: the address of a proxy; by default the variables HTTPS_PROXY and NO_PROXY decide.
             ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE or
                 SSL_CERT_FILE, else the system's.
@@ -107,13 +103,13 @@ class PlaidClient:
         """A client from PLAID_CLIENT_ID, PLAID_SECRET, PLAID_ENV and PLAID_BASE_URL.
 
         Args:
-            environ: the variables; the process's own when None.
+            environ: the variables to read; None: those of the process, ``os.environ``.
             timeout: seconds to connect and seconds to wait for the answer of one request, each, or
                 a (connect, read) pair.
             deadline: seconds for one public call, retries and all, or None for no limit; time spent
                 in your own callbacks does not count.
             max_attempts: how often one request is sent at most; 1 means no retry.
-            max_connections: how many requests of this client run side by side at most.
+            max_connections: how many requests of the client run side by side at most.
             proxy: the address of a proxy; by default the variables HTTPS_PROXY and NO_PROXY decide.
             ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE or
                 SSL_CERT_FILE, else the system's.
@@ -156,7 +152,7 @@ class PlaidClient:
         which sends the keys in clear, is not refused here as it is of ``base_url``.
 
         Args:
-            api: the object of plaid-python's.
+            api: a ``plaid.ApiClient``, or a ``PlaidApi``, whose ApiClient is used.
             environment: ``"sandbox"`` or ``"production"``; needed only where the address is neither
                 Plaid's nor loopback.
             timeout: seconds to connect and seconds to wait for the answer of one request, each, or
@@ -164,7 +160,7 @@ class PlaidClient:
             deadline: seconds for one public call, retries and all, or None for no limit; time spent
                 in your own callbacks does not count.
             max_attempts: how often one request is sent at most; 1 means no retry.
-            max_connections: how many requests of this client run side by side at most.
+            max_connections: how many requests of the client run side by side at most.
             on_event: called with a `RequestEvent` for each request, answer, failure and retry.
 
         Raises:
@@ -284,9 +280,7 @@ class _Pools:
     def __init__(self, api: Any, network: Network | None) -> None:
         self.base_url: str = api.configuration.host.rstrip("/")
         self._api = api
-        self._ssl_context = None
-        if network is not None and self.base_url.startswith("https:"):
-            self._ssl_context = network.ssl_context()
+        self._ssl_context = None if network is None else network.ssl_context(self.base_url)
 
     def connect(self, its_own: bool) -> dict[str, Any]:
         """The pool manager for the address: its own, or a new one for a forked child."""

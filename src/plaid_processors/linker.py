@@ -61,13 +61,13 @@ class BaseLinker:
         These are PLAID_CLIENT_ID, PLAID_SECRET, PLAID_ENV and PLAID_BASE_URL.
 
         Args:
-            environ: the variables; the process's own when None.
+            environ: the variables to read; None: those of the process, ``os.environ``.
             timeout: seconds to connect and seconds to wait for the answer of one request, each, or
                 a (connect, read) pair.
             deadline: seconds for one public call, retries and all, or None for no limit; time spent
                 in your own callbacks does not count.
             max_attempts: how often one request is sent at most; 1 means no retry.
-            max_connections: how many requests of its client run side by side at most.
+            max_connections: how many requests of the client run side by side at most.
             proxy: the address of a proxy; by default the variables HTTPS_PROXY and NO_PROXY decide.
             ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE or
                 SSL_CERT_FILE, else the system's.
@@ -102,10 +102,10 @@ class BaseLinker:
 
         Args:
             timeout: seconds to connect and seconds to wait for the answer of one request, each, or
-                a (connect, read) pair; None: as they are.
-            deadline: seconds for one public call, retries and all, or None for no limit; left out:
-                as it is.
-            max_attempts: how often one request is sent at most; None: as it is.
+                a (connect, read) pair; None leaves it as it is.
+            deadline: seconds for one public call, retries and all, or None for no limit; left out,
+                it stays as it is.
+            max_attempts: how often one request is sent at most; None leaves it as it is.
 
         Raises:
             ConfigurationError: one of these is malformed.

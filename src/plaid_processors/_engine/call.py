@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
@@ -133,6 +133,22 @@ class Call:
             self.check()
         with self.deadline.paused():
             await self.port.call(callback, value, self.times[1] if once else None)
+
+    async def turn(self, name: str, work: Coroutine[Any, Any, T]) -> T:
+        """Do the work when no other call of this engine does any of that name.
+
+        Not by a lock: this one serves threads and event loops alike, and a forked child has none
+        that its parent's threads hold.
+        """
+        turns, me = self.engine.running().turns, object()
+        try:
+            while turns.setdefault(name, me) is not me:  # atomic
+                await self.port.wait(_A_MOMENT)
+            return await work
+        finally:
+            work.close()
+            if turns.get(name) is me:
+                del turns[name]
 
     def check(self, cause: Exception | None = None) -> None:
         """Raise the interruption that was held back, if there is one, from this cause."""

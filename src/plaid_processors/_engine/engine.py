@@ -35,12 +35,14 @@ class Running:
     Attributes:
         threads: the threads.
         pools: urllib3's pool manager for each address.
+        turns: who is at work on what; see `Call.turn`.
     """
 
     def __init__(self, threads: Threads, pools: Mapping[str, Any]) -> None:
         """Made now."""
         self.threads = threads
         self.pools = pools
+        self.turns: dict[str, object] = {}
         self._made = _now()
 
     @property

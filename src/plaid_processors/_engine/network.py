@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import ssl
+from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
 import urllib3
 from attrs import field, frozen
 
 from ..errors import ConfigurationError
-from ..redaction import redact
 from ..settings import is_loopback
 
 
@@ -37,10 +37,7 @@ class Network:
     @property
     def shown_proxy(self) -> str | None:
         """The proxy's address without its user."""
-        if self.proxy is None:
-            return None
-        parts = urlsplit(self.proxy)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        return None if self.proxy is None else _without_user(self.proxy)
 
     @property
     def proxy_headers(self) -> Mapping[str, str] | None:
@@ -48,15 +45,20 @@ class Network:
         parts = urlsplit(self.proxy or "")
         if not parts.username:
             return None
-        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        return dict(urllib3.make_headers(proxy_basic_auth=user))
+        # Not by urllib3's make_headers: its error over a character such as € shows the password.
+        user = unquote_to_bytes(parts.username) + b":" + unquote_to_bytes(parts.password or "")
+        return {"Proxy-Authorization": f"Basic {b64encode(user).decode()}"}
 
-    def ssl_context(self) -> ssl.SSLContext:
-        """Trust these certificates, for all connections of a client.
+    def ssl_context(self, base_url: str) -> ssl.SSLContext | None:
+        """What trusts these certificates, for all connections to an address; None without TLS.
+
+        One for all: urllib3 by itself loads the certificates for each connection anew.
 
         Raises:
             ConfigurationError: they cannot be read.
         """
+        if not base_url.startswith("https:"):
+            return None
         bundle = self.ca_bundle
         folder = bundle is not None and Path(bundle).is_dir()
         try:
@@ -67,9 +69,11 @@ class Network:
             reason = error.strerror or type(error).__name__
         raise ConfigurationError(f"{self.ca_source} names no certificates: {reason}")
 
-    def pool(self, connections: int) -> Any:
+    def pool(self, connections: int, ssl_context: ssl.SSLContext | None) -> Any:
         """A urllib3 pool manager that goes this way."""
-        settings: dict[str, Any] = {"maxsize": connections, "ssl_context": self.ssl_context()}
+        settings: dict[str, Any] = {"maxsize": connections}
+        if ssl_context is not None:
+            settings["ssl_context"] = ssl_context
         if self.shown_proxy is None:
             return urllib3.PoolManager(**settings)
         return urllib3.ProxyManager(self.shown_proxy, proxy_headers=self.proxy_headers, **settings)
@@ -126,13 +130,22 @@ def _first(variables: Mapping[str, str], *names: str) -> tuple[str | None, str |
     return None, None
 
 
+def _without_user(proxy: str) -> str:
+    parts = urlsplit(proxy)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
 def _checked_proxy(value: object, source: str | None) -> str:
     given = value if isinstance(value, str) else ""
     address = given if "://" in given else f"http://{given}"
     try:
         parts = urlsplit(address)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
+        # With a path, a "/" in the password was meant, and the host would be a part of the user.
+        usable = usable and parts.path in ("", "/") and not (parts.query or parts.fragment)
+        urllib3.util.parse_url(_without_user(address))
+        address.encode()
+    except ValueError:  # urllib3's and that of the encoding are ValueErrors too
         usable = False
     if not given or not usable:  # its value is not shown: it may hold a password
         raise ConfigurationError(
@@ -145,6 +158,10 @@ def _checked_path(value: object, source: str | None) -> str:
     if not isinstance(value, (str, os.PathLike)):
         raise ConfigurationError(f"{source} must be a path, not {type(value).__name__}")
     path = os.fspath(value)
-    if not isinstance(path, str) or not Path(path).exists():
-        raise ConfigurationError(f"{source} names a file that is not there: {redact(repr(path))}")
+    try:
+        there = isinstance(path, str) and path != "" and Path(path).exists()
+    except OSError:  # too long: perhaps a certificate, not its path
+        there = False
+    if not there:  # its value is not shown: it may be a key
+        raise ConfigurationError(f"{source} names a file that is not there")
     return path

@@ -10,6 +10,7 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from attrs import field, frozen
+from typing_extensions import override
 
 from .._engine.call import Batch, Call, Errand
 from .._engine.engine import Engine, Running
@@ -87,6 +88,7 @@ class _PlaidErrand(Errand[T]):
         self._max_attempts = max_attempts
         self._attempts = 0
 
+    @override
     def attempt(
         self, running: Running, attempt: Attempt, times: tuple[float, float]
     ) -> T | RequestError:
@@ -110,6 +112,7 @@ class _PlaidErrand(Errand[T]):
             self._report_outcome(outcome, number, monotonic() - began)
         return outcome.value
 
+    @override
     def failed(self, failure: HttpFailure) -> RequestError:
         error = connection_error(self._request, failure)
         error.occurred_at = datetime.now(UTC)
@@ -117,6 +120,7 @@ class _PlaidErrand(Errand[T]):
             self._report_outcome(PlaidOutcome(value=error), self._attempts, None)
         return error
 
+    @override
     def wait_before_retry(
         self, error: PlaidProcessorsError, remaining: float | None
     ) -> float | None:
@@ -133,6 +137,7 @@ class _PlaidErrand(Errand[T]):
             self._report(EventKind.RETRIED, self._attempts + 1, seconds=wait)
         return wait
 
+    @override
     def keep(self, error: PlaidProcessorsError) -> PlaidProcessorsError:
         if isinstance(error, RequestError):
             earlier = self.last_error

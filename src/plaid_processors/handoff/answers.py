@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from .._engine.http import HttpAnswer, HttpFailure, HttpOutcome
 from ..redaction import redact
 from .errors import PartnerApiError, PartnerConnectionError, PartnerFault
-from .requests import HandoffRequest, Reply
+from .requests import HandoffRequest
 
 Json = dict[str, Any]
 ReadFaults = Callable[[Json], Iterable[PartnerFault]]
@@ -21,7 +23,7 @@ _FIX = "Nothing was changed: fix what the answer names."
 def read(
     partner: str,
     request: HandoffRequest,
-    reply: Reply,
+    came: HttpOutcome,
     faults_in: ReadFaults,
     *,
     secrets: tuple[str, ...] = (),
@@ -32,7 +34,7 @@ def read(
     Args:
         partner: who answered.
         request: what was asked.
-        reply: what came.
+        came: what came.
         faults_in: reads the errors that an answer of this partner's lists.
         secrets: what must not show in any text.
         unknown_advice: what to do where the partner may have acted all the same.
@@ -41,44 +43,50 @@ def read(
         PartnerApiError: it is an error of the partner's.
         PartnerConnectionError: it is no usable answer.
     """
-    changes = request.method != "GET" and request.form is None
-    if reply.status is None:
-        unknown = changes and reply.sent
+    if isinstance(came, HttpFailure):
+        unknown = request.changes and came.sent
         raise PartnerConnectionError(
-            reply.reason,
+            came.reason,
             partner=partner,
             endpoint=request.endpoint,
             outcome_unknown=unknown,
             advice=unknown_advice if unknown else _LATER,
         )
-    body = reply.json()
+    body = _json_object(came.body)
     faults = [] if body is None else [_masked(each, secrets) for each in faults_in(body)]
-    if faults or not 200 <= reply.status < 300:
-        # A gateway's page does not tell whether the partner itself was reached.
-        raise _refusal(partner, request, reply.status, faults, changes, unknown_advice)
+    if faults or not 200 <= came.status < 300:
+        # A gateway's page does not say whether the partner itself was reached.
+        raise _refusal(partner, request, came.status, faults, unknown_advice)
     if body is None:
-        raise unusable(partner, request, reply, "not JSON", unknown_advice, changes=changes)
+        raise unusable(partner, request, came, "not JSON", unknown_advice)
     return body
+
+
+def _json_object(body: bytes) -> Json | None:
+    try:
+        read = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return read if isinstance(read, dict) else None
 
 
 def unusable(
     partner: str,
     request: HandoffRequest,
-    reply: Reply,
+    came: HttpOutcome,
     why: str,
     unknown_advice: str = _LATER,
-    *,
-    changes: bool = True,
 ) -> PartnerConnectionError:
-    """The error for an answer that says "done" and cannot be read."""
+    """The error for an answer that says "done" and cannot be read, or is about something else."""
+    status = came.status if isinstance(came, HttpAnswer) else None
     return PartnerConnectionError(
-        f"its answer is {why} (HTTP {reply.status})",
+        f"its answer is {why} (HTTP {status})",
         partner=partner,
         endpoint=request.endpoint,
-        http_status=reply.status,
-        outcome_unknown=changes,
-        retryable=not changes,
-        advice=unknown_advice if changes else _LATER,
+        http_status=status,
+        outcome_unknown=request.changes,
+        retryable=not request.changes,
+        advice=unknown_advice if request.changes else _LATER,
     )
 
 
@@ -87,10 +95,9 @@ def _refusal(
     request: HandoffRequest,
     status: int,
     faults: list[PartnerFault],
-    changes: bool,
     unknown_advice: str,
 ) -> PartnerApiError:
-    unknown = changes and (status >= 500 or status == 408 or 200 <= status < 300)
+    unknown = request.changes and (status >= 500 or status == 408 or 200 <= status < 300)
     advice = unknown_advice if unknown else _LATER if status in _RETRYABLE else _FIX
     return PartnerApiError(
         partner=partner,

@@ -12,13 +12,15 @@ from typing import Any
 
 from attrs import field, frozen
 
+from .._engine.http import HttpOutcome
 from ..errors import ConfigurationError
 from ..redaction import redact
 from ..results import ProcessorToken
 from . import answers
 from .answers import Json
 from .errors import HandoffRefusedError, PartnerFault
-from .requests import HandoffRequest, Reply, Sent, Steps, basic, check_environment, token_text
+from .requests import HandoffRequest, basic, check_environment, token_text
+from .sending import PartnerCall
 
 FINIX = "finix"
 
@@ -208,9 +210,9 @@ class FinixSettings:
         return self.password, basic(*self.credentials).removeprefix("Basic ")
 
 
-def list_instruments(
-    settings: FinixSettings, identity: str
-) -> Steps[tuple[PaymentInstrument, ...]]:
+async def list_instruments(
+    call: PartnerCall, settings: FinixSettings, identity: str
+) -> tuple[PaymentInstrument, ...]:
     """All payment instruments of an identity."""
     found: list[PaymentInstrument] = []
     after: str | None = None
@@ -218,9 +220,12 @@ def list_instruments(
         request = instruments_of(
             identity, credentials=settings.credentials, version=settings.version, after=after
         )
-        reply = yield Sent(request=request, base_url=settings.base_url)
-        body = answers.read(FINIX, request, reply, faults, secrets=settings.secrets)
-        found += _instruments(body, request, reply, settings)
+        came = await call.ask(request, settings.base_url)
+        body = answers.read(FINIX, request, came, faults, secrets=settings.secrets)
+        page_of = _instruments(body, request, came, settings)
+        for each in page_of:
+            _check_identity(each, identity, request, came)
+        found += page_of
         page = body.get("page")
         after = answers.text(page, "next_cursor") if isinstance(page, dict) else None
         if after is None:
@@ -233,12 +238,12 @@ def list_instruments(
 
 
 def _instruments(
-    body: Json, request: HandoffRequest, reply: Reply, settings: FinixSettings
+    body: Json, request: HandoffRequest, came: HttpOutcome, settings: FinixSettings
 ) -> list[PaymentInstrument]:
     embedded = body.get("_embedded", {})  # an empty list may come without it
     listed = embedded.get("payment_instruments", []) if isinstance(embedded, dict) else None
     if not isinstance(listed, list):
-        raise answers.unusable(FINIX, request, reply, "no list of instruments", changes=False)
+        raise answers.unusable(FINIX, request, came, "no list of instruments")
     return [
         PaymentInstrument.from_answer(each, settings.secrets)
         for each in answers.objects(listed)
@@ -246,27 +251,43 @@ def _instruments(
     ]
 
 
-def create_instrument(
-    settings: FinixSettings, token: ProcessorToken | str, identity: str
-) -> Steps[PaymentInstrument]:
+def _check_identity(
+    instrument: PaymentInstrument, identity: str, request: HandoffRequest, came: HttpOutcome
+) -> None:
+    """Refuse an answer to another question: it may be another customer's."""
+    if instrument.identity not in (None, identity):
+        raise answers.unusable(FINIX, request, came, "about another identity", UNKNOWN)
+
+
+async def create_instrument(
+    call: PartnerCall, settings: FinixSettings, token: ProcessorToken | str, identity: str
+) -> PaymentInstrument:
     """One request, sent once, whatever comes of it."""
     check_environment(token_text(token, FINIX), settings.environment, FINIX)
     request = payment_instrument(
         token, identity=identity, credentials=settings.credentials, version=settings.version
     )
     secrets = (*settings.secrets, token_text(token, FINIX))
-    reply = yield Sent(request=request, base_url=settings.base_url)
-    body = answers.read(FINIX, request, reply, faults, secrets=secrets, unknown_advice=UNKNOWN)
+    came = await call.ask(request, settings.base_url)
+    body = answers.read(FINIX, request, came, faults, secrets=secrets, unknown_advice=UNKNOWN)
     try:
-        return PaymentInstrument.from_answer(body, secrets)
+        instrument = PaymentInstrument.from_answer(body, secrets)
     except ValueError:
-        pass
-    raise answers.unusable(FINIX, request, reply, "without an id", UNKNOWN)
+        instrument = None
+    if instrument is None:
+        raise answers.unusable(FINIX, request, came, "without an id", UNKNOWN)
+    _check_identity(instrument, identity, request, came)
+    return instrument
 
 
-def hand_over(
-    settings: FinixSettings, token: ProcessorToken | str, identity: str, *, again: bool
-) -> Steps[PaymentInstrument]:
+async def hand_over(
+    call: PartnerCall,
+    settings: FinixSettings,
+    token: ProcessorToken | str,
+    identity: str,
+    *,
+    again: bool,
+) -> PaymentInstrument:
     """Look whether the account is there already; if not, or by the caller's word, create it.
 
     Raises:
@@ -274,10 +295,10 @@ def hand_over(
     """
     check_environment(token_text(token, FINIX), settings.environment, FINIX)
     if not again:
-        there = yield from list_instruments(settings, identity)
+        there = await list_instruments(call, settings, identity)
         if same := [each for each in there if may_be(each, token)]:
             raise already_there(identity, same)
-    return (yield from create_instrument(settings, token, identity))
+    return await create_instrument(call, settings, token, identity)
 
 
 def already_there(

@@ -15,13 +15,15 @@ from urllib.parse import quote
 
 from attrs import field, frozen
 
+from .._engine.http import HttpOutcome
 from ..errors import ConfigurationError
 from ..redaction import mask_repr
 from ..results import LinkResult, ProcessorToken
 from . import answers
 from .answers import Json
 from .errors import HandoffRefusedError, PartnerApiError, PartnerFault
-from .requests import HandoffRequest, Reply, Sent, Steps, basic, check_environment, token_text
+from .requests import HandoffRequest, basic, check_environment, token_text
+from .sending import PartnerCall
 
 LAYER = "layer"
 
@@ -178,18 +180,18 @@ class Bearer:
         """Ask for another one next time."""
         self._token = None
 
-    def get(self) -> Steps[str]:
+    async def get(self, call: PartnerCall) -> str:
         """The token; one request where there is none that is still good."""
         if self._token is not None and datetime.now(UTC) < self._end:
             return self._token
         settings = self._settings
         request = bearer_request(settings.client_id, settings.client_secret, settings.scope)
         asked = datetime.now(UTC)
-        reply = yield Sent(request=request, base_url=settings.auth_url)
-        body = answers.read(LAYER, request, reply, faults_of_oauth, secrets=self.secrets)
+        came = await call.ask(request, settings.auth_url)
+        body = answers.read(LAYER, request, came, faults_of_oauth, secrets=self.secrets)
         token, seconds = answers.text(body, "access_token"), body.get("expires_in")
         if token is None or not token.isascii() or not token.isprintable():
-            raise answers.unusable(LAYER, request, reply, "without an access token", changes=False)
+            raise answers.unusable(LAYER, request, came, "without an access token")
         self._token = token
         self._end = asked + _lifetime(seconds) - _LEEWAY
         return token
@@ -217,19 +219,23 @@ def faults_of_oauth(body: Json) -> list[PartnerFault]:
     return [PartnerFault(code=code, message=answers.text(body, "error_description"))]
 
 
-def _authorized(
-    settings: LayerSettings, bearer: Bearer, request: HandoffRequest, secrets: tuple[str, ...] = ()
-) -> Steps[tuple[Json, Reply]]:
+async def _authorized(
+    call: PartnerCall,
+    settings: LayerSettings,
+    bearer: Bearer,
+    request: HandoffRequest,
+    secrets: tuple[str, ...] = (),
+) -> tuple[Json, HttpOutcome]:
     """Send a request with the bearer token; once more with a new one where it is refused."""
     for attempt in (1, 2):
-        token = yield from bearer.get()
+        token = await bearer.get(call)
         authorized = request.with_headers(Authorization=f"Bearer {token}")
-        reply = yield Sent(request=authorized, base_url=settings.base_url)
+        came = await call.ask(authorized, settings.base_url)
         try:
             body = answers.read(
                 LAYER,
                 request,
-                reply,
+                came,
                 faults,
                 secrets=(*bearer.secrets, *secrets),
                 unknown_advice=UNKNOWN,
@@ -240,20 +246,24 @@ def _authorized(
                 raise
             bearer.forget()
         else:
-            return body, reply
+            return body, came
     raise AssertionError("unreachable")
 
 
-def list_accounts(
-    settings: LayerSettings, bearer: Bearer, business_id: str
-) -> Steps[tuple[LayerAccount, ...]]:
+async def list_accounts(
+    call: PartnerCall, settings: LayerSettings, bearer: Bearer, business_id: str
+) -> tuple[LayerAccount, ...]:
     """The accounts that Layer has of a business."""
     request = business_accounts(business_id)
-    body, reply = yield from _authorized(settings, bearer, request)
+    body, came = await _authorized(call, settings, bearer, request)
     listed = body.get("data")
     if not isinstance(listed, list):
-        raise answers.unusable(LAYER, request, reply, "no list of accounts", changes=False)
-    return tuple(_account(each) for each in answers.objects(listed))
+        raise answers.unusable(LAYER, request, came, "no list of accounts")
+    accounts = answers.objects(listed)
+    # Layer's list names no business; if it ever does, it has to be the one that was asked for.
+    if any(answers.text(each, "business_id") not in (None, business_id) for each in accounts):
+        raise answers.unusable(LAYER, request, came, "about another business")
+    return tuple(_account(each) for each in accounts)
 
 
 def _account(data: Json) -> LayerAccount:
@@ -290,9 +300,13 @@ def _issued_at(token: ProcessorToken) -> datetime:
     return token.issued_at
 
 
-def hand_over(
-    settings: LayerSettings, bearer: Bearer, business_id: str, tokens: Sequence[ProcessorToken]
-) -> Steps[LayerHandoff]:
+async def hand_over(
+    call: PartnerCall,
+    settings: LayerSettings,
+    bearer: Bearer,
+    business_id: str,
+    tokens: Sequence[ProcessorToken],
+) -> LayerHandoff:
     """Read back what Layer has; if any token is new, send all of the business's.
 
     Raises:
@@ -301,14 +315,14 @@ def hand_over(
     """
     for each in tokens:
         check_environment(each.processor_token, settings.environment, LAYER)
-    before = yield from list_accounts(settings, bearer, business_id)
+    before = await list_accounts(call, settings, bearer, business_id)
     known = {each.plaid_processor_token for each in before}
     new = tuple(each for each in tokens if each.processor_token not in known)
     if not new:
         return LayerHandoff(business_id=business_id, new=(), sent=0, before=before)
     everything = _everything(business_id, before, tokens)
     request = business_update(business_id, everything)
-    yield from _authorized(settings, bearer, request, secrets=tuple(everything))
+    await _authorized(call, settings, bearer, request, secrets=tuple(everything))
     return LayerHandoff(business_id=business_id, new=new, sent=len(everything), before=before)
 
 

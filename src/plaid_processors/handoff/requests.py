@@ -1,11 +1,11 @@
-"""A request to a partner, and its answer, as values. No network, no dependency."""
+"""A request to a partner, as a value. No network."""
 
 from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Generator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 from attrs import evolve, field, frozen
@@ -13,8 +13,6 @@ from attrs import evolve, field, frozen
 from ..errors import ConfigurationError
 from ..redaction import mask, redact, token_kind
 from ..results import ProcessorToken
-
-T = TypeVar("T")
 
 _MASKED = ("authorization",)
 
@@ -53,6 +51,11 @@ class HandoffRequest:
         return f"{self.method} {self.path}"
 
     @property
+    def changes(self) -> bool:
+        """Whether it changes something at the partner; a form asks for a bearer token."""
+        return self.method != "GET" and self.form is None
+
+    @property
     def target(self) -> str:
         """The path with the query."""
         return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
@@ -68,48 +71,6 @@ class HandoffRequest:
         """The request with more headers; an underscore stands for a hyphen."""
         more = {name.replace("_", "-"): value for name, value in headers.items()}
         return evolve(self, headers={**self.headers, **more})
-
-
-@frozen(kw_only=True)
-class Sent:
-    """A request and where it goes.
-
-    Attributes:
-        request: the request.
-        base_url: the partner's address.
-    """
-
-    request: HandoffRequest
-    base_url: str
-
-
-@frozen(kw_only=True)
-class Reply:
-    """What came: a status with a body, or the reason why nothing usable did.
-
-    Attributes:
-        status: the HTTP status, or None where no whole answer came.
-        body: what was read.
-        reason: why no whole answer came.
-        sent: whether the request may have reached the partner.
-    """
-
-    status: int | None = None
-    body: bytes = field(default=b"", repr=False)
-    reason: str = ""
-    sent: bool = True
-
-    def json(self) -> dict[str, Any] | None:
-        """The JSON object of the answer, if it is one."""
-        try:
-            read = json.loads(self.body)
-        except (ValueError, RecursionError):
-            return None
-        return read if isinstance(read, dict) else None
-
-
-Steps = Generator[Sent, Reply, T]
-"""A hand-off: yields what is to be sent, and is sent what came of it."""
 
 
 def basic(user: str, password: str) -> str:

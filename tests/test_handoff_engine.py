@@ -1,0 +1,350 @@
+"""The senders send as the linkers do: over forks, event loops, threads and slow partners."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from plaid_processors import LinkResult, ProcessorLinker, ProcessorToken
+from plaid_processors.handoff import (
+    AsyncFinixSender,
+    AsyncLayerSender,
+    FinixSender,
+    HandoffRefusedError,
+    LayerSender,
+    PartnerConnectionError,
+)
+from plaid_processors.sandbox import LocalFinix, LocalLayer, LocalSandbox
+
+from .support.faulty import FaultyPlaid, close, hang, http, reply, trickle
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+
+INSTRUMENTS = "/payment_instruments"
+
+
+@pytest.fixture(scope="module")
+def plaid() -> Iterator[LocalSandbox]:
+    with LocalSandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def issue(plaid: LocalSandbox) -> Iterator[Callable[..., LinkResult]]:
+    """Links a bank and issues tokens."""
+    with ProcessorLinker(plaid.client()) as linker:
+        yield linker.link_sandbox
+
+
+@pytest.fixture
+def finix(plaid: LocalSandbox) -> Iterator[LocalFinix]:
+    with LocalFinix(plaid) as partner:
+        yield partner
+
+
+@pytest.fixture
+def layer(plaid: LocalSandbox) -> Iterator[LocalLayer]:
+    with LocalLayer(plaid) as partner:
+        yield partner
+
+
+def finix_keys(partner: LocalFinix) -> dict[str, Any]:
+    return {
+        "username": partner.username,
+        "password": partner.password,
+        "base_url": partner.url,
+    }
+
+
+def layer_keys(partner: LocalLayer) -> dict[str, Any]:
+    return {
+        "client_id": partner.client_id,
+        "client_secret": partner.client_secret,
+        "base_url": partner.url,
+        "auth_url": partner.url,
+    }
+
+
+def run(script: str, given: object) -> str:
+    """What a script prints that has to end by itself, and well, in time."""
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", script],
+        input=json.dumps(given),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+FORKED = """
+import json, os, sys, threading, time
+from plaid_processors import LinkResult
+from plaid_processors.handoff import FinixSender, LayerSender
+given = json.load(sys.stdin)
+results = [LinkResult.from_dict(each) for each in given["results"]]
+def workers(count, work):
+    children = []
+    for number in range(count):
+        child = os.fork()
+        if not child:
+            try:
+                work(number)
+            except BaseException:
+                import traceback
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * count
+"""
+
+
+@needs_fork
+def test_a_finix_sender_used_before_forks_crosses_no_identities(
+    finix: LocalFinix, issue: Callable[..., LinkResult]
+) -> None:
+    """Each worker gets the instrument of the identity that it asked for, and of no other."""
+    count = 10
+    results = [issue("finix").to_dict() for _ in range(2)]
+    identities = [[finix.new_identity() for _ in range(count)] for _ in range(2)]
+    script = (
+        FORKED
+        + """
+sender = FinixSender(**given["keys"])
+sender.payment_instruments(given["identities"][0][0])
+def work(number):
+    token = results[number].token("finix")
+    for identity in given["identities"][number]:
+        assert sender.hand_over(token, identity=identity, again=True).identity == identity
+        assert [each.identity for each in sender.payment_instruments(identity)] == [identity]
+workers(2, work)
+assert len(sender.payment_instruments(given["identities"][0][0])) == 1
+print("well")
+"""
+    )
+    given = {"keys": finix_keys(finix), "results": results, "identities": identities}
+    assert run(script, given) == "well\n"
+    assert len(finix.instruments) == 2 * count
+
+
+@needs_fork
+def test_a_layer_sender_used_before_forks_crosses_no_businesses(
+    layer: LocalLayer, issue: Callable[..., LinkResult]
+) -> None:
+    """Afterwards each business has the accounts of its own Item, and of no other."""
+    results = [issue("layer") for _ in range(2)]
+    businesses = [[layer.new_business() for _ in range(4)] for _ in range(2)]
+    script = (
+        FORKED
+        + """
+sender = LayerSender(**given["keys"])
+sender.accounts(given["businesses"][0][0])
+def work(number):
+    for business in given["businesses"][number]:
+        sender.hand_over(results[number], business_id=business)
+        assert not sender.hand_over(results[number], business_id=business).changed
+workers(2, work)
+print("well")
+"""
+    )
+    given = {
+        "keys": layer_keys(layer),
+        "results": [each.to_dict() for each in results],
+        "businesses": businesses,
+    }
+    assert run(script, given) == "well\n"
+    for result, own in zip(results, businesses, strict=True):
+        wanted = {each.processor_token for each in result.processor_tokens}
+        for business in own:
+            assert {each.processor_token for each in layer.books(business)} == wanted
+
+
+@needs_fork
+def test_a_sender_forked_while_another_thread_hands_over_does_not_hang(
+    layer: LocalLayer, issue: Callable[..., LinkResult]
+) -> None:
+    """Neither at another business nor at the one that the parent's thread is at work on."""
+    result = issue("layer")
+    layer.fail("GET", delay=1.0, times=1)
+    script = (
+        FORKED
+        + """
+sender = LayerSender(**given["keys"])
+at_work = threading.Thread(
+    target=sender.hand_over, args=(results[0],), kwargs={"business_id": given["businesses"][0]})
+at_work.start()
+time.sleep(0.5)  # Layer takes a second to answer
+workers(2, lambda number: sender.accounts(given["businesses"][number]))
+workers(2, lambda number: sender.hand_over(results[0], business_id=given["businesses"][number]))
+at_work.join()
+print("well")
+"""
+    )
+    given = {
+        "keys": layer_keys(layer),
+        "results": [result.to_dict()],
+        "businesses": [layer.new_business() for _ in range(2)],
+    }
+    assert run(script, given) == "well\n"
+    layer.clear_faults()
+
+
+def test_an_async_sender_serves_one_event_loop_after_the_other(
+    finix: LocalFinix, layer: LocalLayer, issue: Callable[..., LinkResult]
+) -> None:
+    """A second `asyncio.run` finds the sender as the first left it."""
+    result = issue(["finix", "layer"])
+    to_finix, to_layer = (
+        AsyncFinixSender(**finix_keys(finix)),
+        AsyncLayerSender(**layer_keys(layer)),
+    )
+    for _ in range(3):
+        identity, business = finix.new_identity(), layer.new_business()
+        made = asyncio.run(to_finix.hand_over(result.token("finix"), identity=identity))
+        assert made.identity == identity
+        assert asyncio.run(to_layer.hand_over(result, business_id=business)).changed
+    asyncio.run(to_finix.close())
+    asyncio.run(to_layer.close())
+
+
+def test_an_async_sender_serves_loops_in_several_threads(
+    layer: LocalLayer, issue: Callable[..., LinkResult]
+) -> None:
+    """Six loops at once, on one business: each waits its turn, and nothing is dropped."""
+    results = [issue("layer") for _ in range(2)]
+    business = layer.new_business()
+    sender = AsyncLayerSender(**layer_keys(layer))
+    errors: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            asyncio.run(sender.hand_over(results[number % 2], business_id=business))
+        except BaseException as error:  # noqa: BLE001  whatever it is, it must not be
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(30)
+    assert errors == []
+    wanted = {each.processor_token for result in results for each in result.processor_tokens}
+    assert {each.processor_token for each in layer.books(business)} == wanted
+    asyncio.run(sender.close())
+
+
+def _continuing(connection: Any, _request: Any) -> bool:
+    while not connection.stopped.wait(0.02):
+        connection.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+    return False
+
+
+SLOW: dict[str, Any] = {
+    "hangs": hang,
+    "headers by bytes": trickle(http({}, headers={"X-Long": "x" * 400})),
+    "endless continues": _continuing,
+}
+
+
+@pytest.mark.parametrize("slowness", SLOW)
+@pytest.mark.parametrize("awaited", [False, True], ids=["blocking", "awaited"])
+def test_the_time_out_covers_all_of_an_answer(
+    faulty: FaultyPlaid, slowness: str, awaited: bool
+) -> None:
+    """Also headers that trickle; afterwards the sender works."""
+    faulty.on(INSTRUMENTS, SLOW[slowness], reply({"_embedded": {"payment_instruments": []}}))
+    keys = {"username": "u", "password": "p", "base_url": faulty.url, "timeout": 0.3}
+    with ExitStack() as stack:
+        if awaited:
+            awaiting = AsyncFinixSender(**keys)
+            stack.callback(lambda: asyncio.run(awaiting.close()))
+
+            def ask() -> Any:
+                return asyncio.run(awaiting.payment_instruments("ID1"))
+        else:
+            blocking = stack.enter_context(FinixSender(**keys))
+
+            def ask() -> Any:
+                return blocking.payment_instruments("ID1")
+
+        began = time.monotonic()
+        with pytest.raises(PartnerConnectionError, match="timed out"):
+            ask()
+        assert time.monotonic() - began < 2.5
+        assert ask() == ()
+
+
+def test_an_answer_about_another_identity_is_refused(
+    faulty: FaultyPlaid, issue: Callable[..., LinkResult]
+) -> None:
+    """An instrument of another customer's is never taken for this one's."""
+    other = {"id": "PI1", "identity": "ID-other", "type": "BANK_ACCOUNT"}
+    token: ProcessorToken = issue("finix").token("finix")
+    with FinixSender(username="u", password="p", base_url=faulty.url) as sender:
+        faulty.on(INSTRUMENTS, reply({"_embedded": {"payment_instruments": [other]}}))
+        with pytest.raises(PartnerConnectionError, match="another identity") as caught:
+            sender.payment_instruments("ID1")
+        assert not caught.value.outcome_unknown
+        faulty.on(INSTRUMENTS, reply({}), reply(other, 201))
+        with pytest.raises(PartnerConnectionError, match="another identity") as caught:
+            sender.hand_over(token, identity="ID1")
+        assert caught.value.outcome_unknown
+        with pytest.raises(HandoffRefusedError):
+            sender.hand_over(token, identity="ID1")
+
+
+def test_an_answer_about_another_business_is_refused(faulty: FaultyPlaid) -> None:
+    """Should Layer's list name its business, it has to be the one that was asked for."""
+    faulty.on("/oauth2/token", reply({"access_token": "bearer", "expires_in": 3600}))
+    faulty.on("/v1/businesses/b1/plaid/accounts", reply({"data": [{"business_id": "b2"}]}))
+    keys = {"client_id": "c", "client_secret": "s", "auth_url": faulty.url}
+    with (
+        LayerSender(**keys, base_url=faulty.url) as sender,
+        pytest.raises(PartnerConnectionError, match="another business"),
+    ):
+        sender.accounts("b1")
+
+
+def test_a_request_that_makes_something_is_not_sent_when_nobody_waits(
+    faulty: FaultyPlaid, issue: Callable[..., LinkResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the name look-up takes longer than the time-out, Finix gets no instrument late."""
+    look_up = socket.getaddrinfo
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        time.sleep(1.0)
+        return look_up(*args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    url = faulty.url.replace("127.0.0.1", "localhost")
+    with FinixSender(username="u", password="p", base_url=url, timeout=0.2) as sender:
+        with pytest.raises(PartnerConnectionError) as caught:
+            sender.hand_over(issue("finix").token("finix"), identity="ID1", again=True)
+        assert not caught.value.outcome_unknown
+        time.sleep(1.2)
+    assert [each.body for each in faulty.requests if each.body] == []
+
+
+def test_a_broken_connection_leaves_it_unknown(
+    faulty: FaultyPlaid, issue: Callable[..., LinkResult]
+) -> None:
+    """Once it was sent, Finix may have made the instrument."""
+    faulty.on(INSTRUMENTS, close)
+    with FinixSender(username="u", password="p", base_url=faulty.url) as sender:
+        with pytest.raises(PartnerConnectionError) as caught:
+            sender.hand_over(issue("finix").token("finix"), identity="ID1", again=True)
+        assert caught.value.outcome_unknown
