@@ -1,7 +1,8 @@
 """``plaid-processors doctor``: checks a set-up step by step, as the partners' pages list the steps.
 
-Keys, environment, Link's products, a whole link in the Sandbox, the partner's integration. In
-production it asks for link tokens and for nothing else: they make nothing and cost nothing.
+Keys, environment, proxy and certificates, Link's products, a whole link in the Sandbox, the
+partner's integration. In production it asks for link tokens and for nothing else: they make nothing
+and cost nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from attrs import evolve, frozen
 
+from ._engine.network import network_for
 from .adapters import PartnerAdapter, get_adapters
 from .errors import (
     AuthenticationError,
@@ -48,8 +50,16 @@ class Finding:
 
 
 def examine(environ: Mapping[str, str], adapters: Sequence[PartnerAdapter]) -> Iterator[Finding]:
-    """Check after check, each told as it is done."""
+    """Check after check, each told as it is done.
+
+    Args:
+        environ: where Plaid's variables are read; the proxy and the certificates are those of this
+            process, as for any client.
+        adapters: the partners to check.
+    """
     settings = list(_settings(environ))
+    if all(each.good for each in settings):
+        settings += _network(environ)
     yield from settings
     if not all(each.good for each in settings):
         yield from _skipped(adapters, "the settings come first", keys=True)
@@ -89,6 +99,28 @@ def _setting(
     except ConfigurationError as error:
         return Finding(check=check, good=False, detail=str(error), remedy=f"Set {name} anew.")
     return Finding(check=check, good=True, detail=value)
+
+
+def _network(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Which proxy and which certificates are used, and what named them."""
+    check, remedy = "environment and address", "Set PLAID_ENV or PLAID_BASE_URL anew."
+    try:
+        base_url = Credentials.from_environ(environ).base_url
+        check, remedy = "proxy and certificates", "Set this variable anew, or unset it."
+        network = network_for(base_url)
+        network.ssl_context(base_url)
+    except ConfigurationError as error:
+        yield Finding(check=check, good=False, detail=str(error), remedy=remedy)
+        return
+    proxy = _named(network.shown_proxy, network.proxy_source, "none")
+    yield Finding(check="proxy", good=True, detail=proxy)
+    if base_url.startswith("https:"):
+        certificates = _named(network.ca_bundle, network.ca_source, "the system's")
+        yield Finding(check="certificates", good=True, detail=certificates)
+
+
+def _named(value: str | None, source: str | None, default: str) -> str:
+    return default if value is None else f"{value}, by {source}"
 
 
 class _Examination:

@@ -25,14 +25,13 @@ class Network:
     Attributes:
         proxy: the proxy's address, perhaps with its user, or None.
         proxy_source: what named it: ``proxy=`` or a variable.
-        ca_bundle: the file or folder of trusted certificates; None: the system's.
-        ca_source: what named it: ``ca_bundle=`` or a variable.
+        certificates: what names trusted certificates (``ca_bundle=`` or a variable), and the file
+            or folder that it names; empty: the system's are trusted.
     """
 
     proxy: str | None = field(default=None, repr=False)
     proxy_source: str | None = None
-    ca_bundle: str | None = None
-    ca_source: str | None = None
+    certificates: Mapping[str, str] = field(factory=dict)
 
     @property
     def shown_proxy(self) -> str | None:
@@ -59,15 +58,20 @@ class Network:
         """
         if not base_url.startswith("https:"):
             return None
-        bundle = self.ca_bundle
-        folder = bundle is not None and Path(bundle).is_dir()
-        try:
-            return ssl.create_default_context(
-                cafile=None if folder else bundle, capath=bundle if folder else None
-            )
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-        raise ConfigurationError(f"{self.ca_source} names no certificates: {reason}")
+        if not self.certificates:
+            return ssl.create_default_context()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        sources = {path: source for source, path in self.certificates.items()}  # each path once
+        for path, source in sources.items():
+            folder = Path(path).is_dir()
+            try:
+                context.load_verify_locations(
+                    cafile=None if folder else path, capath=path if folder else None
+                )
+            except OSError as error:
+                reason = error.strerror or type(error).__name__
+                raise ConfigurationError(f"{source} names no certificates: {reason}") from None
+        return context
 
     def pool(self, connections: int, ssl_context: ssl.SSLContext | None) -> Any:
         """A urllib3 pool manager that goes this way."""
@@ -76,7 +80,15 @@ class Network:
             settings["ssl_context"] = ssl_context
         if self.shown_proxy is None:
             return urllib3.PoolManager(**settings)
-        return urllib3.ProxyManager(self.shown_proxy, proxy_headers=self.proxy_headers, **settings)
+        return urllib3.ProxyManager(
+            self.shown_proxy,
+            proxy_headers=self.proxy_headers,
+            proxy_ssl_context=ssl_context,
+            **settings,
+        )
+
+
+_CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 
 
 def network_for(
@@ -89,8 +101,8 @@ def network_for(
     """How an address is reached, by what the caller says, else by the usual variables.
 
     These are HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in capitals or not, and
-    REQUESTS_CA_BUNDLE and SSL_CERT_FILE. No variable puts a proxy between this machine and itself
-    where no TLS is asked for: that is the local Plaid.
+    SSL_CERT_FILE and REQUESTS_CA_BUNDLE, which are both trusted where both are set. No variable
+    puts a proxy between this machine and itself where no TLS is asked for: that is the local Plaid.
 
     Raises:
         ConfigurationError: the proxy's address or the certificates' place cannot be used.
@@ -99,14 +111,16 @@ def network_for(
     proxy_source = None if proxy is None else "proxy="
     if proxy is None:
         proxy_source, proxy = _proxy_of(base_url, variables)
-    ca_source = None if ca_bundle is None else "ca_bundle="
-    if ca_bundle is None and base_url.startswith("https:"):
-        ca_source, ca_bundle = _first(variables, "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+    certificates: dict[str, object] = {}
+    if ca_bundle is not None:
+        certificates["ca_bundle="] = ca_bundle
+    elif base_url.startswith("https:"):
+        named = ((name, variables.get(name, "").strip()) for name in _CERTIFICATES)
+        certificates.update({name: value for name, value in named if value})
     return Network(
         proxy=None if proxy is None else _checked_proxy(proxy, proxy_source),
         proxy_source=proxy_source,
-        ca_bundle=None if ca_bundle is None else _checked_path(ca_bundle, ca_source),
-        ca_source=ca_source,
+        certificates={name: _checked_path(value, name) for name, value in certificates.items()},
     )
 
 
