@@ -1,7 +1,10 @@
 """A user's program over the installed wheel and its runtime dependencies alone.
 
-It is type-checked strictly, then run against a local Plaid that another environment serves.
+It is type-checked strictly, by mypy and by pyright, then run against a local Plaid that another
+environment serves.
 """
+
+# pyright: strict
 
 from importlib.util import find_spec
 from typing import assert_type

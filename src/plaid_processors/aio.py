@@ -11,7 +11,7 @@ from ._plaid.call import PlaidCall
 from ._workflow import link as workflow
 from ._workflow.link import OnExchange, OnToken
 from ._workflow.link_tokens import link_token_body
-from ._workflow.plan import AccountIds, Accounts, Partner
+from ._workflow.plan import AccountIds, Accounts, Partners
 from .linker import BaseLinker
 from .results import Account, LinkResult, LinkToken
 from .sessions import LinkSession
@@ -30,7 +30,7 @@ class AsyncProcessorLinker(BaseLinker):
 
     async def create_link_token(
         self,
-        partner: Partner,
+        partner: Partners,
         *,
         client_user_id: str,
         client_name: str,
@@ -128,7 +128,7 @@ class AsyncProcessorLinker(BaseLinker):
 
     async def link(
         self,
-        partner: Partner,
+        partner: Partners,
         *,
         public_token: str,
         accounts: Accounts | None = None,
@@ -184,7 +184,7 @@ class AsyncProcessorLinker(BaseLinker):
 
     async def link_sandbox(
         self,
-        partner: Partner,
+        partner: Partners,
         *,
         institution_id: str = "ins_109508",
         products: Iterable[str] | None = None,
@@ -237,7 +237,7 @@ class AsyncProcessorLinker(BaseLinker):
 
     async def issue(
         self,
-        partner: Partner,
+        partner: Partners,
         *,
         access_token: str,
         accounts: Accounts | None = None,
@@ -288,7 +288,7 @@ class AsyncProcessorLinker(BaseLinker):
         self,
         result: LinkResult,
         *,
-        partner: Partner | None = None,
+        partner: Partners | None = None,
         accounts: Accounts | None = None,
         account_id: str | None = None,
         account_ids: AccountIds | None = None,

@@ -14,7 +14,7 @@ from ._plaid.call import PlaidCall
 from ._workflow import link as workflow
 from ._workflow.link import OnExchange, OnToken
 from ._workflow.link_tokens import link_token_body
-from ._workflow.plan import AccountIds, Accounts, Partner
+from ._workflow.plan import AccountIds, Accounts, Partners
 from .client import PlaidClient
 from .events import OnEvent
 from .results import Account, LinkResult, LinkToken
@@ -138,7 +138,7 @@ class ProcessorLinker(BaseLinker):
 
     def create_link_token(
         self,
-        partner: Partner,
+        partner: Partners,
         *,
         client_user_id: str,
         client_name: str,
@@ -236,7 +236,7 @@ class ProcessorLinker(BaseLinker):
 
     def link(
         self,
-        partner: Partner,
+        partner: Partners,
         *,
         public_token: str,
         accounts: Accounts | None = None,
@@ -294,7 +294,7 @@ class ProcessorLinker(BaseLinker):
 
     def link_sandbox(
         self,
-        partner: Partner,
+        partner: Partners,
         *,
         institution_id: str = "ins_109508",
         products: Iterable[str] | None = None,
@@ -349,7 +349,7 @@ class ProcessorLinker(BaseLinker):
 
     def issue(
         self,
-        partner: Partner,
+        partner: Partners,
         *,
         access_token: str,
         accounts: Accounts | None = None,
@@ -402,7 +402,7 @@ class ProcessorLinker(BaseLinker):
         self,
         result: LinkResult,
         *,
-        partner: Partner | None = None,
+        partner: Partners | None = None,
         accounts: Accounts | None = None,
         account_id: str | None = None,
         account_ids: AccountIds | None = None,

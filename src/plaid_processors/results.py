@@ -30,10 +30,6 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
-def _secret() -> Any:
-    return field(repr=mask_repr)
-
-
 def _environment(value: Environment | str) -> Environment:
     try:
         return Environment(value)
@@ -158,7 +154,7 @@ class LinkToken:
         hosted_link_url: the page to send the user to, where Hosted Link was asked for.
     """
 
-    link_token: str = _secret()
+    link_token: str = field(repr=mask_repr)
     expiration: datetime
     request_id: str | None = None
     # The address lets whoever has it go through Link.
@@ -181,7 +177,7 @@ class LinkedItem:
         link_session_id: the Link session, likewise.
     """
 
-    access_token: str = _secret()
+    access_token: str = field(repr=mask_repr)
     item_id: str | None = None
     request_id: str | None = None
     environment: Environment = field(converter=_environment)
@@ -207,7 +203,7 @@ class ProcessorToken:
 
     processor: str
     account: Account
-    processor_token: str = _secret()
+    processor_token: str = field(repr=mask_repr)
     request_id: str | None = None
     issued_at: datetime
     expires_at: datetime | None = None
@@ -331,7 +327,7 @@ class LinkResult:
         link_session_id: the Link session, likewise.
     """
 
-    access_token: str = _secret()
+    access_token: str = field(repr=mask_repr)
     item_id: str | None = None
     environment: Environment = field(converter=_environment)
     request_id: str | None = None

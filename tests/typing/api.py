@@ -1,20 +1,30 @@
-"""A user's program: type-checked by mypy --strict, and never run.
+"""A user's program, with every public name: checked by strict mypy and pyright, and never run.
 
-A negative line carries ``type: ignore[code]``: should it stop being an error, strict mypy reports
-the comment.
+A negative line carries ``type: ignore[code]``, with mypy's code. Should it stop being an error for
+one of the two, that one reports the comment.
 """
 
-from collections.abc import Mapping
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import assert_type
+from pathlib import Path
+from typing import Any, assert_type
 
 from plaid_processors import (
+    AccessTokenError,
     Account,
     AccountSelectionError,
     AsyncProcessorLinker,
+    AuthenticationError,
+    ConfigurationError,
     Environment,
     EventKind,
     FinixAdapter,
+    InvalidRequestError,
+    ItemLoginRequiredError,
+    ItemNotFoundError,
+    ItemNotSupportedError,
     LayerAdapter,
     LinkedItem,
     LinkFailure,
@@ -22,6 +32,7 @@ from plaid_processors import (
     LinkResult,
     LinkSession,
     LinkToken,
+    NotEnabledError,
     Partner,
     PartnerAdapter,
     PendingPartner,
@@ -30,10 +41,18 @@ from plaid_processors import (
     PlaidClient,
     PlaidConnectionError,
     PlaidProcessorsError,
+    PlaidUnavailableError,
     ProcessorLinker,
+    ProcessorNotEnabledError,
     ProcessorToken,
+    PublicTokenError,
+    RateLimitError,
+    RedactingFilter,
     RequestEvent,
     SessionState,
+    StripeBankAccountToken,
+    UnknownProcessorError,
+    __version__,
     get_adapter,
     partners,
     unfinished,
@@ -42,41 +61,87 @@ from plaid_processors.handoff import (
     AsyncFinixSender,
     AsyncLayerSender,
     FinixSender,
+    HandoffError,
+    HandoffRefusedError,
     HandoffRequest,
     LayerAccount,
     LayerHandoff,
     LayerSender,
+    PartnerApiError,
+    PartnerConnectionError,
+    PartnerFault,
     PaymentInstrument,
     finix_request,
     layer_request,
 )
-from plaid_processors.sandbox import LocalSandbox
+from plaid_processors.sandbox import (
+    Delivery,
+    Exited,
+    Fault,
+    FinixInstrument,
+    ItemState,
+    Keys,
+    LayerBook,
+    Linked,
+    LocalFinix,
+    LocalLayer,
+    LocalSandbox,
+    LoggedRequest,
+    PartnerRequest,
+    SignedWebhook,
+    serve,
+)
 
 
-def client() -> None:
+def client(api: object) -> None:
     """The ways to make a client and a linker."""
+    assert_type({"version": __version__}, dict[str, str])
     assert_type(PlaidClient(client_id="", secret="", environment="production"), PlaidClient)
+    PlaidClient(client_id="", secret="", environment=Environment.SANDBOX, base_url=None)
+    PlaidClient(client_id="", secret="", proxy="http://proxy:3128", ca_bundle=Path("ca.pem"))
     assert_type(PlaidClient.from_env(timeout=(5.0, 20), deadline=None), PlaidClient)
     assert_type(PlaidClient.from_env({"PLAID_ENV": "sandbox"}).environment, Environment)
-    assert_type(ProcessorLinker.from_env(max_attempts=1, max_connections=4), ProcessorLinker)
-    assert_type(PlaidClient.from_env(on_event=happened), PlaidClient)
-    with PlaidClient.from_env() as entered, ProcessorLinker(entered) as linker:
+    assert_type(PlaidClient.from_env(on_event=happened, ca_bundle="ca.pem"), PlaidClient)
+    borrowed = PlaidClient.from_plaid(api, environment="sandbox", timeout=1, max_attempts=1)
+    assert_type(borrowed, PlaidClient)
+    assert_type(borrowed.limits.timeout, float | tuple[float, float])
+    borrowed.close()
+    with PlaidClient.from_env() as entered:
         assert_type(entered, PlaidClient)
-        assert_type(linker, ProcessorLinker)
-        assert_type(linker.client, PlaidClient)
 
     PlaidClient("", "")  # type: ignore[call-arg]
     PlaidClient(client_id="")  # type: ignore[call-arg]
     PlaidClient.from_env(retries=3)  # type: ignore[call-arg]
     PlaidClient.from_env(timeout="1")  # type: ignore[arg-type]
     PlaidClient.from_env(on_event=came)  # type: ignore[arg-type]
+    PlaidClient.from_plaid(api, proxy="http://proxy:3128")  # type: ignore[call-arg]
+
+
+def linkers(client: PlaidClient) -> None:
+    """The ways to make a linker."""
+    assert_type(ProcessorLinker.from_env(max_attempts=1, max_connections=4), ProcessorLinker)
+    assert_type(AsyncProcessorLinker.from_env({}, proxy=None), AsyncProcessorLinker)
+    linker = ProcessorLinker(client)
+    assert_type(linker.client, PlaidClient)
+    assert_type(linker.with_options(timeout=1, deadline=None, max_attempts=5), ProcessorLinker)
+    linker.close()
+    with ProcessorLinker(client) as entered:
+        assert_type(entered, ProcessorLinker)
+
     ProcessorLinker("keys")  # type: ignore[arg-type]
+    linker.with_options(max_connections=4)  # type: ignore[call-arg]
+    linker.with_options(timeout="1")  # type: ignore[arg-type]
 
 
 def happened(event: RequestEvent) -> None:
     """A hook of the caller's."""
     assert_type(event.kind, EventKind)
+    assert_type(event.endpoint, str)
+    assert_type(event.attempt, int)
     assert_type(event.seconds, float | None)
+    assert_type(event.request_id, str | None)
+    assert_type(event.error_code, str | None)
+    assert_type(event.http_status, int | None)
 
 
 def link_token(linker: ProcessorLinker) -> None:
@@ -92,9 +157,15 @@ def link_token(linker: ProcessorLinker) -> None:
     session = linker.session(token.link_token)
     assert_type(session, LinkSession)
     assert_type(session.state, SessionState)
+    assert_type(session.finished, bool)
+    assert_type(session.accounts, tuple[Account, ...])
     assert_type(session.error, LinkFailure | None)
-    linker.session()  # type: ignore[call-arg]
+    if session.error is not None:
+        assert_type(session.error.error_code, str | None)
+    if session.public_token is not None:
+        linker.link("layer", public_token=session.public_token, metadata=session.metadata)
 
+    linker.session()  # type: ignore[call-arg]
     linker.create_link_token("layer", client_user_id="u")  # type: ignore[call-arg]
     linker.create_link_token("layer", client_user_id="u", client_name="A", webhok="")  # type: ignore[call-arg]
 
@@ -128,6 +199,10 @@ def came(token: ProcessorToken) -> None:
     assert_type(token.account, Account)
     assert_type(token.expires_at, datetime | None)
     assert_type(token.fingerprint, str)
+    assert_type(token.key, tuple[str, str])
+    assert_type(token.single_use, bool)
+    if isinstance(token, StripeBankAccountToken):
+        assert_type(token.stripe_bank_account_token, str)
 
     token.processor_token = ""  # type: ignore[misc]
 
@@ -145,6 +220,15 @@ def other_calls(linker: ProcessorLinker, result: LinkResult) -> None:
     linker.link_sandbox("layer", public_token="")  # type: ignore[call-arg]
 
 
+def narrowed(linker: ProcessorLinker, result: LinkResult) -> None:
+    """Least privilege."""
+    assert_type(linker.link("layer", public_token="", narrow=True), LinkResult)
+    assert_type(linker.resume(result, narrow=None), LinkResult)
+    assert_type(result.pending[0].unnarrowed, ProcessorToken | None)
+
+    linker.issue("layer", access_token="", narrow="yes")  # type: ignore[arg-type]
+
+
 def results(result: LinkResult, stored: Mapping[str, object]) -> None:
     """What comes back."""
     assert_type(result.access_token, str)
@@ -157,9 +241,28 @@ def results(result: LinkResult, stored: Mapping[str, object]) -> None:
     assert_type(result.to_dict(), dict[str, object])
     assert_type(LinkResult.from_dict(stored), LinkResult)
     assert_type(result.institution_name, str | None)
+    assert_type([each.key for each in result.pending], list[tuple[str, str]])
 
     _ = result.tokens  # type: ignore[attr-defined]
     _ = result.item_id.upper()  # type: ignore[union-attr]
+
+
+def made_by_hand(now: datetime) -> None:
+    """A user's own tests make results of their own."""
+    account = Account.from_mapping({"id": "A", "name": "Checking"})
+    assert_type(account, Account)
+    assert_type(account.label, str)
+    LinkToken(link_token="", expiration=now)
+    LinkedItem(access_token="", environment="sandbox")
+    token = ProcessorToken(processor="layer", account=account, processor_token="", issued_at=now)
+    pending = PendingToken(processor="layer", account=account)
+    LinkResult(access_token="", environment=Environment.SANDBOX, entries=[token, pending])
+
+    Account(id="A")  # type: ignore[call-arg]
+    LinkToken(expiration=now)  # type: ignore[call-arg]
+    LinkedItem(environment="sandbox")  # type: ignore[call-arg]
+    ProcessorToken(processor="layer", account=account, issued_at=now)  # type: ignore[call-arg]
+    LinkResult(environment="sandbox")  # type: ignore[call-arg]
 
 
 def adapters(accounts: list[Account]) -> None:
@@ -167,54 +270,24 @@ def adapters(accounts: list[Account]) -> None:
     assert_type(get_adapter("layer"), PartnerAdapter)
     own = PartnerAdapter(processor="dwolla", products=["auth"], subtypes=["checking"], single=True)
     assert_type(own.select_accounts(accounts), tuple[Account, ...])
+    assert_type(own.fits(accounts[0]), bool)
     assert_type(own.rule, str)
+    PartnerAdapter(processor="x", permissions=("auth",), as_given=True)
+    LayerAdapter(subtypes=("checking", "credit card"))
 
     PartnerAdapter()  # type: ignore[call-arg]
     PartnerAdapter(processor="dwolla", products=[1])  # type: ignore[list-item]
 
 
-def errors(error: PlaidProcessorsError) -> None:
-    """What an except clause works with."""
-    assert_type(unfinished(error), LinkResult | None)
-    match error:
-        case PlaidApiError():
-            assert_type(error.error_code, str)
-            assert_type(error.request_id, str | None)
-            assert_type(error.advice, str)
-            assert_type(error.retryable, bool)
-        case PlaidConnectionError():
-            assert_type(error.outcome_unknown, bool)
-        case LinkIncompleteError():
-            assert_type(error.result, LinkResult)
-            assert_type(error.errors, tuple[tuple[PendingToken, PlaidProcessorsError], ...])
-        case AccountSelectionError():
-            assert_type(error.eligible, tuple[Account, ...])
-    try:
-        get_adapter("finx")
-    except ValueError as refused:  # as a caller that knows nothing of this package would
-        assert_type(refused, ValueError)
+class OnlySavings(PartnerAdapter):
+    """A rule of the user's own."""
 
-
-async def awaited(client: PlaidClient) -> None:
-    """The same, awaited."""
-    async with AsyncProcessorLinker(client) as linker:
-        assert_type(await linker.link("layer", public_token="", on_token=came), LinkResult)
-        assert_type(await linker.accounts(""), tuple[Account, ...])
-        assert_type(await linker.remove(""), bool)
-        await linker.link("layer")  # type: ignore[call-arg]
-
-
-def local_plaid() -> None:
-    """A user's own test."""
-    with LocalSandbox() as sandbox:
-        assert_type(sandbox.client(timeout=1), PlaidClient)
-        sandbox.client(time_out=1)  # type: ignore[call-arg]
-        sandbox.client(timeout="1")  # type: ignore[arg-type]
-        done = sandbox.complete_link("link-sandbox-…", masks=["0000"])
-        assert_type(done.public_token, str)
-        ProcessorLinker(sandbox.client()).link(
-            "layer", public_token=done.public_token, metadata=done.metadata
-        )
+    def select_accounts(self, accounts: Sequence[Account]) -> tuple[Account, ...]:
+        """The accounts that get a token."""
+        fitting = tuple(each for each in accounts if each.subtype == "savings")
+        if not fitting:
+            raise AccountSelectionError("no savings", processor=self.processor, accounts=accounts)
+        return fitting
 
 
 def catalogue() -> None:
@@ -222,15 +295,90 @@ def catalogue() -> None:
     assert_type(partners(), tuple[Partner, ...])
     assert_type(partners()[0].adapter, PartnerAdapter)
     assert_type(partners()[0].source, str | None)
-    PartnerAdapter(processor="x", permissions=("auth",), as_given=True)
 
 
-def narrowed(linker: ProcessorLinker, result: LinkResult) -> None:
-    """Least privilege."""
-    assert_type(linker.link("layer", public_token="", narrow=True), LinkResult)
-    assert_type(linker.resume(result, narrow=None), LinkResult)
-    assert_type(result.pending[0].unnarrowed, ProcessorToken | None)
-    linker.issue("layer", access_token="", narrow="yes")  # type: ignore[arg-type]
+def errors(error: PlaidProcessorsError) -> None:
+    """What an except clause works with."""
+    assert_type(unfinished(error), LinkResult | None)
+    match error:
+        case ConfigurationError():
+            assert_type(error.args, tuple[Any, ...])
+        case UnknownProcessorError():
+            assert_type(error.suggestions, tuple[str, ...])
+        case AccountSelectionError():
+            assert_type(error.eligible, tuple[Account, ...])
+        case PlaidApiError():
+            assert_type(error.error_code, str)
+            assert_type(error.request_id, str | None)
+            assert_type(error.advice, str)
+            assert_type(error.retryable, bool)
+            assert_type(error.retry_after, float | None)
+            assert_type(what_to_do(error), str)
+        case PlaidConnectionError():
+            assert_type(error.outcome_unknown, bool)
+            assert_type(error.support, Mapping[str, str] | None)
+        case LinkIncompleteError():
+            assert_type(error.result, LinkResult)
+            assert_type(error.errors, tuple[tuple[PendingToken, PlaidProcessorsError], ...])
+        case _:
+            raise error
+    try:
+        get_adapter("finx")
+    except ValueError as refused:  # as a caller that knows nothing of this package would
+        assert_type(refused, ValueError)
+
+
+def what_to_do(error: PlaidApiError) -> str:
+    """One class for each thing that a caller does differently."""
+    match error:
+        case RateLimitError() | PlaidUnavailableError():
+            return "wait"
+        case ItemLoginRequiredError():
+            return "repair"
+        case PublicTokenError() | ItemNotFoundError() | ItemNotSupportedError():
+            return "link again"
+        case ProcessorNotEnabledError() | NotEnabledError():
+            return "enable it"
+        case AuthenticationError() | AccessTokenError() | InvalidRequestError():
+            return "fix the call"
+        case _:
+            return error.advice
+
+
+def logs(handler: logging.Handler, record: logging.LogRecord) -> None:
+    """Tokens stay out of a user's own logs."""
+    handler.addFilter(RedactingFilter(secrets=("…",)))
+    assert_type(RedactingFilter().filter(record), bool)
+
+    RedactingFilter(secrets=[1])  # type: ignore[arg-type]
+
+
+async def awaited(client: PlaidClient, result: LinkResult) -> None:
+    """The same, awaited."""
+    async with AsyncProcessorLinker(client) as linker:
+        assert_type(linker, AsyncProcessorLinker)
+        token = await linker.create_link_token("layer", client_user_id="u", client_name="Acme")
+        assert_type(token, LinkToken)
+        assert_type(await linker.session(token.link_token), LinkSession)
+        assert_type(await linker.link("layer", public_token="", on_token=came), LinkResult)
+        await linker.link("layer", public_token="", on_exchange=awaits, on_token=came)
+        assert_type(await linker.link_sandbox("layer"), LinkResult)
+        assert_type(await linker.issue("layer", access_token=""), LinkResult)
+        assert_type(await linker.resume(result), LinkResult)
+        assert_type(await linker.accounts(""), tuple[Account, ...])
+        assert_type(await linker.remove(""), bool)
+        assert_type(linker.with_options(deadline=5.0), AsyncProcessorLinker)
+        await linker.with_options(max_attempts=1).close()
+
+        await linker.link("layer")  # type: ignore[call-arg]
+        linker.remove("")  # type: ignore[unused-coroutine]
+    with AsyncProcessorLinker(client):  # type: ignore[attr-defined]
+        pass
+
+
+async def awaits(item: LinkedItem) -> None:
+    """A callback of the caller's that waits."""
+    await asyncio.sleep(0)
 
 
 def handed_over(token: ProcessorToken, result: LinkResult) -> None:
@@ -238,17 +386,95 @@ def handed_over(token: ProcessorToken, result: LinkResult) -> None:
     request = finix_request(token, identity="ID", credentials=("u", "p"))
     assert_type(request, HandoffRequest)
     assert_type(layer_request("b", result.processor_tokens), HandoffRequest)
-    finix = FinixSender(username="u", password="p")
-    assert_type(finix.hand_over(token, identity="ID"), PaymentInstrument)
-    layer = LayerSender.from_env()
-    assert_type(layer.hand_over(result, business_id="b"), LayerHandoff)
-    layer.hand_over([token], business_id="b")
+    assert_type(request.endpoint, str)
+    assert_type(request.changes, bool)
+    assert_type(request.target, str)
+    assert_type(request.content, bytes | None)
+    assert_type(request.with_headers(Finix_Version="2022-02-01").headers, Mapping[str, str])
+    finix = FinixSender(username="u", password="p", timeout=(5, 30.0), proxy=None, ca_bundle="ca")
+    instrument = finix.hand_over(token, identity="ID")
+    assert_type(instrument, PaymentInstrument)
+    assert_type(finix.payment_instruments("ID"), tuple[PaymentInstrument, ...])
+    assert_type(PaymentInstrument.from_answer({"id": "PI"}), PaymentInstrument)
+    finix.close()
+    with LayerSender.from_env({}, timeout=1) as layer:
+        assert_type(layer, LayerSender)
+        done = layer.hand_over(result, business_id="b")
+        assert_type(done, LayerHandoff)
+        assert_type(done.changed, bool)
+        assert_type([each.archived for each in layer.accounts("b")], list[bool])
+        layer.hand_over([token], business_id="b")
+
+        layer.hand_over(token, business_id="b")  # type: ignore[arg-type]
     finix.hand_over(token)  # type: ignore[call-arg]
     FinixSender("u", "p")  # type: ignore[call-arg]
+    LayerSender(client_id="", client_secret="", timeout="1")  # type: ignore[arg-type]
+
+
+def not_handed_over(error: HandoffError) -> None:
+    """What a hand-off may end with."""
+    assert_type(error.outcome_unknown, bool)
+    match error:
+        case HandoffRefusedError():
+            assert_type(error.existing, tuple[object, ...])
+        case PartnerApiError():
+            assert_type(error.codes, tuple[str, ...])
+            assert_type(error.faults, tuple[PartnerFault, ...])
+        case PartnerConnectionError():
+            assert_type(error.reason, str)
+            assert_type(error.http_status, int | None)
+        case _:
+            raise error
 
 
 async def handed_over_awaited(token: ProcessorToken) -> None:
     """The last step, awaited."""
     async with AsyncFinixSender.from_env() as finix, AsyncLayerSender.from_env() as layer:
         assert_type(await finix.hand_over(token, identity="ID", again=True), PaymentInstrument)
+        assert_type(await finix.payment_instruments("ID"), tuple[PaymentInstrument, ...])
+        assert_type(await layer.hand_over([token], business_id="b"), LayerHandoff)
         assert_type(await layer.accounts("b"), tuple[LayerAccount, ...])
+        await layer.close()
+
+        layer.accounts("b")  # type: ignore[unused-coroutine]
+
+
+def local_plaid() -> None:
+    """A user's own test."""
+    with LocalSandbox(seed="mine", port=0) as sandbox:
+        assert_type(sandbox.client(timeout=1), PlaidClient)
+        assert_type(sandbox.url, str)
+        assert_type(sandbox.environ, dict[str, str])
+        done = sandbox.complete_link("link-sandbox-…", masks=["0000"])
+        assert_type(done, Linked)
+        assert_type(done.public_token, str)
+        ProcessorLinker(sandbox.client()).link(
+            "layer", public_token=done.public_token, metadata=done.metadata
+        )
+        assert_type(sandbox.exit_link("link-sandbox-…"), Exited)
+        sandbox.fail("/processor/token/create", error_code="RATE_LIMIT", times=2)
+        assert_type(sandbox.faults, tuple[Fault, ...])
+        assert_type(sandbox.requests, tuple[LoggedRequest, ...])
+        assert_type(sandbox.items, tuple[ItemState, ...])
+        assert_type(sandbox.new_keys(), Keys)
+        assert_type(sandbox.webhooks, tuple[Delivery, ...])
+        assert_type(sandbox.webhook("ITEM", "ERROR", item_id="i"), SignedWebhook)
+        sandbox.set_account_select("one")
+
+        sandbox.client(time_out=1)  # type: ignore[call-arg]
+        sandbox.client(timeout="1")  # type: ignore[arg-type]
+        sandbox.fail("/item/remove", code="RATE_LIMIT")  # type: ignore[call-arg]
+        sandbox.set_account_select("two")  # type: ignore[arg-type]
+    serve(port=8080)
+
+
+def local_partners(sandbox: LocalSandbox) -> None:
+    """A user's own test of the hand-off."""
+    with LocalFinix(sandbox) as finix, LocalLayer(sandbox, puts="replace") as layer:
+        FinixSender(username=finix.username, password=finix.password, base_url=finix.url)
+        assert_type(finix.new_identity(), str)
+        assert_type(finix.instruments, tuple[FinixInstrument, ...])
+        assert_type(finix.requests, tuple[PartnerRequest, ...])
+        assert_type(layer.books(layer.new_business()), tuple[LayerBook, ...])
+
+        LocalLayer(sandbox, puts="add")  # type: ignore[arg-type]

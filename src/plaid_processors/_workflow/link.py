@@ -27,7 +27,7 @@ from ..results import (
 )
 from ..sessions import LinkSession
 from .arguments import checked_token, filled_text, flag, names, plain_mapping
-from .plan import AccountIds, Accounts, Origin, Partner, Plan, make_plan, read_metadata
+from .plan import AccountIds, Accounts, Origin, Partners, Plan, make_plan, read_metadata
 from .progress import Progress
 from .resuming import narrowed, resume_plan
 
@@ -70,7 +70,7 @@ async def remove(call: PlaidCall, environment: Environment, access_token: str) -
 async def link(
     call: PlaidCall,
     environment: Environment,
-    partner: Partner,
+    partner: Partners,
     *,
     public_token: str,
     accounts: Accounts | None,
@@ -105,7 +105,7 @@ async def link(
 async def link_sandbox(
     call: PlaidCall,
     environment: Environment,
-    partner: Partner,
+    partner: Partners,
     *,
     institution_id: str,
     products: Iterable[str] | None,
@@ -149,7 +149,7 @@ async def link_sandbox(
 async def issue(
     call: PlaidCall,
     environment: Environment,
-    partner: Partner,
+    partner: Partners,
     *,
     access_token: str,
     accounts: Accounts | None,
@@ -186,7 +186,7 @@ async def resume(
     environment: Environment,
     result: LinkResult,
     *,
-    partner: Partner | None,
+    partner: Partners | None,
     accounts: Accounts | None,
     account_id: str | None,
     account_ids: AccountIds | None,

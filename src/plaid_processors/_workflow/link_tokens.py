@@ -11,11 +11,11 @@ from ..results import Environment
 from .arguments import checked_token, filled_text, flag, names, plain_mapping, text
 
 if TYPE_CHECKING:
-    from .plan import Partner
+    from .plan import Partners
 
 
 def link_token_body(
-    partner: Partner,
+    partner: Partners,
     environment: Environment,
     *,
     client_user_id: str,

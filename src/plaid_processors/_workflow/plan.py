@@ -10,7 +10,7 @@ from ..results import Account, PendingToken
 from .accounts import Choice, by_ids, check_given, choices, given_accounts
 from .arguments import flag
 
-Partner = str | PartnerAdapter | Iterable[str | PartnerAdapter]
+Partners = str | PartnerAdapter | Iterable[str | PartnerAdapter]
 Accounts = Iterable[Account | Mapping[str, object]]
 AccountIds = Mapping[str, Iterable[str]]
 
@@ -70,7 +70,7 @@ class Plan(NamedTuple):
 
 
 def make_plan(
-    partner: Partner,
+    partner: Partners,
     accounts: Accounts | None,
     *,
     account_id: str | None = None,

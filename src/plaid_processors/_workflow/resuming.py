@@ -14,10 +14,10 @@ from .arguments import flag
 from .plan import Plan
 
 if TYPE_CHECKING:
-    from .plan import AccountIds, Accounts, Partner
+    from .plan import AccountIds, Accounts, Partners
 
 
-def narrowed(result: LinkResult, narrow: bool | None, partner: Partner | None) -> LinkResult:
+def narrowed(result: LinkResult, narrow: bool | None, partner: Partners | None) -> LinkResult:
     """The result, with what is still to come narrowed or not, as the caller now says.
 
     Raises:
@@ -57,7 +57,7 @@ def _permissions_for(
 
 def resume_plan(
     result: LinkResult,
-    partner: Partner | None,
+    partner: Partners | None,
     accounts: Accounts | None,
     *,
     account_id: str | None = None,

@@ -77,13 +77,25 @@ class BaseFinixSender:
         )
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None, *, timeout: Timeout = 30.0) -> Self:
+    def from_env(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        timeout: Timeout = 30.0,
+        max_connections: int = 8,
+        proxy: str | None = None,
+        ca_bundle: str | os.PathLike[str] | None = None,
+    ) -> Self:
         """A sender from FINIX_USERNAME, FINIX_PASSWORD, FINIX_ENV and FINIX_BASE_URL.
 
         Args:
-            environ: the variables; the process's own when None.
+            environ: the variables to read; None: those of the process, ``os.environ``.
             timeout: seconds to connect and seconds to wait for the answer of one request, each, or
                 a (connect, read) pair.
+            max_connections: how many requests of this sender run side by side at most.
+            proxy: the address of a proxy; by default the variables HTTPS_PROXY and NO_PROXY decide.
+            ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE or
+                SSL_CERT_FILE, else the system's.
 
         Raises:
             ConfigurationError: a variable is missing or malformed.
@@ -95,6 +107,9 @@ class BaseFinixSender:
             environment=given.get("FINIX_ENV", "sandbox"),
             base_url=given.get("FINIX_BASE_URL"),
             timeout=timeout,
+            max_connections=max_connections,
+            proxy=proxy,
+            ca_bundle=ca_bundle,
         )
 
     def __repr__(self) -> str:
@@ -318,15 +333,27 @@ class BaseLayerSender:
         )
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None, *, timeout: Timeout = 30.0) -> Self:
+    def from_env(
+        cls,
+        environ: Mapping[str, str] | None = None,
+        *,
+        timeout: Timeout = 30.0,
+        max_connections: int = 8,
+        proxy: str | None = None,
+        ca_bundle: str | os.PathLike[str] | None = None,
+    ) -> Self:
         """A sender from LAYER_CLIENT_ID, LAYER_CLIENT_SECRET, LAYER_ENV and the addresses.
 
         The addresses are LAYER_BASE_URL and LAYER_AUTH_URL.
 
         Args:
-            environ: the variables; the process's own when None.
+            environ: the variables to read; None: those of the process, ``os.environ``.
             timeout: seconds to connect and seconds to wait for the answer of one request, each, or
                 a (connect, read) pair.
+            max_connections: how many requests of this sender run side by side at most.
+            proxy: the address of a proxy; by default the variables HTTPS_PROXY and NO_PROXY decide.
+            ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE or
+                SSL_CERT_FILE, else the system's.
 
         Raises:
             ConfigurationError: a variable is missing or malformed.
@@ -339,6 +366,9 @@ class BaseLayerSender:
             base_url=given.get("LAYER_BASE_URL"),
             auth_url=given.get("LAYER_AUTH_URL"),
             timeout=timeout,
+            max_connections=max_connections,
+            proxy=proxy,
+            ca_bundle=ca_bundle,
         )
 
     def __repr__(self) -> str:
