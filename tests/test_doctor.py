@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,9 @@ from plaid_processors import PartnerAdapter, get_adapter, partners
 from plaid_processors.cli import main
 from plaid_processors.doctor import Finding, examine
 from plaid_processors.sandbox import LocalSandbox
+
+from .conftest import KEYS
+from .support.tls import VARIABLES, TlsPlaid, Tunnel, make_certificate
 
 BOTH = [get_adapter("layer"), get_adapter("finix")]
 
@@ -45,6 +49,7 @@ def test_nothing_is_wrong(plaid: LocalSandbox, environ: dict[str, str]) -> None:
         "the keys in PLAID_CLIENT_ID and PLAID_SECRET",
         "environment",
         "address",
+        "proxy",
         "the way to Plaid",
         "the keys at Plaid",
         "Link's products for layer",
@@ -67,6 +72,10 @@ SETTINGS: dict[str, tuple[dict[str, str], str]] = {
     "an environment that is gone": ({"PLAID_ENV": "development"}, "environment"),
     "an unknown environment": ({"PLAID_ENV": "live"}, "environment"),
     "an address over http": ({"PLAID_BASE_URL": "http://plaid.example"}, "address"),
+    "an address of the other environment": (
+        {"PLAID_BASE_URL": "https://production.plaid.com"},
+        "environment and address",
+    ),
     "nobody there": ({"PLAID_BASE_URL": "http://127.0.0.1:1"}, "the way to Plaid"),
     "a wrong secret": ({"PLAID_SECRET": "5e" * 15}, "the keys at Plaid"),
     "a wrong client id": ({"PLAID_CLIENT_ID": "0" * 24}, "the keys at Plaid"),
@@ -153,6 +162,116 @@ def test_any_partner(plaid: LocalSandbox, environ: dict[str, str]) -> None:
         wrong(list(examine(environ, [*own, get_adapter("dwolla"), get_adapter("ocrolus")]))) == []
     )
     assert wrong(list(examine(environ, [get_adapter("brale")]))) == ["Link's products for brale"]
+
+
+class TestNetwork:
+    """Which proxy and which certificates are in use, over TLS and through a proxy."""
+
+    @pytest.fixture(autouse=True)
+    def bare(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in VARIABLES:
+            monkeypatch.delenv(name, raising=False)
+
+    @pytest.fixture
+    def certificate(self, tmp_path: Path) -> Path:
+        return make_certificate(tmp_path)
+
+    @pytest.fixture
+    def server(self, certificate: Path) -> Iterator[TlsPlaid]:
+        with TlsPlaid(certificate) as server:
+            yield server
+
+    @pytest.fixture
+    def environ(self, server: TlsPlaid) -> dict[str, str]:
+        return {
+            "PLAID_CLIENT_ID": KEYS["client_id"],
+            "PLAID_SECRET": KEYS["secret"],
+            "PLAID_BASE_URL": server.url,
+        }
+
+    def test_a_proxy_and_certificates_by_variables(
+        self,
+        certificate: Path,
+        environ: dict[str, str],
+        server: TlsPlaid,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """Both are told with the variable that named them, the proxy without its user."""
+        with Tunnel() as tunnel:
+            environ["HTTPS_PROXY"] = tunnel.url.replace("//", "//shop:hunter2@")
+            environ["SSL_CERT_FILE"] = str(certificate)
+            for name, value in environ.items():
+                monkeypatch.setenv(name, value)
+            assert main(["doctor", "finix"]) == 0
+            assert set(tunnel.users) == {"shop:hunter2"}
+        shown = capsys.readouterr().out
+        assert f"\n✓ proxy: {tunnel.url}, by HTTPS_PROXY\n" in shown
+        assert f"\n✓ certificates: {certificate}, by SSL_CERT_FILE\n" in shown
+        assert "hunter2" not in shown
+        assert "shop" not in shown
+
+    def test_none_and_the_systems(self, environ: dict[str, str]) -> None:
+        """Without variables there is no proxy, and the system's certificates are used."""
+        details = {each.check: each.detail for each in examine(environ, BOTH)}
+        assert details["proxy"] == "none"
+        assert details["certificates"] == "those of the system"
+
+    def test_an_exception_to_the_proxy(
+        self, certificate: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What NO_PROXY excepts uses no proxy; certificates may be named by two variables."""
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.parent))
+        findings = list(examine(environ, BOTH))
+        details = {each.check: each.detail for each in findings}
+        assert wrong(findings) == []
+        assert details["proxy"] == "none"
+        assert details["certificates"] == (
+            f"{certificate}, by SSL_CERT_FILE; {certificate.parent}, by REQUESTS_CA_BUNDLE"
+        )
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("HTTPS_PROXY", "http://shop:hunter2@proxy.example:port"),
+            ("all_proxy", "socks5://shop:hunter2@proxy.example:1080"),
+            ("SSL_CERT_FILE", "/nowhere/hunter2.pem"),
+            ("REQUESTS_CA_BUNDLE", __file__),
+        ],
+    )
+    def test_a_wrong_variable(
+        self,
+        name: str,
+        value: str,
+        environ: dict[str, str],
+        server: TlsPlaid,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The variable is named with what to do, its value is not shown, and nothing is asked."""
+        monkeypatch.setenv(name, value)
+        findings = list(examine(environ, BOTH))
+        assert wrong(findings) == ["proxy and certificates"]
+        (finding,) = (each for each in findings if each.good is False)
+        assert finding.detail.startswith(f"{name} ")
+        assert finding.remedy
+        assert "hunter2" not in repr(findings)
+        assert server.connections == 0
+
+    @pytest.mark.parametrize("broken", ["proxy", "certificates"])
+    def test_a_way_that_leads_nowhere(
+        self, broken: str, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A proxy that is gone, and a server that is not trusted, are the way to Plaid's fault."""
+        if broken == "proxy":
+            monkeypatch.setenv("HTTPS_PROXY", "http://shop:hunter2@127.0.0.1:9")
+        findings = list(examine(environ, BOTH))
+        assert wrong(findings) == ["the way to Plaid"]
+        (finding,) = (each for each in findings if each.good is False)
+        assert ("proxy" if broken == "proxy" else "CERTIFICATE") in finding.detail
+        assert "hunter2" not in repr(findings)
 
 
 def test_the_command_tells_each_check(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +25,7 @@ from plaid_processors import (
     ProcessorLinker,
     RequestEvent,
 )
-from plaid_processors.retry import retry_after_seconds
+from plaid_processors._plaid.retry import retry_after_seconds
 from plaid_processors.sandbox import Linked, LocalSandbox
 
 EXCHANGE = "/item/public_token/exchange"
@@ -192,6 +194,34 @@ def test_each_way_to_make_a_client_takes_the_hook(
     assert [each.kind for each in events] == [EventKind.SENT, EventKind.ANSWERED]
 
 
+@pytest.mark.parametrize("kind", [ProcessorLinker, AsyncProcessorLinker])
+def test_who_calls_the_hook(kind: type[Any], plaid: LocalSandbox, done: Linked) -> None:
+    """Retries are told on the caller's thread, all else on the thread that sends the request."""
+    told: list[tuple[EventKind, str]] = []
+
+    def hook(event: RequestEvent) -> None:
+        told.append((event.kind, threading.current_thread().name))
+
+    plaid.fail(EXCHANGE, error_code="INSTITUTION_DOWN")
+    with plaid.client(on_event=hook) as client:
+        came = kind(client).link("layer", public_token=done.public_token, metadata=done.metadata)
+        if kind is AsyncProcessorLinker:
+            asyncio.run(_awaited(came))
+    here = threading.current_thread().name
+    assert {name for kind, name in told if kind is EventKind.RETRIED} == {here}
+    others = {name for kind, name in told if kind is not EventKind.RETRIED}
+    assert all(name.startswith("plaid-processors-") for name in others)
+
+
+async def _awaited(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
+def records(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """What the package's logger said."""
+    return [each for each in caplog.records if each.name == "plaid_processors"]
+
+
 def test_the_log_says_the_same(
     linker: ProcessorLinker,
     plaid: LocalSandbox,
@@ -203,7 +233,7 @@ def test_the_log_says_the_same(
     plaid.fail(EXCHANGE, error_code="INSTITUTION_DOWN")
     with caplog.at_level(logging.DEBUG, logger="plaid_processors"):
         link(linker, done)
-    lines = [each.getMessage() for each in caplog.records if each.name == "plaid_processors"]
+    lines = [each.getMessage() for each in records(caplog)]
     assert len(lines) == len(events)
     failed = next(each for each in events if each.kind is EventKind.FAILED)
     assert any(
@@ -213,22 +243,84 @@ def test_the_log_says_the_same(
     )
 
 
+FIELDS = {
+    "event": "kind",
+    "endpoint": "endpoint",
+    "attempt": "attempt",
+    "status": "http_status",
+    "error_code": "error_code",
+    "request_id": "request_id",
+    "seconds": "seconds",
+}
+"""The fields of a record, and what they are called in an event."""
+
+
+def test_the_log_has_fields(
+    linker: ProcessorLinker,
+    plaid: LocalSandbox,
+    done: Linked,
+    caplog: pytest.LogCaptureFixture,
+    events: list[RequestEvent],
+) -> None:
+    """Each record has what the event has, as fields with plain values for a JSON formatter."""
+    plaid.fail(EXCHANGE, error_code="RATE_LIMIT")
+    with caplog.at_level(logging.DEBUG, logger="plaid_processors"):
+        link(linker, done)
+    usual = set(vars(logging.makeLogRecord({}))) | {"message"}
+    logged = [
+        {name: value for name, value in vars(each).items() if name not in usual}
+        for each in records(caplog)
+    ]
+    told = [{name: getattr(each, FIELDS[name]) for name in FIELDS} for each in events]
+    # Threads tell of tokens side by side, so that hook and log may differ in their order.
+    assert sorted(map(json.dumps, logged)) == sorted(map(json.dumps, told))
+    of_exchange = [each for each in logged if each["endpoint"] == EXCHANGE]
+    assert [(each["event"], each["attempt"], each["status"]) for each in of_exchange] == [
+        ("sent", 1, None),
+        ("failed", 1, 429),
+        ("retried", 2, None),
+        ("sent", 2, None),
+        ("answered", 2, 200),
+    ]
+
+
+def test_a_retry_is_worth_an_info(
+    linker: ProcessorLinker, plaid: LocalSandbox, done: Linked, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At INFO the log is empty while all goes well, and has one line for each retry."""
+    with caplog.at_level(logging.INFO, logger="plaid_processors"):
+        linker.create_link_token("layer", client_user_id="u", client_name="Acme")
+        assert records(caplog) == []
+        plaid.fail(EXCHANGE, error_code="INSTITUTION_DOWN")
+        link(linker, done)
+    (record,) = records(caplog)
+    assert (record.levelno, vars(record)["event"]) == (logging.INFO, "retried")
+    with caplog.at_level(logging.DEBUG, logger="plaid_processors"):
+        linker.create_link_token("layer", client_user_id="u", client_name="Acme")
+    assert {each.levelno for each in records(caplog)[1:]} == {logging.DEBUG}
+
+
 @pytest.mark.parametrize(
     "fault", [None, {"drop": "after"}, {"cut": 60}, {"error_code": "INVALID_PUBLIC_TOKEN"}]
 )
-def test_no_event_has_a_secret(
+def test_no_event_and_no_log_has_a_secret(
     plaid: LocalSandbox,
     linker: ProcessorLinker,
     done: Linked,
     events: list[RequestEvent],
+    caplog: pytest.LogCaptureFixture,
     fault: dict[str, Any] | None,
 ) -> None:
-    """No token and no key stands in any event, whatever came."""
+    """No token and no key stands in any event or record, fields and all, whatever came."""
     if fault is not None:
         plaid.fail(EXCHANGE, **fault)
+    for name in (None, "urllib3.connection", "urllib3.connectionpool"):
+        caplog.set_level(logging.DEBUG, logger=name)
     with suppress(PlaidProcessorsError):
         link(linker, done)
+    assert {"plaid_processors", "urllib3.connectionpool"} <= {each.name for each in caplog.records}
     text = repr(events) + "".join(str(attrs.asdict(each)) for each in events)
+    text += caplog.text + "".join(repr(vars(each)) for each in caplog.records)
     item = plaid.items[0]
     secrets = [done.public_token, item.access_token, *item.processor_tokens, plaid.secret]
     assert [each for each in secrets if each in text] == []

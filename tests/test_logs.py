@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plaid_processors import RedactingFilter
+from plaid_processors import ProcessorLinker, RedactingFilter
 
 ACCESS = "access-sandbox-5e171e1a-aaaa-4bbb-8ccc-0123456789ab"
 PUBLIC = "public-production-5e171e1b-aaaa-4bbb-8ccc-0123456789ab"
@@ -118,6 +118,24 @@ def test_extra_fields() -> None:
     record = logging.makeLogRecord({"msg": "m", **fields})
     RedactingFilter().filter(record)
     assert {name: vars(record)[name] for name in fields} == fields
+
+
+def test_the_fields_of_this_package(faulty_linker: ProcessorLinker) -> None:
+    """What the package logs passes the filter as it is: numbers stay numbers, None stays None."""
+    log = Log("%(event)s %(endpoint)s %(attempt)d %(status)s %(error_code)s %(seconds)r")
+    logger = logging.getLogger("plaid_processors")
+    logger.addHandler(log.handler)
+    try:
+        logger.setLevel(logging.DEBUG)
+        faulty_linker.accounts(ACCESS)
+    finally:
+        logger.setLevel(logging.NOTSET)
+        logger.removeHandler(log.handler)
+    sent, answered = log.text.splitlines()
+    assert sent == "sent /accounts/get 1 None None None"
+    *words, seconds = answered.split()
+    assert words == ["answered", "/accounts/get", "1", "200", "None"]
+    assert float(seconds) > 0
 
 
 class Unspeakable:

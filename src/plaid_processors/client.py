@@ -8,9 +8,11 @@ on fields that are null.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Mapping
+from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any, Self
 
 from ._engine.engine import Engine
@@ -265,10 +267,19 @@ def _make_api_client(credentials: Credentials, network: Network, connections: in
     import plaid
 
     keys = {"clientId": credentials.client_id, "secret": credentials.secret}
+    # A Configuration sets these for the whole process, but they are the application's.
+    levels = {name: logging.getLogger(name).level for name in ("plaid", "urllib3")}
+    debuglevel = HTTPConnection.debuglevel
     configuration = plaid.Configuration(host=credentials.base_url, api_key=keys)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    HTTPConnection.debuglevel = debuglevel
     configuration.connection_pool_maxsize = connections
     configuration.proxy = network.shown_proxy
     configuration.proxy_headers = network.proxy_headers
+    if network.shown_proxy is not None and network.shown_proxy.startswith("https:"):
+        # The pool's own TLS context (see _Pools) is for Plaid; this is for the proxy.
+        configuration.ssl_ca_cert = next(iter(network.certificates.values()), None)
     api = plaid.ApiClient(configuration)
     api.user_agent = USER_AGENT
     return api

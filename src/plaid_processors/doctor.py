@@ -112,15 +112,13 @@ def _network(environ: Mapping[str, str]) -> Iterator[Finding]:
     except ConfigurationError as error:
         yield Finding(check=check, good=False, detail=str(error), remedy=remedy)
         return
-    proxy = _named(network.shown_proxy, network.proxy_source, "none")
+    proxy = f"{network.shown_proxy}, by {network.proxy_source}" if network.shown_proxy else "none"
     yield Finding(check="proxy", good=True, detail=proxy)
     if base_url.startswith("https:"):
-        certificates = _named(network.ca_bundle, network.ca_source, "the system's")
-        yield Finding(check="certificates", good=True, detail=certificates)
-
-
-def _named(value: str | None, source: str | None, default: str) -> str:
-    return default if value is None else f"{value}, by {source}"
+        named = [f"{path}, by {source}" for source, path in network.certificates.items()]
+        yield Finding(
+            check="certificates", good=True, detail="; ".join(named) or "those of the system"
+        )
 
 
 class _Examination:

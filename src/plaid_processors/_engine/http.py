@@ -7,6 +7,7 @@ from __future__ import annotations
 import encodings.idna  # noqa: F401
 import http.client
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from time import monotonic
 from typing import Any
@@ -15,8 +16,7 @@ import urllib3
 from attrs import field, frozen
 from urllib3 import exceptions
 
-from ..logs import RedactingFilter
-from .threads import Attempt, WithdrawnError
+from .threads import THREAD_NAME, Attempt, WithdrawnError
 
 MAX_BODY = 16 * 1024 * 1024
 """More than any answer of this workflow by far; what is longer is not read."""
@@ -24,10 +24,24 @@ MAX_BODY = 16 * 1024 * 1024
 _CHUNK = 8192
 """How much is read before the clock is looked at."""
 
-# urllib3 warns of headers that it cannot read, and shows them: where the empty line after the
-# headers got lost, that is the body, tokens and all.
-for _name in ("urllib3.connection", "urllib3.connectionpool"):
-    logging.getLogger(_name).addFilter(RedactingFilter())
+
+class _UnreadHeaders(logging.Filter):
+    """Keeps what our requests got out of urllib3's warning of headers that it cannot read.
+
+    Where the empty line after the headers got lost, that is the body, tokens and all.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        ours = (record.threadName or "").startswith(THREAD_NAME)
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        if ours and any(isinstance(each, exceptions.HeaderParsingError) for each in arguments):
+            record.msg, record.args = "Failed to parse headers", None
+            record.exc_info = record.exc_text = None
+        return True
+
+
+for _name in ("urllib3.connection", "urllib3.connectionpool"):  # urllib3 2, and 1.26
+    logging.getLogger(_name).addFilter(_UnreadHeaders())
 
 
 @frozen(kw_only=True)
@@ -171,7 +185,8 @@ def _lasting(error: Exception) -> bool:
     """No certificate that is trusted, or no TLS at the other end: that stays so."""
     tls = any(isinstance(each, exceptions.SSLError) for each in _causes(error))
     reason = _words(error) if tls else ""
-    return "CERTIFICATE" in reason or "WRONG_VERSION_NUMBER" in reason
+    # "CertificateError": urllib3 1.26, of a certificate of another host.
+    return "CERTIFICATE" in reason.upper() or "WRONG_VERSION_NUMBER" in reason
 
 
 def _failure(error: Exception, *, sent: bool) -> HttpFailure:
@@ -179,8 +194,13 @@ def _failure(error: Exception, *, sent: bool) -> HttpFailure:
         # Such as a header that http.client refuses, with the key in its words.
         reason = "a key or another header cannot be sent"
         return HttpFailure(reason=reason, sent=sent, passing=False)
-    if isinstance(error, exceptions.ProxyError) and not sent:
-        return HttpFailure(reason="the proxy refused", sent=False)
+    if isinstance(error, exceptions.ProxyError) and not (sent or _lasting(error)):
+        refused = re.search(r"Tunnel connection failed: (\d{3})", str(_root(error)))
+        if refused is None:
+            return HttpFailure(reason=f"no way to the proxy: {_words(error)}", sent=False)
+        status = refused[1]  # 4xx: a wrong password, or a rule; 5xx may pass
+        reason = f"the proxy refused with status {status}"
+        return HttpFailure(reason=reason, sent=False, passing=status >= "500")
     passing = not (_lasting(error) or isinstance(error, exceptions.LocationValueError))
     return HttpFailure(reason=_words(error), sent=sent, passing=passing)
 

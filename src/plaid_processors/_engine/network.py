@@ -13,6 +13,7 @@ from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined
 
 import urllib3
 from attrs import field, frozen
+from urllib3.util.ssl_ import create_urllib3_context
 
 from ..errors import ConfigurationError
 from ..settings import is_loopback
@@ -58,9 +59,10 @@ class Network:
         """
         if not base_url.startswith("https:"):
             return None
+        # Not Python's: with it, urllib3 1.26 cannot reach a server by its number.
+        context = create_urllib3_context()
         if not self.certificates:
-            return ssl.create_default_context()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.load_default_certs()
         sources = {path: source for source, path in self.certificates.items()}  # each path once
         for path, source in sources.items():
             folder = Path(path).is_dir()
@@ -157,6 +159,7 @@ def _checked_proxy(value: object, source: str | None) -> str:
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         # With a path, a "/" in the password was meant, and the host would be a part of the user.
         usable = usable and parts.path in ("", "/") and not (parts.query or parts.fragment)
+        usable = usable and address.split() == [address]
         urllib3.util.parse_url(_without_user(address))
         address.encode()
     except ValueError:  # urllib3's and that of the encoding are ValueErrors too

@@ -18,6 +18,9 @@ from time import monotonic
 MOST_LEFT = 64
 """How many threads may hang in requests that nobody waits for, beside those that are counted."""
 
+THREAD_NAME = "plaid-processors"
+"""How the threads' names begin."""
+
 CLOSE_SECONDS = 1.0
 """How long `Threads.close` waits for requests that are under way."""
 
@@ -141,7 +144,7 @@ class Threads:
         """
         idle = sum(attempt is None for attempt in self._running.copy().values())
         if self._waiting.qsize() > idle and self._counted() < self._most:
-            name = f"plaid-processors-{len(self._running)}"
+            name = f"{THREAD_NAME}-{len(self._running)}"
             thread = threading.Thread(target=self._work, name=name, daemon=True)
             try:
                 thread.start()
