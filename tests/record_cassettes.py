@@ -50,21 +50,22 @@ class Plaid:
         return PlaidClient(**{**keys, "base_url": self.url, **options})
 
 
+def plaid_of(sandbox: LocalSandbox) -> Plaid:
+    """A local Plaid, which plays the user in Link itself."""
+
+    def finish(link_token: LinkToken, _: object, options: Options) -> str:
+        login = {name.removeprefix("override_"): value for name, value in (options or {}).items()}
+        done = sandbox.complete_link(link_token.link_token, institution_id=BANK, **login)
+        return done.public_token
+
+    return Plaid(url=sandbox.url, client_id=sandbox.client_id, secret=sandbox.secret, finish=finish)
+
+
 @contextmanager
 def local() -> Iterator[Plaid]:
-    """A local Plaid, always with the same ids; it plays the user in Link itself."""
+    """A local Plaid, always with the same ids."""
     with LocalSandbox(seed="cassettes") as sandbox:
-
-        def finish(link_token: LinkToken, _: object, options: Options) -> str:
-            login = {
-                name.removeprefix("override_"): value for name, value in (options or {}).items()
-            }
-            done = sandbox.complete_link(link_token.link_token, institution_id=BANK, **login)
-            return done.public_token
-
-        yield Plaid(
-            url=sandbox.url, client_id=sandbox.client_id, secret=sandbox.secret, finish=finish
-        )
+        yield plaid_of(sandbox)
 
 
 @contextmanager
@@ -94,16 +95,22 @@ def live() -> Iterator[Plaid]:
     yield Plaid(url=url, **keys, finish=finish)
 
 
-def record(plaid: Plaid, name: str, folder: Path, source: str | None) -> None:
-    """Record one flow, in place of what was there."""
-    path = folder / f"{name}.yaml"
+@contextmanager
+def recording(plaid: Plaid, path: Path, source: str | None) -> Iterator[PlaidClient]:
+    """Record what this client asks, in place of what was there; nothing if the block fails."""
     fresh = path.with_suffix(".new.yaml")
     fresh.unlink(missing_ok=True)
     tape = recorder(source).use_cassette(fresh, record_mode="all", record_on_exception=False)
     # vcrpy takes its patches off, for all threads, whenever it connects: one request at a time.
-    with tape, ProcessorLinker(plaid.client(max_connections=1)) as linker:
-        FLOWS[name](linker, plaid.finish)
+    with tape, plaid.client(max_connections=1) as client:
+        yield client
     fresh.replace(path)
+
+
+def record(plaid: Plaid, name: str, folder: Path, source: str | None) -> None:
+    """Record one flow, in place of what was there."""
+    with recording(plaid, folder / f"{name}.yaml", source) as client:
+        FLOWS[name](ProcessorLinker(client), plaid.finish)
 
 
 def main() -> None:

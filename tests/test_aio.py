@@ -93,6 +93,10 @@ async def reached(event: threading.Event) -> None:
     assert await asyncio.to_thread(event.wait, 10)
 
 
+def own_threads() -> set[threading.Thread]:
+    return {each for each in threading.enumerate() if each.name.startswith("plaid-processors")}
+
+
 async def cancelled(task: asyncio.Task[Any]) -> asyncio.CancelledError:
     """The end of a task that was cancelled."""
     with pytest.raises(asyncio.CancelledError) as caught:
@@ -438,11 +442,14 @@ def test_hundreds_of_links_do_not_hold_the_loop(
 
 def test_as_a_context_manager_it_closes_its_client(make_client: MakeClient) -> None:
     """And its threads are gone."""
+    before = set(threading.enumerate())
     client = make_client()
 
     async def main() -> None:
         async with AsyncProcessorLinker(client) as linker:
             await linker.link("layer", **link_options())
+            assert own_threads() - before
+        assert own_threads() <= before
         with pytest.raises(ValueError, match="closed"):
             await linker.accounts(ACCESS_TOKEN)
 

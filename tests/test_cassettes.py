@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 import yaml
-from vcr.errors import CannotOverwriteExistingCassetteException
 
 from plaid_processors import (
     AsyncProcessorLinker,
@@ -99,9 +98,9 @@ def client(**options: Any) -> PlaidClient:
 
 
 @contextmanager
-def playing(name: str) -> Iterator[None]:
+def playing(name: str, folder: Path = HERE) -> Iterator[None]:
     """Answers come from this cassette, each of them once, and all of them do."""
-    with recorder().use_cassette(HERE / f"{name}.yaml") as cassette:
+    with recorder().use_cassette(folder / f"{name}.yaml") as cassette:
         yield
         assert cassette.play_count == len(cassette)
         assert cassette.all_played
@@ -161,11 +160,11 @@ def test_replay_from_another_thread() -> None:
 
 @pytest.mark.usefixtures("no_network")
 def test_what_is_not_on_the_cassette_is_refused() -> None:
-    """A request that was not recorded goes nowhere: vcrpy names it."""
+    """A request that was not recorded goes nowhere: the error names what vcrpy raised."""
     with (
         recorder().use_cassette(HERE / "layer.yaml"),
         ProcessorLinker(client()) as linker,
-        pytest.raises(CannotOverwriteExistingCassetteException, match="/link/token/create"),
+        pytest.raises(PlaidConnectionError, match=r"/link/token/create.*CannotOverwriteExisting"),
     ):
         linker.create_link_token("layer", client_user_id="user-43", client_name="Acme Books")
 
@@ -282,6 +281,23 @@ def test_scrubbing() -> None:
     assert fake_token("link", 1) in second["response"]["body"]["string"]
 
 
+def test_scrubbing_of_a_body_in_pieces() -> None:
+    """The exchange's body, which vcrpy hands on as an iterator, is scrubbed like any other."""
+    given, again = conversation(), conversation()
+    body = given[1]["request"]["body"].encode()
+    given[1]["request"]["body"] = iter([body[:20], body[20:]])
+    assert scrub(given) == scrub(again)
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe", iter(["text"])], ids=["bytes", "pieces of text"])
+def test_what_cannot_be_looked_through(body: object) -> None:
+    """Nothing goes onto a cassette that cannot be looked through for secrets."""
+    given = conversation()
+    given[0]["request"]["body"] = body
+    with pytest.raises(TypeError):
+        scrub(given)
+
+
 @pytest.mark.parametrize(
     ("host", "source", "told"),
     [
@@ -308,6 +324,43 @@ def test_recording_again(name: str, tmp_path: Path) -> None:
     old = yaml.safe_load((HERE / f"{name}.yaml").read_text(encoding="utf-8"))
     if old["recorded"]["from"] != PLAID:
         assert outline(yaml.safe_load(again)) == outline(old), f"record them again: {COMMAND}"
+
+
+@pytest.mark.parametrize("awaited", [False, True], ids=["sync", "async"])
+def test_recorded_and_replayed(
+    awaited: bool, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """What one linker records, both replay without a server; no secret is on the cassette."""
+    path = tmp_path / "layer.yaml"
+    with asyncio.Runner() as runner, LocalSandbox() as sandbox:
+        plaid = record_cassettes.plaid_of(sandbox)
+        secrets = [plaid.client_id, plaid.secret]
+
+        def finish(link_token: Any, *more: Any) -> str:
+            secrets.append(link_token.link_token)
+            secrets.append(plaid.finish(link_token, *more))
+            return secrets[-1]
+
+        with record_cassettes.recording(plaid, path, None) as recorded:
+            linker: Any = ProcessorLinker(recorded)
+            if awaited:
+                linker = Blocking(AsyncProcessorLinker(recorded), runner)
+            FLOWS["layer"](linker, finish)
+        (item,) = sandbox.items
+    secrets += [item.access_token, *item.processor_tokens]
+    assert len(secrets) == 4 + 1 + 14
+    text = path.read_text(encoding="utf-8")
+    assert [each for each in secrets if each in text] == []
+    assert leaks(text) == []
+    with asyncio.Runner() as runner:
+        runner.get_loop()  # its own socket pair is no business of ours
+        request.getfixturevalue("no_network")
+        with playing("layer", tmp_path), ProcessorLinker(client()) as blocking:
+            FLOWS["layer"](blocking, Played())
+        with playing("layer", tmp_path):
+            linker = AsyncProcessorLinker(client())
+            FLOWS["layer"](Blocking(linker, runner), Played())  # type: ignore[arg-type]
+            runner.run(linker.close())
 
 
 def outline(cassette: dict[str, Any]) -> list[tuple[object, ...]]:

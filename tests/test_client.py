@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -148,25 +147,30 @@ def test_closing_closes_the_connections(faulty: FaultyPlaid, make_linker: Make) 
 def test_words_of_a_client_closed_meanwhile(make_linker: Make) -> None:
     """What a closed client left undone is told in whole sentences."""
     linker = make_linker()
-    with pytest.raises(LinkIncompleteError, match=r"PlaidClient was closed\. Store ") as caught:
+    words = r"PlaidClient was closed: make a new one\. Store "
+    with pytest.raises(LinkIncompleteError, match=words) as caught:
         linker.link("layer", public_token=PUBLIC_TOKEN, on_exchange=lambda _item: linker.close())
     assert caught.value.result.access_token == ACCESS_TOKEN
 
 
 def test_closing_ends_the_threads(make_linker: Make) -> None:
-    """The threads of a client start at the first parallel link and end with it."""
+    """The threads of a client start at its first request and end with it."""
     before = set(threading.enumerate())
     linker = make_linker()
     accounts = [link_account(name) for name in "ABCD"]
 
     def own() -> list[str]:
         return [
-            each.name for each in set(threading.enumerate()) - before if "plaid-proc" in each.name
+            each.name
+            for each in set(threading.enumerate()) - before
+            if each.name.startswith("plaid-processors")
         ]
 
-    linker.accounts(ACCESS_TOKEN)
     assert own() == []
+    linker.accounts(ACCESS_TOKEN)
+    assert len(own()) == 1
     linker.issue("layer", access_token=ACCESS_TOKEN, accounts=accounts)
+    assert 1 <= len(own()) <= 4
     linker.close()
     assert own() == []
 
@@ -191,6 +195,28 @@ def test_repr_shows_environment_and_address(make_client: Callable[..., PlaidClie
 
 
 # --- over plaid-python's client
+
+
+def test_a_client_of_keys_stands_on_an_api_client(
+    faulty: FaultyPlaid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its requests have the headers of an ApiClient of its own, and go through that one's pool."""
+    made: list[plaid.ApiClient] = []
+
+    class Noted(plaid.ApiClient):  # type: ignore[misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            made.append(self)
+
+    monkeypatch.setattr(plaid, "ApiClient", Noted)
+    with ProcessorLinker(PlaidClient(**KEYS, base_url=faulty.url)) as linker:
+        (api,) = made
+        api.set_default_header("X-Trace", "trace-1")
+        for _ in range(3):
+            linker.accounts(ACCESS_TOKEN)
+        assert api.rest_client.pool_manager.connection_from_url(faulty.url).num_requests == 3
+    assert {each.headers["x-trace"] for each in faulty.requests} == {"trace-1"}
+    assert len(faulty.requests) == 3
 
 
 @pytest.fixture
@@ -353,11 +379,3 @@ def test_from_plaid_checks_limits(make_api: MakeApi, limits: dict[str, Any]) -> 
     api = make_api()
     with pytest.raises(ConfigurationError):
         PlaidClient.from_plaid(api, **limits)
-
-
-def test_plaids_own_modules_stay_out(monkeypatch: pytest.MonkeyPatch, faulty: FaultyPlaid) -> None:
-    """No generated model of plaid-python's is needed."""
-    for name in [each for each in sys.modules if each.startswith("plaid.model")]:
-        monkeypatch.setitem(sys.modules, name, None)
-    with PlaidClient(**KEYS, base_url=faulty.url) as client:
-        assert ProcessorLinker(client).link("layer", public_token=PUBLIC_TOKEN).complete

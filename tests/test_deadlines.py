@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,14 +20,21 @@ from plaid_processors import (
 
 from .support.checks import link_account
 from .support.faulty import (
+    ACCESS_TOKEN,
+    ACCOUNTS,
     CREATE,
     EXCHANGE,
     PUBLIC_TOKEN,
+    REMOVE,
     Answer,
+    Connection,
     FaultyPlaid,
+    Request,
+    exchanged,
     hang,
     http,
     refusal,
+    reply,
     trickle,
 )
 
@@ -62,18 +71,77 @@ def link(linker: ProcessorLinker, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("fault", SLOW)
-@pytest.mark.parametrize(
-    "limits", [{"timeout": 0.3}, {"timeout": 20.0, "deadline": 0.3}, {"timeout": (0.1, 0.2)}]
-)
+@pytest.mark.parametrize("limits", [{"timeout": 0.3}, {"timeout": 20.0, "deadline": 0.3}])
 def test_the_time_is_kept(
     faulty: FaultyPlaid, make_linker: MakeLinker, fault: str, limits: dict[str, Any]
 ) -> None:
-    """By the request and by the call, against a server that is slow in each way."""
+    """A request that is no exchange ends with its own time and with the call's."""
+    faulty.on(REMOVE, SLOW[fault])
+    linker = make_linker(**limits)
+    with lasting(0.25, 1.2), pytest.raises(PlaidConnectionError, match="timed out") as caught:
+        linker.remove(ACCESS_TOKEN)
+    assert caught.value.outcome_unknown
+
+
+@pytest.mark.parametrize("fault", SLOW)
+@pytest.mark.parametrize(
+    "limits", [{"timeout": 0.4}, {"timeout": (20.0, 0.4)}, {"timeout": 0.4, "deadline": 0.1}]
+)
+def test_an_exchange_has_its_read_time(
+    faulty: FaultyPlaid, make_linker: MakeLinker, fault: str, limits: dict[str, Any]
+) -> None:
+    """An exchange that was sent is waited for until its own time is over, whatever the deadline."""
     faulty.on(EXCHANGE, SLOW[fault])
     linker = make_linker(**limits)
-    with lasting(0.15, 1.2), pytest.raises(PlaidConnectionError, match="timed out") as caught:
+    with lasting(0.35, 1.3), pytest.raises(PlaidConnectionError, match="timed out") as caught:
         link(linker)
     assert caught.value.outcome_unknown
+    assert len(faulty.asked(EXCHANGE)) == 1
+
+
+def test_an_item_that_comes_after_the_deadline_is_kept(
+    faulty: FaultyPlaid, make_linker: MakeLinker
+) -> None:
+    """The Item is there and on_exchange is called; what comes after it is not sent any more."""
+
+    def late(connection: Connection, request: Request) -> bool | None:
+        connection.stopped.wait(0.5)
+        return exchanged()(connection, request)
+
+    faulty.on(EXCHANGE, late)
+    told: list[str] = []
+    with lasting(0.45, 1.5), pytest.raises(LinkIncompleteError) as caught:
+        link(make_linker(deadline=0.2), on_exchange=lambda item: told.append(item.access_token))
+    assert told == [caught.value.result.access_token] == [ACCESS_TOKEN]
+    assert len(caught.value.result.pending) == 2
+    assert faulty.paths == [EXCHANGE]
+
+
+def test_an_exchange_that_was_not_sent_in_time_never_is(
+    faulty: FaultyPlaid, make_linker: MakeLinker
+) -> None:
+    """Where no connection is free before the deadline, Plaid made no Item and will make none."""
+    there, go_on = threading.Event(), threading.Event()
+
+    def hold(connection: Connection, request: Request) -> bool | None:
+        there.set()
+        go_on.wait(10)
+        return reply({"request_id": "r"})(connection, request)
+
+    faulty.on(REMOVE, hold)
+    linker = make_linker(max_connections=1)
+    with ThreadPoolExecutor(1) as threads:
+        other = threads.submit(linker.remove, ACCESS_TOKEN)
+        assert there.wait(10)
+        hasty = linker.with_options(deadline=0.2)
+        with lasting(0.15, 1.2), pytest.raises(PlaidConnectionError, match="before it") as caught:
+            link(hasty)
+        assert not caught.value.outcome_unknown
+        assert caught.value.support is None
+        go_on.set()
+        assert other.result(10) is True
+    assert linker.accounts(ACCESS_TOKEN)  # the only thread has passed what was given up
+    assert faulty.paths == [REMOVE, ACCOUNTS]
 
 
 @pytest.mark.parametrize("fault", SLOW)
@@ -86,6 +154,7 @@ def test_the_time_is_kept_side_by_side(
     with lasting(0.3, 1.5), pytest.raises(LinkIncompleteError) as caught:
         link(linker)
     assert len(caught.value.result.pending) == 2
+    assert all(error.outcome_unknown for _, error in caught.value.errors)
 
 
 def test_waits_between_attempts_count(faulty: FaultyPlaid, make_linker: MakeLinker) -> None:
@@ -109,14 +178,3 @@ def test_callbacks_do_not_count(faulty: FaultyPlaid, make_linker: MakeLinker) ->
         on_token=lambda _token: time.sleep(0.3),
     )
     assert result.complete
-
-
-def test_no_place_in_time_is_told_as_not_sent(faulty: FaultyPlaid, make_linker: MakeLinker) -> None:
-    """With one connection, the second request waits for the first until the time is over."""
-    faulty.on(CREATE, hang)
-    linker = make_linker(max_connections=1, timeout=0.3, deadline=0.35)
-    with lasting(0.2, 1.5), pytest.raises(LinkIncompleteError) as caught:
-        link(linker)
-    unknown = [error.outcome_unknown for _, error in caught.value.errors]
-    assert sorted(unknown)[-1]
-    assert 1 <= len(faulty.asked(CREATE)) <= 2

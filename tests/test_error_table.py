@@ -25,9 +25,9 @@ from plaid_processors import (
     PublicTokenError,
     RateLimitError,
 )
-from plaid_processors.calls import get_accounts
-from plaid_processors.translation import api_error, outcome_of
-from plaid_processors.transport import Answer, Failure
+from plaid_processors._engine.http import HttpAnswer, HttpFailure, HttpOutcome
+from plaid_processors._plaid.answers import api_error, outcome_of
+from plaid_processors._plaid.requests import get_accounts
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "plaid-reference" / "errors.tsv"
@@ -154,14 +154,14 @@ def _documented() -> dict[str, bool]:
     return {what: answer == "yes" for what, answer in rows}
 
 
-def _of(answer: Answer | Failure) -> bool:
-    value = outcome_of(get_accounts("access-sandbox-1"), answer, ()).value
+def _of(came: HttpOutcome) -> bool:
+    value = outcome_of(get_accounts("access-sandbox-1"), came, ()).value
     assert isinstance(value, (PlaidApiError, PlaidConnectionError))
     return value.retryable
 
 
 def _html(status: int) -> bool:
-    return _of(Answer(status, b"<html>", None))
+    return _of(HttpAnswer(status=status, body=b"<html>"))
 
 
 def _code(error_type: str, code: str, status: int) -> bool:
@@ -205,14 +205,19 @@ def _real() -> dict[str, bool]:
             "INSTITUTION_DOWN INSTITUTION_NOT_RESPONDING INSTITUTION_NOT_AVAILABLE",
         )
     }
+    unusable = (
+        HttpAnswer(status=200, body=b"<html>"),
+        HttpAnswer(status=200, body=b'{"accounts": 5}'),
+        HttpFailure(reason="the answer was cut short", sent=True),
+    )
     return {
-        "connection refused, reset or cut short": _of(Failure("reset", sent=True)),
-        "time-out": _of(Failure("timed out", sent=True)),
-        "certificate refused": _of(Failure("certificate", sent=False, passing=False)),
+        "connection refused, reset or cut short": _of(HttpFailure(reason="reset", sent=True)),
+        "time-out": _of(HttpFailure(reason="timed out", sent=True)),
+        "certificate refused": _of(HttpFailure(reason="certificate", sent=False, passing=False)),
         "5xx that is not Plaid's JSON": all(_html(at) for at in (500, 502, 503, 504)),
         "408 or 429 that is not Plaid's JSON": _html(408) and _html(429),
         "3xx or another 4xx that is not Plaid's JSON": any(_html(at) for at in (302, 403, 404)),
-        "2xx that cannot be used": _html(200) and _of(Answer(200, b'{"accounts": 5}', None)),
+        "2xx that cannot be used, or is cut short": all(map(_of, unusable)),
         **codes,
         "every `RATE_LIMIT_EXCEEDED` but the next": _always(_limits(), retried=True),
         "`CREDITS_EXHAUSTED`": _always({"CREDITS_EXHAUSTED"}, retried=False),

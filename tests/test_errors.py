@@ -6,6 +6,7 @@ import asyncio
 import csv
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -37,11 +38,10 @@ from plaid_processors import (
     UnknownProcessorError,
     unfinished,
 )
-from plaid_processors.errors import mark_unfinished
-from plaid_processors.translation import api_error
+from plaid_processors._plaid.answers import api_error
 
 from .support.checks import ERRORS
-from .support.faulty import ACCESS_TOKEN, ACCOUNTS, FaultyPlaid, refusal
+from .support.faulty import ACCESS_TOKEN, ACCOUNTS, EXCHANGE, PUBLIC_TOKEN, FaultyPlaid, refusal
 
 A = Account(account_id="A", subtype="checking", mask="0000")
 RESULT = LinkResult(
@@ -318,12 +318,38 @@ def test_unfinished_is_not_of_another_link(last: BaseException) -> None:
     assert unfinished(_raised_while_handling(of_another, last)) is None
 
 
+def _with_item(error: BaseException) -> BaseException:
+    """As a link leaves an exception that it lets out."""
+    error.__plaid_processors_unfinished__ = SimpleNamespace(result=RESULT)  # type: ignore[attr-defined]
+    return error
+
+
 def test_unfinished_of_a_cancellation_that_became_another_error() -> None:
     """The KeyboardInterrupt that asyncio.run makes of a cancellation has its Item."""
-    cancelled = asyncio.CancelledError()
-    mark_unfinished(cancelled, RESULT)
+    cancelled = _with_item(asyncio.CancelledError())
     became = _raised_while_handling(cancelled, KeyboardInterrupt())
     assert unfinished(became) == RESULT
     became.__suppress_context__ = True
     assert unfinished(became) is None
     assert unfinished(_raised_while_handling(cancelled, ValueError("mine"))) is None
+
+
+def test_unfinished_of_a_second_interruption() -> None:
+    """Ctrl-C that is pressed again while the first comes out has the first one's Item."""
+    first = _with_item(KeyboardInterrupt())
+    assert unfinished(_raised_while_handling(first, KeyboardInterrupt())) == RESULT
+    assert unfinished(_raised_while_handling(first, SystemExit())) == RESULT
+    assert unfinished(_raised_while_handling(first, ValueError("mine"))) is None
+
+
+def test_the_error_of_a_failed_link_pickles(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+) -> None:
+    """What the link keeps on it, for `unfinished` to find, does not go along."""
+    faulty.on(EXCHANGE, refusal("INVALID_INPUT", "INVALID_PUBLIC_TOKEN", "no"))
+    with pytest.raises(PublicTokenError) as caught:
+        faulty_linker.link("layer", public_token=PUBLIC_TOKEN)
+    came = pickle.loads(pickle.dumps(caught.value))
+    assert (type(came), str(came)) == (PublicTokenError, str(caught.value))
+    kept = "__plaid_processors_unfinished__"
+    assert set(vars(caught.value)) - set(vars(came)) == {kept}

@@ -49,7 +49,6 @@ ATTEMPTS = 2
 HASTY = 0.6
 """The time-out where the fault is slowness; elsewhere it is long, for machines that are busy."""
 DEADLINE = 20.0
-CUT_AFTER_THE_TOKEN = {"cut": 90}
 IN_TIME = 10.0
 """Far below the deadline: what is slow here is this machine, not the SDK."""
 
@@ -139,7 +138,7 @@ FAULTS: dict[str, Fault] = {
     "a code of next year": Fault({"error_code": "NEW", "error_type": "ITEM_ERROR"}, passes=False),
     "cut at once": Fault({"cut": 0}),
     "cut within the token": Fault({"cut": 40}),
-    "cut after the token": Fault(CUT_AFTER_THE_TOKEN),
+    "cut after the token": Fault({"cut": 90}),
     "missing fields": Fault({"remove": ["access_token", "accounts", "processor_token"]}),
     "null fields": Fault(
         {"change": {"access_token": None, "accounts": None, "processor_token": None}}
@@ -330,8 +329,7 @@ class Judge:
             yield f"an error that is not ours: {self.outcome!r}"
         elif foreign := strangers(self.outcome):
             yield f"errors that are not ours in the chain: {foreign}"
-        salvaged = self.cell.path == EXCHANGE and self.cell.fault.what == CUT_AFTER_THE_TOKEN
-        if isinstance(self.outcome, LinkResult) and not (self.cell.once or salvaged):
+        if isinstance(self.outcome, LinkResult) and not self.cell.once:
             yield "the fault did not strike"
         if self.cell.survived and not isinstance(self.outcome, LinkResult):
             yield f"a passing fault was not survived: {self.outcome}"
@@ -353,7 +351,7 @@ class Judge:
         error = self.outcome
         if self.told:
             yield "on_exchange was called, and the error has no result"
-        if self.cell.path != EXCHANGE or self.cell.fault.what == CUT_AFTER_THE_TOKEN:
+        if self.cell.path != EXCHANGE:
             yield "the access token reached the client, and the caller does not have it"
         if self.item.exchanged and not error.outcome_unknown:
             yield "an Item was made, and the error says that there is none"
@@ -361,7 +359,7 @@ class Judge:
             yield "not enough for Plaid's support"
         if error.outcome_unknown and isinstance(error, PublicTokenError):
             yield "an ambiguous exchange is told as a bad token"
-        # A connection opened early may also be reset as the gate shuts: that is ambiguous.
+        # A connection that was kept may also be reset as the gate shuts: that is ambiguous.
         if error.outcome_unknown and "refused" in getattr(error, "reason", ""):
             yield "a refused connection is told as ambiguous"
 

@@ -140,26 +140,20 @@ def test_an_item_without_an_id(faulty: FaultyPlaid, faulty_linker: ProcessorLink
 _EXCHANGED = {"access_token": ACCESS_TOKEN, "item_id": "item-1", "request_id": "r"}
 
 
-def test_an_access_token_that_came_whole(
-    faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+@pytest.mark.parametrize("length", [5, 40, 90, None], ids=["start", "in the token", "after", "all"])
+def test_an_exchange_whose_answer_was_cut(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker, length: int | None
 ) -> None:
-    """An answer of the exchange that is cut after its access token loses nothing."""
-    faulty.on(EXCHANGE, cut(_EXCHANGED))
-    result = faulty_linker.link("layer", public_token=PUBLIC_TOKEN)
-    assert (result.access_token, result.complete) == (ACCESS_TOKEN, True)
-
-
-@pytest.mark.parametrize("length", [5, 40, 60])
-def test_an_access_token_that_was_cut(
-    faulty: FaultyPlaid, faulty_linker: ProcessorLinker, length: int
-) -> None:
-    """A part of an access token is none: the error says that an Item may exist."""
+    """An answer that is cut short is none: the error says that an Item may exist."""
     part = json.dumps(_EXCHANGED).encode()[:length]
     faulty.on(EXCHANGE, raw(http(part, length=200)))
-    with pytest.raises(PlaidConnectionError, match="An Item may exist") as caught:
+    with pytest.raises(PlaidConnectionError, match=r"cut short.* An Item may exist") as caught:
         faulty_linker.link("layer", public_token=PUBLIC_TOKEN)
     assert caught.value.outcome_unknown
+    assert caught.value.support
+    assert unfinished(caught.value) is None
     assert strangers(caught.value) == []
+    assert ACCESS_TOKEN not in str(caught.value)
 
 
 def test_some_tokens_fail(faulty: FaultyPlaid, faulty_linker: ProcessorLinker) -> None:
@@ -314,9 +308,7 @@ def test_on_token_for_each(faulty_linker: ProcessorLinker, call: str) -> None:
     assert len(told) == 2
 
 
-@pytest.mark.parametrize(
-    "failure", [RuntimeError("mine"), StopIteration(), OSError(5, "disk full")]
-)
+@pytest.mark.parametrize("failure", [RuntimeError("mine"), OSError(5, "disk full")])
 def test_on_exchange_that_raises(
     faulty: FaultyPlaid, faulty_linker: ProcessorLinker, failure: Exception
 ) -> None:
@@ -332,6 +324,21 @@ def test_on_exchange_that_raises(
     assert error.errors == ()
     assert faulty.paths == [EXCHANGE]
     assert faulty_linker.resume(error.result).complete
+
+
+@pytest.mark.parametrize("callback", ["on_exchange", "on_token"])
+def test_a_callback_that_raises_stop_iteration(
+    faulty_linker: ProcessorLinker, callback: str
+) -> None:
+    """No coroutine can raise a StopIteration: it is the cause of the RuntimeError in its place."""
+
+    def store(_told: object) -> None:
+        raise StopIteration("mine")
+
+    error = incomplete(faulty_linker, accounts=[A, B], **{callback: store})
+    assert isinstance(error.__cause__, RuntimeError)
+    assert isinstance(error.__cause__.__cause__, StopIteration)
+    assert error.result.access_token == ACCESS_TOKEN
 
 
 def test_on_token_that_raises(faulty: FaultyPlaid, faulty_linker: ProcessorLinker) -> None:

@@ -96,13 +96,10 @@ def test_close_during_a_call_ends_it(faulty: FaultyPlaid, make_client: MakeClien
         assert call.exception(10) is not None
 
 
-def test_a_forgotten_client_leaves_no_threads(make_client: MakeClient) -> None:
+def test_a_forgotten_client_leaves_no_threads(faulty: FaultyPlaid) -> None:
     """Its threads end when nobody can use it any more."""
     before = own_threads()
-    kept = make_client()
-    client = PlaidClient(
-        client_id="0" * 24, secret="5e" * 15, base_url=kept._sender.wire.base_url, max_attempts=1
-    )
+    client = PlaidClient(client_id="0" * 24, secret="5e" * 15, base_url=faulty.url, max_attempts=1)
     ProcessorLinker(client).link("layer", **options("a", "b"))
     started = own_threads() - before
     assert started

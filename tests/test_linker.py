@@ -687,8 +687,8 @@ def test_a_linker_needs_a_client(client: Any) -> None:
     ("args", "kwargs", "words"),
     [
         (("layer",), {"public_token": "x", "acounts": []}, "unexpected keyword argument 'acounts'"),
-        (("layer",), {}, "missing a required .*argument: 'public_token'"),
-        (("layer", "x"), {"public_token": "x"}, "too many positional arguments"),
+        (("layer",), {}, "missing 1 required keyword-only argument: 'public_token'"),
+        (("layer", "x"), {"public_token": "x"}, "takes 2 positional arguments but 3"),
     ],
 )
 @pytest.mark.parametrize("kind", [ProcessorLinker, AsyncProcessorLinker])
@@ -707,7 +707,7 @@ def test_arguments_that_are_none(
         if kind is AsyncProcessorLinker:
             await linked
 
-    with pytest.raises(TypeError, match=rf"^{kind.__name__}\.link\(\) .*{words}"):
+    with pytest.raises(TypeError, match=rf"^{kind.__name__}\.link\(\) (got an )?{words}"):
         asyncio.run(call())
     assert faulty.requests == []
 

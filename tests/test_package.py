@@ -6,6 +6,7 @@ import ast
 import importlib.metadata
 import inspect
 import os
+import re
 import subprocess
 import sys
 import typing
@@ -133,8 +134,8 @@ def test_importing_the_package_loads_no_plaid_and_no_urllib3() -> None:
 def test_the_rules_and_errors_load_no_plaid_and_no_urllib3() -> None:
     """A process that only reads results or applies rules does not load the vendor's client."""
     code = (
-        "import sys; from plaid_processors import FinixAdapter, LinkResult, PlaidApiError, "
-        "ProcessorLinker; print([m for m in ('plaid', 'urllib3') if m in sys.modules])"
+        "import sys; from plaid_processors import FinixAdapter, LinkResult, PlaidApiError; "
+        "print([m for m in ('plaid', 'urllib3') if m in sys.modules])"
     )
     assert python(code) == "[]"
 
@@ -147,6 +148,14 @@ def test_only_the_client_imports_plaid() -> None:
         if any(is_of(module, "plaid") for module in imported(path))
     }
     assert rooms == {"client.py"}
+
+
+def test_urllib3_is_used_by_its_public_names() -> None:
+    """No private name of its pools or answers, and nothing that knows vcrpy."""
+    private = re.compile(r"_get_conn|_put_conn|_new_conn|\b_fp\b|ConnectionCls|vcr", re.IGNORECASE)
+    sdk = [path for path in PACKAGE.rglob("*.py") if "sandbox" not in path.parts]
+    assert len(sdk) > 30
+    assert [path.name for path in sdk if private.search(path.read_text(encoding="utf-8"))] == []
 
 
 def test_the_local_plaid_knows_nothing_of_the_sdk() -> None:

@@ -11,17 +11,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import plaid
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from plaid_processors import (
     LinkIncompleteError,
@@ -46,6 +42,7 @@ from .support.faulty import (
     refusal,
     refusing,
 )
+from .support.tls import ESTABLISHED, TlsPlaid, Tunnel, make_certificate
 
 MakeLinker = Callable[..., ProcessorLinker]
 
@@ -198,41 +195,12 @@ def test_those_that_wait_to_be_sent_again_hold_no_thread(
     assert faulty.most_at_once <= 2
 
 
-def test_one_account_costs_no_thread(faulty: FaultyPlaid, make_linker: MakeLinker) -> None:
-    """Its two requests are sent on the caller's thread, over one connection."""
-    before = own_threads()
+def test_one_account_costs_one_thread(faulty: FaultyPlaid, make_linker: MakeLinker) -> None:
+    """Its two requests are sent on the same thread, over one connection."""
+    before = set(own_threads())
     make_linker().link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(1))
-    assert own_threads() == before
+    assert len(set(own_threads()) - before) == 1
     assert faulty.connections == 1
-
-
-def after_others_are_open(server: FaultyPlaid) -> Answer:
-    """Exchanges once connections besides its own are there, and at rest."""
-    usual = server._usual[EXCHANGE]
-
-    def answer(connection: Connection, request: Request) -> bool | None:
-        never = threading.Event()
-        for _ in range(500):
-            if server.connections > 1:
-                break
-            never.wait(0.01)
-        else:
-            return False
-        never.wait(0.25)
-        return usual(connection, request)
-
-    return answer
-
-
-def test_connections_are_opened_while_the_exchange_is_under_way(
-    faulty: FaultyPlaid, make_linker: MakeLinker
-) -> None:
-    """The exchange is not answered before there are others; they are the ones used after it."""
-    faulty.on(EXCHANGE, after_others_are_open(faulty))
-    faulty.on(CREATE, gathering(threading.Barrier(4)))
-    linker = make_linker(timeout=20.0)
-    linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(4))
-    assert faulty.connections == 4
 
 
 def test_a_second_link_opens_no_connection(faulty: FaultyPlaid, make_linker: MakeLinker) -> None:
@@ -245,61 +213,16 @@ def test_a_second_link_opens_no_connection(faulty: FaultyPlaid, make_linker: Mak
     assert faulty.connections == opened
 
 
-class TlsPlaid(FaultyPlaid):
-    """The same over TLS."""
-
-    def __init__(self, chain: Path) -> None:
-        super().__init__()
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(chain)
-
-    @property
-    def url(self) -> str:
-        return super().url.replace("http://", "https://")
-
-    def _serve(self, sock: socket.socket) -> None:
-        try:
-            wrapped = self._context.wrap_socket(sock, server_side=True)
-        except OSError:
-            sock.close()
-            return
-        with self._lock:
-            self._open.add(wrapped)
-        super()._serve(wrapped)
-
-
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A key and a certificate for 127.0.0.1, which is its own authority."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(address, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    chain = tmp_path_factory.mktemp("tls") / "chain.pem"
-    chain.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    return chain
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture
 def tls_plaid(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TlsPlaid]:
     """The server over TLS, and an environment that trusts it."""
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with TlsPlaid(certificate) as server:
         yield server
@@ -308,108 +231,113 @@ def tls_plaid(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tl
 def test_certificates_are_loaded_once_for_a_client(
     tls_plaid: TlsPlaid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not once for each connection; and the connections opened early are the ones used."""
-    loads: list[object] = []
-    load = ssl.SSLContext.load_default_certs
+    """They are loaded when it is made, and not again for any of its connections."""
+    loads: list[str] = []
 
-    def counted(self: ssl.SSLContext, *args: Any) -> None:
-        loads.append(self)
-        load(self, *args)
+    def counted(name: str) -> Callable[..., None]:
+        load = getattr(ssl.SSLContext, name)
 
-    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", counted)
+        def counting(self: ssl.SSLContext, *args: Any, **kwargs: Any) -> None:
+            loads.append(name)
+            load(self, *args, **kwargs)
+
+        return counting
+
+    for name in ("load_verify_locations", "load_default_certs"):
+        monkeypatch.setattr(ssl.SSLContext, name, counted(name))
     tls_plaid.on(CREATE, gathering(threading.Barrier(4)))
     with ProcessorLinker(PlaidClient(**KEYS, base_url=tls_plaid.url, max_attempts=1)) as linker:
+        assert loads == ["load_verify_locations"]
         for _ in range(2):
             assert linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(4)).complete
-    assert len(loads) == 1
-
-
-def test_over_tls_the_connections_opened_early_are_used(tls_plaid: TlsPlaid) -> None:
-    """Though the server's session tickets wait on them to be read."""
-    tls_plaid.on(EXCHANGE, after_others_are_open(tls_plaid))
-    tls_plaid.on(CREATE, gathering(threading.Barrier(4)))
-    with ProcessorLinker(PlaidClient(**KEYS, base_url=tls_plaid.url, max_attempts=1)) as linker:
-        linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(4))
     assert tls_plaid.connections == 4
+    assert loads == ["load_verify_locations"]
 
 
-class Tunnel:
-    """A proxy that connects through to where it is asked, or refuses."""
+class SlowRoad:
+    """Passes on to a server, and its answers byte by byte until they may come at once."""
 
-    def __init__(self, answer: bytes) -> None:
-        self.asked: list[bytes] = []
-        self._answer = answer
+    def __init__(self, server: TlsPlaid) -> None:
+        self.at_once = threading.Event()
+        self._server = socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])))
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._open: list[socket.socket] = [self._listener]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.url = f"https://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
 
-    def _accept(self) -> None:
+    def _serve(self) -> None:
+        client, _ = self._listener.accept()
+        back = threading.Thread(target=self._pass_back, args=(client,), daemon=True)
+        back.start()
         with suppress(OSError):
-            while True:
-                sock, _ = self._listener.accept()
-                self._open.append(sock)
-                self._connect(sock)
-
-    def _connect(self, sock: socket.socket) -> None:
-        asked = sock.recv(65536).split()[1]
-        self.asked.append(asked)
-        sock.sendall(self._answer)
-        if b" 200 " not in self._answer:
-            sock.shutdown(socket.SHUT_RDWR)
-            return
-        host, _, port = asked.decode().partition(":")
-        there = socket.create_connection((host, int(port)))
-        self._open.append(there)
-        for source, target in ((sock, there), (there, sock)):
-            threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
-
-    @staticmethod
-    def _pass_on(source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError):
-            while came := source.recv(65536):
-                target.sendall(came)
-
-    def close(self) -> None:
-        for each in self._open:
+            while came := client.recv(65536):
+                self._server.sendall(came)
+        for each in (client, self._server):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
-            each.close()
+        back.join()
+        client.close()
+
+    def _pass_back(self, client: socket.socket) -> None:
+        with suppress(OSError):
+            while came := self._server.recv(65536 if self.at_once.is_set() else 1):
+                client.sendall(came)
+                self.at_once.wait(0.02)
+
+    def join(self) -> None:
+        """Wait until the client hangs up."""
+        self._thread.join(10)
+        self._server.close()
+        self._listener.close()
+
+
+def test_an_exchange_whose_connection_comes_too_late_is_not_sent(tls_plaid: TlsPlaid) -> None:
+    """The hand-shake ends after the deadline, when nobody waits: Plaid gets no public token."""
+    road = SlowRoad(tls_plaid)
+    with ProcessorLinker(PlaidClient(**KEYS, base_url=road.url, deadline=0.4)) as linker:
+        with pytest.raises(PlaidConnectionError, match="while connecting") as caught:
+            linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(1))
+        assert not caught.value.outcome_unknown
+        assert caught.value.support is None
+        assert tls_plaid.unfinished == []  # the thread is still connecting
+        road.at_once.set()
+        road.join()
+    for _ in range(1000):
+        if tls_plaid.unfinished:
+            break
+        sleep(0.01)
+    assert tls_plaid.unfinished == [EXCHANGE]  # its head, without the public token
+    assert tls_plaid.requests == []
 
 
 @pytest.fixture
 def through(
     tls_plaid: TlsPlaid, certificate: Path
 ) -> Iterator[Callable[[bytes], tuple[Tunnel, ProcessorLinker]]]:
-    """Makes a linker whose requests go through a tunnel that answers so."""
-    made: list[tuple[Tunnel, plaid.ApiClient, ProcessorLinker]] = []
+    """Makes a linker of a plaid.ApiClient that goes through a tunnel that answers so."""
+    with ExitStack() as stack:
 
-    def make(answer: bytes) -> tuple[Tunnel, ProcessorLinker]:
-        tunnel = Tunnel(answer)
-        keys = {"clientId": KEYS["client_id"], "secret": KEYS["secret"]}
-        configuration = plaid.Configuration(host=tls_plaid.url, api_key=keys)
-        configuration.proxy = tunnel.url
-        configuration.ssl_ca_cert = str(certificate)
-        api = plaid.ApiClient(configuration)
-        linker = ProcessorLinker(PlaidClient.from_plaid(api, max_attempts=1))
-        made.append((tunnel, api, linker))
-        return tunnel, linker
+        def make(answer: bytes) -> tuple[Tunnel, ProcessorLinker]:
+            tunnel = stack.enter_context(Tunnel(answer))
+            keys = {"clientId": KEYS["client_id"], "secret": KEYS["secret"]}
+            configuration = plaid.Configuration(host=tls_plaid.url, api_key=keys)
+            configuration.proxy = tunnel.url
+            configuration.ssl_ca_cert = str(certificate)
+            api = stack.enter_context(plaid.ApiClient(configuration))
+            stack.callback(api.rest_client.pool_manager.clear)
+            client = PlaidClient.from_plaid(api, max_attempts=1, timeout=10.0)
+            return tunnel, stack.enter_context(ProcessorLinker(client))
 
-    yield make
-    for tunnel, api, linker in made:
-        linker.close()
-        api.rest_client.pool_manager.clear()
-        api.close()
-        tunnel.close()
+        yield make
 
 
 def test_tls_through_a_proxy(
     tls_plaid: TlsPlaid, through: Callable[[bytes], tuple[Tunnel, ProcessorLinker]]
 ) -> None:
     """The proxy is asked for the way before anything is sent, and the link goes through it."""
-    tunnel, linker = through(b"HTTP/1.1 200 Connection established\r\n\r\n")
+    tunnel, linker = through(ESTABLISHED)
     assert linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(1)).complete
-    assert set(tunnel.asked) == {tls_plaid.url.removeprefix("https://").encode()}
+    assert set(tunnel.asked) == {tls_plaid.address}
     assert len(tls_plaid.requests) == 2
 
 
@@ -429,23 +357,26 @@ def test_an_answer_lost_behind_a_proxy(
 ) -> None:
     """Plaid may have made an Item: urllib3 calls it the proxy's fault, but the request was sent."""
     tls_plaid.on(EXCHANGE, close)
-    _, linker = through(b"HTTP/1.1 200 Connection established\r\n\r\n")
+    _, linker = through(ESTABLISHED)
     with pytest.raises(PlaidConnectionError) as caught:
         linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(1))
     assert caught.value.outcome_unknown
+    assert "timed out" not in caught.value.reason  # the tunnel passes the end on
     assert caught.value.support is not None
     assert len(tls_plaid.requests) == 1
 
 
-def test_a_link_loads_no_more_than_it_needs(faulty: FaultyPlaid) -> None:
-    """Nothing of plaid-python, and no asyncio where nothing is awaited."""
+def test_a_link_loads_no_generated_model(faulty: FaultyPlaid) -> None:
+    """Of plaid-python the client alone is needed, and nothing where only the package is loaded."""
     script = """
 import json, sys
+import plaid_processors
+before = sorted(sys.modules)
 from plaid_processors import PlaidClient, ProcessorLinker
 linker = ProcessorLinker(PlaidClient(client_id="0" * 24, secret="5e" * 15, base_url=sys.argv[1]))
 ids = [{"id": name} for name in ("a", "b")]
 linker.link("layer", public_token=sys.argv[2], accounts=ids)
-print(json.dumps(sorted(sys.modules)))
+print(json.dumps([before, sorted(sys.modules)]))
 """
     ran = subprocess.run(
         [sys.executable, "-c", script, faulty.url, PUBLIC_TOKEN],
@@ -453,7 +384,8 @@ print(json.dumps(sorted(sys.modules)))
         check=True,
         timeout=30,
     )
-    loaded = json.loads(ran.stdout)
-    assert {"urllib3", "plaid_processors.linker"} <= set(loaded)
-    heavy = ("plaid.", "dateutil", "asyncio", "plaid_processors.aio")
-    assert [each for each in loaded if each == "plaid" or each.startswith(heavy)] == []
+    before, loaded = json.loads(ran.stdout)
+    assert {"plaid", "urllib3", "asyncio"} & set(before) == set()
+    assert {"plaid.api_client", "urllib3", "plaid_processors.linker"} <= set(loaded)
+    generated = ("plaid.model.", "plaid.models", "plaid.api.", "plaid.apis", "plaid_processors.aio")
+    assert [each for each in loaded if each.startswith(generated)] == []

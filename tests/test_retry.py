@@ -18,7 +18,7 @@ from plaid_processors import (
     PublicTokenError,
     RateLimitError,
 )
-from plaid_processors.retry import CAP_SECONDS, retry_after_seconds, wait_before_retry
+from plaid_processors._plaid.retry import CAP_SECONDS, retry_after_seconds, wait_before_retry
 
 from .support.checks import strangers
 from .support.faulty import (

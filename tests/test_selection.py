@@ -21,7 +21,7 @@ from plaid_processors import (
     ProcessorLinker,
     UnknownProcessorError,
 )
-from plaid_processors.selection import choices
+from plaid_processors._workflow.accounts import choices
 
 from .support.checks import link_account
 from .support.faulty import (

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import platform
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from http.client import HTTPConnection
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -21,12 +21,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from plaid_processors import PlaidConnectionError, ProcessorLinker
+from plaid_processors import PlaidConnectionError, ProcessorLinker, __version__
 
+from .conftest import KEYS
 from .support.checks import strangers
 from .support.faulty import (
     ACCESS_TOKEN,
     ACCOUNTS,
+    EXCHANGE,
     PUBLIC_TOKEN,
     Answer,
     FaultyPlaid,
@@ -148,7 +150,7 @@ SLOW: dict[str, Answer] = {
 def test_slow_servers(
     faulty: FaultyPlaid, make_linker: Make, slowness: str, limit: dict[str, Any]
 ) -> None:
-    """However slowly a server answers, time-out and deadline hold for the request in all."""
+    """However slowly a server answers, the request ends with its time-outs or the deadline."""
     faulty.on(ACCOUNTS, SLOW[slowness])
     began = monotonic()
     with pytest.raises(PlaidConnectionError) as caught:
@@ -189,16 +191,20 @@ def test_no_such_host(make_linker: Make) -> None:
 def test_no_tls_at_the_other_end(faulty: FaultyPlaid, make_linker: Make) -> None:
     """A server that speaks plain HTTP where https is asked for is a PlaidConnectionError."""
     url = faulty.url.replace("http://", "https://")
+    linker = make_linker(base_url=url, timeout=0.5)
     with pytest.raises(PlaidConnectionError) as caught:
-        make_linker(base_url=url, timeout=0.5).accounts(ACCESS_TOKEN)
+        linker.accounts(ACCESS_TOKEN)
     assert strangers(caught.value) == []
-    assert ACCOUNTS not in faulty.paths  # what does arrive is the hand-shake's noise
+    with pytest.raises(PlaidConnectionError) as caught:
+        linker.link("layer", public_token=PUBLIC_TOKEN)
+    assert strangers(caught.value) == []
     assert not caught.value.outcome_unknown
-    assert "public_token" not in str(caught.value)
+    assert PUBLIC_TOKEN not in str(caught.value)
+    assert not {ACCOUNTS, EXCHANGE} & set(faulty.paths)  # what arrives is the hand-shake's noise
 
 
 def test_a_hand_shake_that_never_ends(make_linker: Make) -> None:
-    """Where not even the connection came about, Plaid cannot have acted."""
+    """Where not even the connection came about, Plaid cannot have made an Item."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(PlaidConnectionError) as caught:
@@ -269,35 +275,24 @@ def test_an_endless_answer_is_not_read(faulty: FaultyPlaid, make_linker: Make) -
 
 
 def test_what_is_sent(faulty: FaultyPlaid, make_linker: Make) -> None:
-    """Keys and version go in the headers, the body is plain JSON."""
-    make_linker().accounts(ACCESS_TOKEN)
-    request = faulty.requests[0]
-    assert request.json == {"access_token": ACCESS_TOKEN}
-    assert request.headers["plaid-version"] == "2020-09-14"
-    assert request.headers["content-type"] == "application/json"
-    assert "plaid-processors/" in request.headers["user-agent"]
-    assert request.headers["plaid-client-id"]
-    assert request.headers["plaid-secret"]
-
-
-def test_a_request_is_sent_in_one_piece(
-    faulty: FaultyPlaid, make_linker: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Head and body leave together: one packet, one record of TLS, one call of the system's."""
-    pieces: list[bytes] = []
-    send = HTTPConnection.send
-
-    def heard(self: HTTPConnection, data: bytes) -> None:
-        pieces.append(data)
-        send(self, data)
-
-    monkeypatch.setattr(HTTPConnection, "send", heard)
-    linker = make_linker()
-    for _ in range(2):
-        linker.accounts(ACCESS_TOKEN)
-    heads, bodies = zip(*(each.split(b"\r\n\r\n") for each in pieces), strict=True)
-    assert [each.split()[1] for each in heads] == [ACCOUNTS.encode()] * 2
-    assert [json.loads(each) for each in bodies] == [{"access_token": ACCESS_TOKEN}] * 2
+    """Keys and version go in the headers; each body is plain JSON, and its length is told."""
+    make_linker().link("layer", public_token=PUBLIC_TOKEN, account_id="a-card")
+    assert [request.json for request in faulty.requests] == [
+        {"public_token": PUBLIC_TOKEN},
+        {"access_token": ACCESS_TOKEN},
+        {"access_token": ACCESS_TOKEN, "account_id": "a-card", "processor": "layer"},
+    ]
+    for request in faulty.requests:
+        headers = dict(request.headers)
+        assert headers["plaid-version"] == "2020-09-14"
+        assert headers["content-type"] == "application/json"
+        assert headers["content-length"] == str(len(request.body))
+        assert "transfer-encoding" not in headers
+        assert headers["user-agent"] == (
+            f"plaid-processors/{__version__} Python/{platform.python_version()} {platform.system()}"
+        )
+        assert headers["plaid-client-id"] == KEYS["client_id"]
+        assert headers["plaid-secret"] == KEYS["secret"]
 
 
 def test_connections_are_kept(faulty: FaultyPlaid, make_linker: Make) -> None:

@@ -62,6 +62,7 @@ def leaks(text: str) -> list[str]:
 
 def scrub(interactions: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The same conversation with made-up values, each real one always by the same."""
+    interactions = [_readable(each) for each in interactions]
     fakes: dict[str, str] = {}
     numbers: Counter[str] = Counter()
 
@@ -89,19 +90,26 @@ def scrub(interactions: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [_cleaned(each, clean) for each in interactions]
 
 
+def _readable(interaction: dict[str, Any]) -> dict[str, Any]:
+    """The interaction with both bodies as texts.
+
+    Raises:
+        TypeError: one of them is none.
+    """
+    request, answer = interaction["request"], interaction["response"]
+    asked, answered = request["body"], answer["body"]["string"]
+    if not isinstance(asked, (str, bytes)):  # the exchange's is an iterator: read once, then empty
+        asked = b"".join(asked).decode()
+    if not (isinstance(asked, str) and isinstance(answered, str)):
+        raise TypeError("only text can be looked through for secrets")
+    return {"request": {**request, "body": asked}, "response": {**answer, "body": answered}}
+
+
 def _parts(interaction: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Bodies and headers, the request's first."""
     for side in (interaction["request"], interaction["response"]):
         headers = [(name, value) for name, values in side["headers"].items() for value in values]
-        yield _body(side), headers
-
-
-def _body(side: dict[str, Any]) -> str:
-    body = side["body"]
-    text = body["string"] if isinstance(body, dict) else body
-    if not isinstance(text, str):
-        raise TypeError("only text can be looked through for secrets")
-    return text
+        yield side["body"], headers
 
 
 def _named(value: Any) -> Iterator[tuple[str, str]]:
@@ -132,12 +140,12 @@ def _cleaned(interaction: dict[str, Any], clean: Any) -> dict[str, Any]:
             "method": request["method"],
             "uri": f"https://{HOST}{clean(urlsplit(request['uri']).path)}",
             "headers": kept(request["headers"], _REQUEST_HEADERS),
-            "body": clean(_body(request)),
+            "body": clean(request["body"]),
         },
         "response": {
             "status": answer["status"],
             "headers": kept(answer["headers"], _ANSWER_HEADERS),
-            "body": {"string": clean(_body(answer))},
+            "body": {"string": clean(answer["body"])},
         },
     }
 

@@ -39,6 +39,11 @@ class Request:
     body: bytes
 
     @property
+    def whole(self) -> bool:
+        """Whether all of it came; no server acts on what is cut off."""
+        return len(self.body) == int(self.headers.get("content-length", 0))
+
+    @property
     def json(self) -> Json:
         read: Json = json.loads(self.body)
         return read
@@ -234,9 +239,17 @@ def _usual() -> dict[str, Answer]:
 
 @dataclass
 class FaultyPlaid:
-    """Plaid's workflow over HTTP, with the faults that a test asks for."""
+    """Plaid's workflow over HTTP, with the faults that a test asks for.
+
+    Attributes:
+        requests: those that came in, whole.
+        unfinished: the paths of those that were cut off before their end.
+        connections: how many were opened.
+        most_at_once: how many requests were being answered at once, at most.
+    """
 
     requests: list[Request] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
     connections: int = 0
     most_at_once: int = 0
 
@@ -312,6 +325,9 @@ class FaultyPlaid:
                     self.hang_up_first -= 1
                     return
                 while (request := _read(source)) is not None:
+                    if not request.whole:
+                        self.unfinished.append(request.path)
+                        return
                     if self._answer(connection, request) is False:
                         return
         except (OSError, ValueError):  # it hung up, or speaks no HTTP

@@ -235,6 +235,10 @@ class Batch(Generic[T]):
 
     def _send(self, place: int) -> None:
         errand, call = self._errands[place], self._call
+        if call.deadline.remaining() == 0:
+            self._due.pop(place, None)
+            self._settle(place, errand.failed(HttpFailure(reason=self._over, sent=False)))
+            return
 
         def work(attempt: Attempt) -> object:
             return errand.attempt(running, attempt, call.attempt_times(once=errand.once))
@@ -280,13 +284,15 @@ class Batch(Generic[T]):
                 passing=False,
             )
         if attempt.withdraw():
-            reason = f"the deadline of {self._call.deadline.seconds} s was over before it was sent"
-            if attempt.began is not None:
-                reason = "timed out while connecting"
+            reason = self._over if attempt.began is None else "timed out while connecting"
             return HttpFailure(reason=reason, sent=False)
         if once and attempt.sent_at is None:
             return None
         return HttpFailure(reason=TIMED_OUT, sent=True)
+
+    @property
+    def _over(self) -> str:
+        return f"the deadline of {self._call.deadline.seconds} s was over before it was sent"
 
     def _settle(self, place: int, outcome: Any) -> None:
         """What an attempt came to: another attempt, or the outcome."""

@@ -21,7 +21,7 @@ from .threads import THREAD_NAME, Attempt, WithdrawnError
 MAX_BODY = 16 * 1024 * 1024
 """More than any answer of this workflow by far; what is longer is not read."""
 
-_CHUNK = 8192
+_CHUNK = 1024
 """How much is read before the clock is looked at."""
 
 
@@ -141,6 +141,8 @@ def send(
         # Raised ones hold headers and bodies: none leaves this room, not even as a context.
         sent = attempt.sent_at is not None if request.once else _may_have_been_sent(error)
         outcome = _failure(error, sent=sent)
+        if request.once and not sent and outcome.reason == TIMED_OUT:  # in the TLS handshake
+            outcome = HttpFailure(reason="timed out while connecting", sent=False)
     if response is not None and isinstance(outcome, HttpFailure):
         response.close()
     return outcome
@@ -214,6 +216,8 @@ def _words(error: Exception) -> str:
         return "timed out while connecting"
     if isinstance(root, TimeoutError) or isinstance(error, exceptions.ReadTimeoutError):
         return TIMED_OUT
+    if isinstance(root, http.client.RemoteDisconnected):
+        return "the connection was closed"
     if isinstance(root, http.client.IncompleteRead):
         return "the answer was cut short"
     if isinstance(root, OSError):

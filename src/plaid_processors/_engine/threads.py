@@ -86,6 +86,7 @@ class Attempt:
         if not self._ticket.acquire(blocking=False):
             raise WithdrawnError
         self.sent_at = monotonic()
+        self._ring()  # from now on the caller waits for the answer's own time
         yield content
 
     def withdraw(self) -> bool:
