@@ -46,16 +46,17 @@ class Errand(Generic[T]):
         """
         raise NotImplementedError
 
-    def failed(self, failure: HttpFailure) -> T | PlaidProcessorsError:
-        """What it comes to where no answer came."""
+    def failed(self, failure: HttpFailure, number: int) -> T | PlaidProcessorsError:
+        """What attempt ``number`` comes to where no answer came."""
         raise NotImplementedError
 
     def wait_before_retry(
         self,
         error: PlaidProcessorsError,  # noqa: ARG002  for those that retry
+        number: int,  # noqa: ARG002
         remaining: float | None,  # noqa: ARG002
     ) -> float | None:
-        """Seconds to wait before it is sent again, or None to give up."""
+        """Seconds to wait before it is sent again, after attempt ``number``; None to give up."""
         return None
 
     def keep(self, error: PlaidProcessorsError) -> PlaidProcessorsError:
@@ -86,7 +87,7 @@ class Call:
         self.port = port
         self.times = times
         self.deadline = Deadline(deadline)
-        self._under_way: set[Attempt] = set()
+        self._under_way: dict[Attempt, Running] = {}
 
     async def send(self, errand: Errand[T]) -> T:
         """Send one request, and wait for its value.
@@ -105,9 +106,11 @@ class Call:
                 break
             except BaseException as interruption:
                 if not errand.once or isinstance(interruption, GeneratorExit):
+                    self.leave()
                     raise
                 self.port.interruption = interruption
                 if batch.withdraw():
+                    self.leave()
                     raise interruption from errand.last_error
         outcome = batch.came[0][1]
         if isinstance(outcome, PlaidProcessorsError):
@@ -158,18 +161,17 @@ class Call:
 
     def leave(self) -> None:
         """Nobody waits any more: what was not sent yet is not sent."""
-        for attempt in self._under_way.copy():
+        for attempt, running in self._under_way.copy().items():
+            running.leave(attempt)
             self.forget(attempt)
 
-    def remember(self, attempt: Attempt) -> None:
+    def remember(self, attempt: Attempt, running: Running) -> None:
         """An attempt is under way."""
-        self._under_way.add(attempt)
+        self._under_way[attempt] = running
 
     def forget(self, attempt: Attempt) -> None:
-        """An attempt is over, or left."""
-        self._under_way.discard(attempt)
-        if not attempt.finished:
-            attempt.left = True
+        """An attempt is over, or was left."""
+        self._under_way.pop(attempt, None)
 
     def attempt_times(self, *, once: bool) -> tuple[float, float]:
         """Seconds to connect and to wait, within what is left of the call."""
@@ -197,6 +199,7 @@ class Batch(Generic[T]):
         self._errands = errands
         self._due: dict[int, float] = dict.fromkeys(range(len(errands)), 0.0)
         self._open: dict[int, tuple[Attempt, Running]] = {}
+        self._attempts = dict.fromkeys(range(len(errands)), 0)
         self._handed_out = 0
 
     async def next(self) -> tuple[int, T | PlaidProcessorsError]:
@@ -235,19 +238,20 @@ class Batch(Generic[T]):
 
     def _send(self, place: int) -> None:
         errand, call = self._errands[place], self._call
+        self._attempts[place] += 1
         if call.deadline.remaining() == 0:
             self._due.pop(place, None)
-            self._settle(place, errand.failed(HttpFailure(reason=self._over, sent=False)))
+            self._fail(place, self._over)
             return
 
         def work(attempt: Attempt) -> object:
             return errand.attempt(running, attempt, call.attempt_times(once=errand.once))
 
-        attempt = Attempt(work, call.port.ring, once=errand.once)
+        attempt = Attempt(work, call.port.ring, number=self._attempts[place], once=errand.once)
         try:
             running = call.engine.running()
             self._open[place] = (attempt, running)
-            call.remember(attempt)
+            call.remember(attempt, running)
             self._due.pop(place, None)
             if not running.threads.submit(attempt):
                 self._settle(place, call.engine.closed_error())
@@ -255,8 +259,13 @@ class Batch(Generic[T]):
             self._due.pop(place, None)
             self._settle(place, closed)
         except RuntimeError:
-            reason = "the system has no thread to give"
-            self._settle(place, errand.failed(HttpFailure(reason=reason, sent=False)))
+            running.leave(attempt)
+            self._fail(place, "the system has no thread to give")
+
+    def _fail(self, place: int, reason: str) -> None:
+        """An attempt came to nothing before it was sent."""
+        failure = HttpFailure(reason=reason, sent=False)
+        self._settle(place, self._errands[place].failed(failure, self._attempts[place]))
 
     def _take(self, place: int, attempt: Attempt, running: Running) -> None:
         """Take what came of an attempt, or give it up where its time is over."""
@@ -268,8 +277,8 @@ class Batch(Generic[T]):
             return
         failure = self._failure(attempt, running, once=errand.once)
         if failure is not None:
-            running.threads.leave(attempt)
-            self._settle(place, errand.failed(failure))
+            running.leave(attempt)
+            self._settle(place, errand.failed(failure, attempt.number))
 
     def _failure(self, attempt: Attempt, running: Running, *, once: bool) -> HttpFailure | None:
         """Why an attempt comes to nothing; None where it is just about to be sent."""
@@ -300,7 +309,9 @@ class Batch(Generic[T]):
             errand = self._errands[place]
             wait = None
             if self._call.port.interruption is None:
-                wait = errand.wait_before_retry(outcome, self._call.deadline.remaining())
+                wait = errand.wait_before_retry(
+                    outcome, self._attempts[place], self._call.deadline.remaining()
+                )
             if wait is not None:
                 self._due[place] = monotonic() + wait
             outcome = errand.keep(outcome)

@@ -9,7 +9,7 @@ from typing import Any
 from weakref import finalize
 
 from ..errors import ConfigurationError
-from .threads import Threads
+from .threads import Attempt, Threads
 
 _forks = 0
 """How many forks lie between this process and the one that imported this module."""
@@ -44,6 +44,11 @@ class Running:
         self.pools = pools
         self.turns: dict[str, object] = {}
         self._made = _now()
+
+    def leave(self, attempt: Attempt) -> None:
+        """Nobody waits for an attempt any more; a forked child leaves its parent's alone."""
+        if not self.lost:
+            self.threads.leave(attempt)
 
     @property
     def lost(self) -> bool:

@@ -7,13 +7,19 @@ them with a single step; the asyncio one awaits what the threads wake by ``call_
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import queue
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from inspect import isawaitable, iscoroutine, iscoroutinefunction
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
+
+_SLICE = 0.5
+"""Seconds that one blocking wait lasts at most."""
+
+_UNSET = object()
 
 
 class Port(Protocol):
@@ -29,11 +35,11 @@ class Port(Protocol):
     def check_callback(self, name: str, callback: object) -> None:
         """Refuse what cannot be called in this world."""
 
-    def ring(self) -> None:
-        """Wake `wait`. Called on the threads."""
+    def ring(self) -> bool:
+        """Wake `wait`; whether anybody can still be waiting. Called on the threads."""
 
     async def wait(self, seconds: float | None) -> None:
-        """Wait until `ring`, or so long."""
+        """Wait until `ring`, or so long at most."""
 
     async def call(
         self, callback: Callable[[Any], object], value: object, patience: float | None
@@ -58,14 +64,18 @@ class BlockingPort:
         if iscoroutinefunction(callback):
             raise TypeError(f"{name} is a coroutine function: AsyncProcessorLinker awaits it")
 
-    def ring(self) -> None:
+    def ring(self) -> bool:
         """Wake `wait`."""
         self._bell.put(None)
+        return True
 
     async def wait(self, seconds: float | None) -> None:
         """Block, without suspending."""
+        # In slices: a signal that another thread got, or that came just before the wait began,
+        # is not handled until it ends.
+        least = _SLICE if seconds is None else min(seconds, _SLICE)
         with suppress(queue.Empty):
-            self._bell.get(timeout=seconds)
+            self._bell.get(timeout=least)
 
     async def call(
         self,
@@ -110,10 +120,13 @@ class AsyncPort:
         """Functions and coroutine functions are both welcome."""
         _check_callable(name, callback)
 
-    def ring(self) -> None:
-        """Wake `wait`."""
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+    def ring(self) -> bool:
+        """Wake `wait`; False where the loop is closed."""
+        try:
             self._loop.call_soon_threadsafe(self._wake)
+        except RuntimeError:
+            return False
+        return True
 
     def _wake(self) -> None:
         self._rung = True
@@ -142,7 +155,9 @@ class AsyncPort:
         if patience is None:
             await came
             return
-        task = asyncio.ensure_future(came)
+        # A task of its own, which a cancellation does not reach.
+        context = contextvars.copy_context()
+        task = self._loop.create_task(_awaited(came), context=context)
         end: float | None = None
         while not task.done() and (end is None or self._loop.time() < end):
             try:
@@ -151,12 +166,18 @@ class AsyncPort:
             except asyncio.CancelledError as cancelled:
                 self.interruption = cancelled
                 end = end or self._loop.time() + patience
-        if task.done():
-            task.result()
-            return
-        task.cancel()
-        assert self.interruption is not None
-        raise self.interruption
+        if not task.done():
+            task.cancel()
+            assert self.interruption is not None
+            raise self.interruption
+        for variable, changed in context.items():  # what it set holds for the caller too
+            if variable.get(_UNSET) is not changed:
+                variable.set(changed)
+        task.result()
+
+
+async def _awaited(work: Awaitable[T]) -> T:
+    return await work
 
 
 def _check_callable(name: str, callback: object) -> None:

@@ -9,10 +9,12 @@ gevent has patched is used.
 
 from __future__ import annotations
 
+import _thread
 import contextvars
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from time import monotonic
 
 MOST_LEFT = 64
@@ -33,6 +35,7 @@ class Attempt:
     """One request, to be sent once, on one of the threads.
 
     Attributes:
+        number: which attempt at its request it is, from 1.
         outcome: what the work returned, once `finished`.
         error: what it raised, which it should not.
         finished: whether it is over.
@@ -42,15 +45,22 @@ class Attempt:
     """
 
     def __init__(
-        self, work: Callable[[Attempt], object], ring: Callable[[], None], *, once: bool
+        self,
+        work: Callable[[Attempt], object],
+        ring: Callable[[], bool],
+        *,
+        number: int,
+        once: bool,
     ) -> None:
         """Set it up.
 
         Args:
             work: sends the request; runs on a thread, in a copy of the caller's context.
-            ring: wakes the caller; runs on a thread.
+            ring: wakes the caller, and says whether there is one; runs on a thread.
+            number: which attempt at its request it is, from 1.
             once: whether it can be withdrawn until its `body` is sent, rather than until it begins.
         """
+        self.number = number
         self.outcome: object = None
         self.error: BaseException | None = None
         self.finished = False
@@ -81,12 +91,14 @@ class Attempt:
         urllib3 asks for it when the connection stands, which may have taken long.
 
         Raises:
-            WithdrawnError: the caller withdrew it.
+            WithdrawnError: the caller withdrew it, or its event loop is closed.
         """
         if not self._ticket.acquire(blocking=False):
             raise WithdrawnError
         self.sent_at = monotonic()
-        self._ring()  # from now on the caller waits for the answer's own time
+        if not self._ring():  # from now on the caller waits for the answer's own time
+            self.sent_at = None
+            raise WithdrawnError
         yield content
 
     def withdraw(self) -> bool:
@@ -121,9 +133,11 @@ class Threads:
         return True
 
     def leave(self, attempt: Attempt) -> None:
-        """The caller waits no longer: the thread that is in it, if any, no longer counts."""
+        """The caller waits no longer: it is not sent any more; its thread no longer counts."""
         attempt.left = True
-        self._grow()
+        attempt.withdraw()
+        with suppress(RuntimeError):  # no thread to be had: those that there are go on
+            self._grow()
 
     def end(self) -> None:
         """Let the threads end, after the attempts that they have. Waits for nothing."""
@@ -136,7 +150,8 @@ class Threads:
         until = monotonic() + CLOSE_SECONDS
         for thread, attempt in self._running.copy().items():
             if attempt is None or not attempt.left:
-                thread.join(max(0.0, until - monotonic()))
+                with suppress(RuntimeError):  # not one of threading's, see _start
+                    thread.join(max(0.0, until - monotonic()))
 
     def _grow(self) -> None:
         """Start a thread where an attempt waits for one and there may be one more.
@@ -145,13 +160,19 @@ class Threads:
         """
         idle = sum(attempt is None for attempt in self._running.copy().values())
         if self._waiting.qsize() > idle and self._counted() < self._most:
-            name = f"{THREAD_NAME}-{len(self._running)}"
-            thread = threading.Thread(target=self._work, name=name, daemon=True)
+            # Not by Thread.start on the caller's thread: it waits on a Condition.
             try:
-                thread.start()
+                _thread.start_new_thread(self._start, ())
             except RuntimeError:
                 if not self._running:
                     raise
+
+    def _start(self) -> None:
+        name = f"{THREAD_NAME}-{len(self._running)}"
+        try:
+            threading.Thread(target=self._work, name=name, daemon=True).start()
+        except RuntimeError:  # the system has no other thread: this one will do
+            self._work()
 
     def _counted(self) -> int:
         attempts = self._running.copy().values()

@@ -86,15 +86,13 @@ class _PlaidErrand(Errand[T]):
         self._request = request
         self._access = access
         self._max_attempts = max_attempts
-        self._attempts = 0
 
     @override
     def attempt(
         self, running: Running, attempt: Attempt, times: tuple[float, float]
     ) -> T | RequestError:
         access, request = self._access, self._request
-        self._attempts = number = self._attempts + 1
-        self._report(EventKind.SENT, number)
+        self._report(EventKind.SENT, attempt.number)
         began = monotonic()
         wire = HttpRequest(
             method="POST",
@@ -109,32 +107,31 @@ class _PlaidErrand(Errand[T]):
         if isinstance(outcome.value, RequestError):
             outcome.value.occurred_at = datetime.now(UTC)
         if not attempt.left:  # else it was reported as failed when the caller gave it up
-            self._report_outcome(outcome, number, monotonic() - began)
+            self._report_outcome(outcome, attempt.number, monotonic() - began)
         return outcome.value
 
     @override
-    def failed(self, failure: HttpFailure) -> RequestError:
+    def failed(self, failure: HttpFailure, number: int) -> RequestError:
         error = connection_error(self._request, failure)
         error.occurred_at = datetime.now(UTC)
-        if self._attempts:
-            self._report_outcome(PlaidOutcome(value=error), self._attempts, None)
+        self._report_outcome(PlaidOutcome(value=error), number, None)
         return error
 
     @override
     def wait_before_retry(
-        self, error: PlaidProcessorsError, remaining: float | None
+        self, error: PlaidProcessorsError, number: int, remaining: float | None
     ) -> float | None:
         if not isinstance(error, RequestError):
             return None
         wait = wait_before_retry(
             error,
-            attempt=max(1, self._attempts),
+            attempt=number,
             max_attempts=self._max_attempts,
             chance=random.random(),  # noqa: S311  not for secrets
             remaining=remaining,
         )
         if wait is not None:
-            self._report(EventKind.RETRIED, self._attempts + 1, seconds=wait)
+            self._report(EventKind.RETRIED, number + 1, seconds=wait)
         return wait
 
     @override

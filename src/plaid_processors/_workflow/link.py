@@ -258,12 +258,12 @@ async def _exchange_and_issue(
             raise
         result = progress.result
         assert result is not None
-        progress.delivered = True
+        progress.delivered()
         return result  # noqa: TRY300  no statement may stand between it and its `except`
     except BaseException as error:
         # One assignment, before anything else: a second interruption may come at any moment.
         error.__plaid_processors_unfinished__ = progress  # type: ignore[attr-defined]
-        progress.delivered = True
+        progress.delivered()
         call.leave()
         if not progress.known:
             _add_note(error, environment, origin, public_token)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from typing import Any
+from weakref import finalize
 
 from attrs import evolve, fields
 
@@ -13,6 +14,9 @@ from ..results import LinkedItem, LinkResult, PendingPartner, PendingToken, Proc
 from .plan import Plan
 
 logger = logging.getLogger("plaid_processors")
+
+_LOST = "Plaid made Item %s, and an interruption lost its access token: ask Plaid to remove it"
+_LATE = "Plaid made Item %s after its link was given up: unfinished(error) has it now"
 
 
 class Progress:
@@ -27,7 +31,6 @@ class Progress:
         entries: the tokens, those that came and those that are missing.
         unselected: the partners whose accounts are not chosen yet.
         failed: why tokens did not come.
-        delivered: whether the caller has what it needs to find this: a result or an exception.
     """
 
     def __init__(self) -> None:
@@ -36,34 +39,33 @@ class Progress:
         self.entries: tuple[ProcessorToken | PendingToken, ...] = ()
         self.unselected: tuple[PendingPartner, ...] = ()
         self.failed: dict[tuple[str, str], PlaidProcessorsError] = {}
-        self.delivered = False
+        self._delivered = False
+        self._alarm: finalize[..., Progress] | None = None
 
-    def __del__(self) -> None:
-        """Say that an Item was lost: the link was interrupted between two statements."""
-        if self.known and not self.delivered:
-            logger.warning(
-                "Plaid made Item %s, and an interruption lost its access token: ask Plaid's "
-                "support to remove it",
-                self.known.get("item_id"),
-            )
+    def delivered(self) -> None:
+        """The caller has what it needs to find this: a result, or an exception."""
+        self._delivered = True
+        if self._alarm is not None:
+            self._alarm.detach()
 
     @classmethod
     def of_result(cls, result: LinkResult) -> Progress:
         """Go on from a result."""
         progress = cls()
-        progress.delivered = True  # the Item was the caller's before
         progress.known = {each.name: getattr(result, each.name) for each in fields(LinkedItem)}
         progress.entries, progress.unselected = result.entries, result.unselected
         return progress
 
     def land(self, known: Mapping[str, Any]) -> None:
         """Keep the Item. On a thread, the moment the answer is read: nothing can come between."""
+        item_id = known.get("item_id")
         self.known = known
-        if self.delivered:
-            logger.warning(
-                "Plaid made Item %s after its link was given up: unfinished(error) has it now",
-                known.get("item_id"),
-            )
+        if self._delivered:
+            logger.warning(_LATE, item_id)
+        else:
+            # Not by __del__, which would run with each link, and swallow a Ctrl-C that strikes it.
+            self._alarm = finalize(self, logger.warning, _LOST, item_id)
+            self._alarm.atexit = False
 
     def expect(self, plan: Plan, picked: tuple[PendingToken, ...] | None) -> None:
         """What is to come: these tokens, or some for these partners."""

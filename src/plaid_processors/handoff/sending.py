@@ -56,7 +56,11 @@ class _PartnerErrand(Errand[HttpOutcome]):
         return send(running.pools[self._base_url], self._request, attempt, times)
 
     @override
-    def failed(self, failure: HttpFailure) -> HttpOutcome:
+    def failed(
+        self,
+        failure: HttpFailure,
+        number: int,
+    ) -> HttpOutcome:
         return failure
 
 
