@@ -168,9 +168,8 @@ class Threads:
                     raise
 
     def _start(self) -> None:
-        name = f"{THREAD_NAME}-{len(self._running)}"
         try:
-            threading.Thread(target=self._work, name=name, daemon=True).start()
+            threading.Thread(target=self._work, daemon=True).start()
         except RuntimeError:  # the system has no other thread: this one will do
             self._work()
 
@@ -183,6 +182,7 @@ class Threads:
         with self._admission:
             if self._counted() >= self._most or len(self._running) >= self._most + MOST_LEFT:
                 return
+            me.name = f"{THREAD_NAME}-{len(self._running)}"
             self._running[me] = None
         try:
             while (attempt := self._waiting.get()) is not None:
