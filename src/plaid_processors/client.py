@@ -291,6 +291,7 @@ class _Pools:
     def __init__(self, api: Any, network: Network | None) -> None:
         self.base_url: str = api.configuration.host.rstrip("/")
         self._api = api
+        self._network = network
         self._ssl_context = None if network is None else network.ssl_context(self.base_url)
 
     def connect(self, its_own: bool) -> dict[str, Any]:
@@ -298,6 +299,8 @@ class _Pools:
         rest_client = self._api.rest_client
         if not its_own:
             rest_client = type(rest_client)(self._api.configuration)
+            if self._network is not None:
+                self._ssl_context = self._network.ssl_context(self.base_url)
         pool = rest_client.pool_manager
         if self._ssl_context is not None:
             # Without it, urllib3 loads the certificates for each connection anew.

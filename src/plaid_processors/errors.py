@@ -341,7 +341,7 @@ class LinkIncompleteError(PlaidProcessorsError):
 
 
 _UNFINISHED = "__plaid_processors_unfinished__"
-"""The attribute by which an exception holds what its link had achieved: an object with `result`."""
+"""The attribute by which an exception holds what its link had achieved, to `take` it from."""
 
 
 def unfinished(error: BaseException | None) -> LinkResult | None:
@@ -363,7 +363,7 @@ def _unfinished(error: BaseException | None, seen: set[int]) -> LinkResult | Non
     if isinstance(error, LinkIncompleteError):
         return error.result
     progress = getattr(error, _UNFINISHED, None)
-    result: LinkResult | None = None if progress is None else progress.result
+    result: LinkResult | None = None if progress is None else progress.take()
     inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
     behind = _interruption_behind(error) if progress is None else None
     for other in (*inner, error.__cause__, behind):

@@ -94,7 +94,7 @@ class ClientOptions(TypedDict, total=False):
 
 def _is_positive(value: object) -> bool:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value) and value > 0  # type: ignore[arg-type,operator]
+    return number and math.isfinite(value) and 0 < value < 1e9  # type: ignore[arg-type,operator]
 
 
 def _refuse(name: str, wanted: str) -> NoReturn:

@@ -15,8 +15,7 @@ from .threads import Attempt
 
 T = TypeVar("T")
 
-_MOST_INTERRUPTIONS = 100
-"""How often Ctrl-C may be pressed while an answer that must not be lost is waited for."""
+_LOST = "the process was forked, or patched by gevent, during the call"
 
 _A_MOMENT = 0.01
 """Seconds between two looks, where a thread is just about to send."""
@@ -26,8 +25,8 @@ class Errand(Generic[T]):
     """One request of a call, with all its attempts.
 
     Attributes:
-        once: whether its answer cannot be had again: it is not sent when nobody waits, and waited
-            for, once it is sent, even after the deadline or an interruption.
+        once: whether its answer cannot be had again: it is sent only while the caller waits, and
+            waited for once it is sent, even after the deadline or an interruption.
         last_error: the error to report if no further attempt is made.
     """
 
@@ -46,6 +45,9 @@ class Errand(Generic[T]):
         """
         raise NotImplementedError
 
+    def sent(self) -> None:
+        """One that is `once` is being sent. On a thread."""
+
     def failed(self, failure: HttpFailure, number: int) -> T | PlaidProcessorsError:
         """What attempt ``number`` comes to where no answer came."""
         raise NotImplementedError
@@ -58,6 +60,9 @@ class Errand(Generic[T]):
     ) -> float | None:
         """Seconds to wait before it is sent again, after attempt ``number``; None to give up."""
         return None
+
+    def retrying(self, number: int, seconds: float) -> None:
+        """Attempt ``number`` is made after so many seconds."""
 
     def keep(self, error: PlaidProcessorsError) -> PlaidProcessorsError:
         """An attempt failed: the error to report if no further attempt is made."""
@@ -82,12 +87,12 @@ class Call:
         Raises:
             ConfigurationError: the engine is closed.
         """
-        engine.running()
         self.engine = engine
+        self.running = engine.running()
         self.port = port
         self.times = times
         self.deadline = Deadline(deadline)
-        self._under_way: dict[Attempt, Running] = {}
+        self._under_way: set[Attempt] = set()
 
     async def send(self, errand: Errand[T]) -> T:
         """Send one request, and wait for its value.
@@ -100,12 +105,14 @@ class Call:
         """
         self.check()
         batch = Batch(self, [errand])
-        for _ in range(_MOST_INTERRUPTIONS):
+        end: float | None = None
+        while True:  # however often: anyio cancels again in each turn of the event loop
             try:
                 await batch.finish()
                 break
             except BaseException as interruption:
-                if not errand.once or isinstance(interruption, GeneratorExit):
+                end = end or monotonic() + 2 * sum(self.times)
+                if not errand.once or isinstance(interruption, GeneratorExit) or monotonic() > end:
                     self.leave()
                     raise
                 self.port.interruption = interruption
@@ -123,19 +130,23 @@ class Call:
         return Batch(self, errands)
 
     async def tell(
-        self, callback: Callable[[Any], object], value: object, *, once: bool = False
+        self,
+        callback: Callable[[Any], object],
+        value: object,
+        *,
+        even_if_interrupted: bool = False,
     ) -> None:
         """Call the caller's callback; its time does not count.
 
         Args:
             callback: what the caller gave.
             value: what it is called with.
-            once: whether it is called even if the caller has interrupted meanwhile.
+            even_if_interrupted: whether it is called although the caller has interrupted meanwhile.
         """
-        if not once:
+        if not even_if_interrupted:
             self.check()
         with self.deadline.paused():
-            await self.port.call(callback, value, self.times[1] if once else None)
+            await self.port.call(callback, value, self.times[1] if even_if_interrupted else None)
 
     async def turn(self, name: str, work: Coroutine[Any, Any, T]) -> T:
         """Do the work when no other call of this engine does any of that name.
@@ -143,15 +154,15 @@ class Call:
         Not by a lock: this one serves threads and event loops alike, and a forked child has none
         that its parent's threads hold.
         """
-        turns, me = self.engine.running().turns, object()
+        turns, me = self.running.turns, object()
         try:
             while turns.setdefault(name, me) is not me:  # atomic
                 await self.port.wait(_A_MOMENT)
             return await work
         finally:
-            work.close()
             if turns.get(name) is me:
                 del turns[name]
+            work.close()
 
     def check(self, cause: Exception | None = None) -> None:
         """Raise the interruption that was held back, if there is one, from this cause."""
@@ -161,17 +172,21 @@ class Call:
 
     def leave(self) -> None:
         """Nobody waits any more: what was not sent yet is not sent."""
-        for attempt, running in self._under_way.copy().items():
-            running.leave(attempt)
+        under_way = self._under_way.copy()
+        for attempt in under_way:
+            attempt.leave()
             self.forget(attempt)
+        # When all are marked: a thread that is free now must not begin another of them.
+        for attempt in under_way:
+            self.running.leave(attempt)
 
-    def remember(self, attempt: Attempt, running: Running) -> None:
+    def remember(self, attempt: Attempt) -> None:
         """An attempt is under way."""
-        self._under_way[attempt] = running
+        self._under_way.add(attempt)
 
     def forget(self, attempt: Attempt) -> None:
         """An attempt is over, or was left."""
-        self._under_way.pop(attempt, None)
+        self._under_way.discard(attempt)
 
     def attempt_times(self, *, once: bool) -> tuple[float, float]:
         """Seconds to connect and to wait, within what is left of the call."""
@@ -198,7 +213,7 @@ class Batch(Generic[T]):
         self._call = call
         self._errands = errands
         self._due: dict[int, float] = dict.fromkeys(range(len(errands)), 0.0)
-        self._open: dict[int, tuple[Attempt, Running]] = {}
+        self._open: dict[int, Attempt] = {}
         self._attempts = dict.fromkeys(range(len(errands)), 0)
         self._handed_out = 0
 
@@ -217,16 +232,17 @@ class Batch(Generic[T]):
     def withdraw(self) -> bool:
         """Send nothing any more; whether nothing was sent that has to be waited for."""
         self._due.clear()
-        unsent = [attempt.withdraw() for attempt, _ in self._open.copy().values()]
+        unsent = [attempt.withdraw() for attempt in self._open.copy().values()]
         return all(unsent) and len(self.came) < len(self._errands)
 
     async def _step(self) -> None:
         """Send what is due, take what came; wait for more if nothing did."""
         self._send_due()
         before = len(self.came)
-        # Those that have not begun come first: what is given up frees its thread for them.
-        for place, (attempt, running) in sorted(self._open.items(), key=_has_begun):
-            self._take(place, attempt, running)
+        # Those that have not begun come first: to give up one that has frees its thread, which must
+        # not begin another whose time is over too.
+        for place, attempt in sorted(self._open.items(), key=_has_begun):
+            self._take(place, attempt)
         if len(self.came) == before and (self._open or self._due):
             await self._call.port.wait(self._seconds_to_wait())
 
@@ -243,55 +259,61 @@ class Batch(Generic[T]):
             self._due.pop(place, None)
             self._fail(place, self._over)
             return
+        if call.running.lost:
+            self._due.pop(place, None)
+            self._fail(place, _LOST)
+            return
 
         def work(attempt: Attempt) -> object:
-            return errand.attempt(running, attempt, call.attempt_times(once=errand.once))
+            if call.deadline.remaining() == 0:  # it ended as a thread became free
+                return errand.failed(HttpFailure(reason=self._over, sent=False), attempt.number)
+            times = call.attempt_times(once=errand.once)
+            return errand.attempt(call.running, attempt, times)
 
-        attempt = Attempt(work, call.port.ring, number=self._attempts[place], once=errand.once)
+        attempt = Attempt(
+            work,
+            call.port.ring,
+            sent=errand.sent,
+            number=self._attempts[place],
+            once=errand.once,
+        )
+        self._open[place] = attempt
+        call.remember(attempt)
+        self._due.pop(place, None)
         try:
-            running = call.engine.running()
-            self._open[place] = (attempt, running)
-            call.remember(attempt, running)
-            self._due.pop(place, None)
-            if not running.threads.submit(attempt):
+            if not call.running.threads.submit(attempt):
                 self._settle(place, call.engine.closed_error())
-        except PlaidProcessorsError as closed:
-            self._due.pop(place, None)
-            self._settle(place, closed)
         except RuntimeError:
-            running.leave(attempt)
-            self._fail(place, "the system has no thread to give")
+            if attempt.withdraw():  # else another call's thread has taken it
+                call.running.leave(attempt)
+                self._fail(place, "there is no thread to be had")
 
     def _fail(self, place: int, reason: str) -> None:
         """An attempt came to nothing before it was sent."""
         failure = HttpFailure(reason=reason, sent=False)
         self._settle(place, self._errands[place].failed(failure, self._attempts[place]))
 
-    def _take(self, place: int, attempt: Attempt, running: Running) -> None:
+    def _take(self, place: int, attempt: Attempt) -> None:
         """Take what came of an attempt, or give it up where its time is over."""
-        if not attempt.finished and monotonic() < self._moment_to_give_up(attempt, running):
+        if not attempt.finished and monotonic() < self._moment_to_give_up(attempt):
             return
         errand = self._errands[place]
         if attempt.finished and attempt.error is None and not attempt.left:
             self._settle(place, attempt.outcome)
             return
-        failure = self._failure(attempt, running, once=errand.once)
+        failure = self._failure(attempt, once=errand.once)
         if failure is not None:
-            running.leave(attempt)
+            self._call.running.leave(attempt)
             self._settle(place, errand.failed(failure, attempt.number))
 
-    def _failure(self, attempt: Attempt, running: Running, *, once: bool) -> HttpFailure | None:
-        """Why an attempt comes to nothing; None where it is just about to be sent."""
+    def _failure(self, attempt: Attempt, *, once: bool) -> HttpFailure | None:
+        """Why an attempt failed; None where it is just about to be sent."""
         if attempt.error is not None:
             reason = f"the request could not be made ({type(attempt.error).__name__})"
             sent = attempt.sent_at is not None or not once
             return HttpFailure(reason=reason, sent=sent, passing=False)
-        if running.lost:
-            return HttpFailure(
-                reason="the process was forked, or patched by gevent, during the call",
-                sent=True,
-                passing=False,
-            )
+        if self._call.running.lost:
+            return HttpFailure(reason=_LOST, sent=True, passing=False)
         if attempt.withdraw():
             reason = self._over if attempt.began is None else "timed out while connecting"
             return HttpFailure(reason=reason, sent=False)
@@ -314,16 +336,17 @@ class Batch(Generic[T]):
                 )
             if wait is not None:
                 self._due[place] = monotonic() + wait
+                errand.retrying(self._attempts[place] + 1, wait)
             outcome = errand.keep(outcome)
         if place not in self._due:
             self.came.append((place, outcome))
         opened = self._open.pop(place, None)
         if opened is not None:
-            self._call.forget(opened[0])
+            self._call.forget(opened)
 
-    def _moment_to_give_up(self, attempt: Attempt, running: Running) -> float:
+    def _moment_to_give_up(self, attempt: Attempt) -> float:
         """When an attempt is not waited for any longer."""
-        if running.lost:
+        if self._call.running.lost:
             return 0.0
         connect, read = self._call.times
         if attempt.sent_at is not None:
@@ -339,10 +362,9 @@ class Batch(Generic[T]):
         # One that has not begun may begin at once.
         latest = now + sum(self._call.times)
         moments = [latest, *self._due.values()]
-        for attempt, running in self._open.copy().values():
-            moments.append(self._moment_to_give_up(attempt, running))
+        moments += [self._moment_to_give_up(attempt) for attempt in self._open.copy().values()]
         return max(_A_MOMENT, min(moments) - now)
 
 
-def _has_begun(opened: tuple[int, tuple[Attempt, Running]]) -> bool:
-    return opened[1][0].began is not None
+def _has_begun(opened: tuple[int, Attempt]) -> bool:
+    return opened[1].began is not None

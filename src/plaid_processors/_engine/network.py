@@ -59,8 +59,10 @@ class Network:
         """
         if not base_url.startswith("https:"):
             return None
-        # Not Python's: with it, urllib3 1.26 cannot reach a server by its number.
-        context = create_urllib3_context()
+        if _gevent_came_late():  # urllib3's function still makes those of before, which recurse
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        else:  # not Python's: with it, urllib3 1.26 cannot reach a server by its number
+            context = create_urllib3_context()
         if not self.certificates:
             context.load_default_certs()
         sources = {path: source for source, path in self.certificates.items()}  # each path once
@@ -91,6 +93,11 @@ class Network:
 
 
 _CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+
+
+def _gevent_came_late() -> bool:
+    """Whether gevent patched Python's TLS when urllib3 had taken what it uses of it."""
+    return urllib3.util.ssl_.SSLContext is not ssl.SSLContext
 
 
 def network_for(

@@ -41,6 +41,9 @@ class Port(Protocol):
     async def wait(self, seconds: float | None) -> None:
         """Wait until `ring`, or so long at most."""
 
+    async def checkpoint(self) -> None:
+        """Let a cancellation that came since the last wait be raised here."""
+
     async def call(
         self, callback: Callable[[Any], object], value: object, patience: float | None
     ) -> None:
@@ -76,6 +79,9 @@ class BlockingPort:
         least = _SLICE if seconds is None else min(seconds, _SLICE)
         with suppress(queue.Empty):
             self._bell.get(timeout=least)
+
+    async def checkpoint(self) -> None:
+        """Nothing to do: nothing cancels a blocking call."""
 
     async def call(
         self,
@@ -144,6 +150,10 @@ class AsyncPort:
                 if timer is not None:
                     timer.cancel()
         self._rung = False
+
+    async def checkpoint(self) -> None:
+        """Suspend once: asyncio cancels a task that returns with a cancellation to come."""
+        await asyncio.sleep(0)
 
     async def call(
         self, callback: Callable[[Any], object], value: object, patience: float | None

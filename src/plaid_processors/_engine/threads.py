@@ -49,6 +49,7 @@ class Attempt:
         work: Callable[[Attempt], object],
         ring: Callable[[], bool],
         *,
+        sent: Callable[[], None],
         number: int,
         once: bool,
     ) -> None:
@@ -57,6 +58,7 @@ class Attempt:
         Args:
             work: sends the request; runs on a thread, in a copy of the caller's context.
             ring: wakes the caller, and says whether there is one; runs on a thread.
+            sent: called when its `body` is sent; runs on a thread.
             number: which attempt at its request it is, from 1.
             once: whether it can be withdrawn until its `body` is sent, rather than until it begins.
         """
@@ -69,14 +71,14 @@ class Attempt:
         self.sent_at: float | None = None
         self._work = work
         self._ring = ring
+        self._sent = sent
         self._context = contextvars.copy_context()  # each its own: one cannot be entered twice
         self._once = once
-        self._ticket = threading.Lock()  # taken once and kept: by who sends, or by who withdraws
-        self._withdrawn = False
+        self._taken: dict[str, str] = {}
 
     def run(self) -> None:
         """Do the work, unless the caller has left."""
-        if not self.left and (self._once or self._ticket.acquire(blocking=False)):
+        if not self.left and (self._once or self._take("thread")):
             self.began = monotonic()
             try:
                 self.outcome = self._context.run(self._work, self)
@@ -93,19 +95,27 @@ class Attempt:
         Raises:
             WithdrawnError: the caller withdrew it, or its event loop is closed.
         """
-        if not self._ticket.acquire(blocking=False):
+        if not self._take("thread"):
             raise WithdrawnError
         self.sent_at = monotonic()
         if not self._ring():  # from now on the caller waits for the answer's own time
             self.sent_at = None
             raise WithdrawnError
+        self._sent()
         yield content
 
     def withdraw(self) -> bool:
         """Have it not sent: True if it was not, and will not be."""
-        if self._ticket.acquire(blocking=False):
-            self._withdrawn = True
-        return self._withdrawn
+        return self._take("caller")
+
+    def _take(self, taker: str) -> bool:
+        """Whether this side was the first: a thread, to send it, or the caller, to withdraw it."""
+        return self._taken.setdefault("by", taker) == taker  # atomic, by no lock that could stay
+
+    def leave(self) -> None:
+        """Nobody waits for it any more."""
+        self.left = True
+        self.withdraw()
 
 
 class Threads:
@@ -126,7 +136,7 @@ class Threads:
             RuntimeError: the system has no thread to give.
         """
         self._waiting.put(attempt)
-        if self._closed:  # asked after: what was put before the end is still run
+        if self._closed and attempt.withdraw():  # asked after: what was put before is still run
             attempt.left = True
             return False
         self._grow()
@@ -134,8 +144,7 @@ class Threads:
 
     def leave(self, attempt: Attempt) -> None:
         """The caller waits no longer: it is not sent any more; its thread no longer counts."""
-        attempt.left = True
-        attempt.withdraw()
+        attempt.leave()
         with suppress(RuntimeError):  # no thread to be had: those that there are go on
             self._grow()
 
@@ -150,7 +159,7 @@ class Threads:
         until = monotonic() + CLOSE_SECONDS
         for thread, attempt in self._running.copy().items():
             if attempt is None or not attempt.left:
-                with suppress(RuntimeError):  # not one of threading's, see _start
+                with suppress(RuntimeError, AssertionError):  # a dummy, see _start
                     thread.join(max(0.0, until - monotonic()))
 
     def _grow(self) -> None:

@@ -166,6 +166,8 @@ def _read(
     except PlaidConnectionError as unusable:
         unusable.__context__ = None  # it may hold what came
         unusable.http_status = status
+        if unusable.request_id is not None:
+            unusable.request_id = redact(unusable.request_id, (*request.secrets, *keys))
         return unusable
 
 

@@ -111,6 +111,11 @@ class _PlaidErrand(Errand[T]):
         return outcome.value
 
     @override
+    def sent(self) -> None:
+        if self._request.sent is not None:
+            self._request.sent()
+
+    @override
     def failed(self, failure: HttpFailure, number: int) -> RequestError:
         error = connection_error(self._request, failure)
         error.occurred_at = datetime.now(UTC)
@@ -123,23 +128,26 @@ class _PlaidErrand(Errand[T]):
     ) -> float | None:
         if not isinstance(error, RequestError):
             return None
-        wait = wait_before_retry(
+        return wait_before_retry(
             error,
             attempt=number,
             max_attempts=self._max_attempts,
             chance=random.random(),  # noqa: S311  not for secrets
             remaining=remaining,
         )
-        if wait is not None:
-            self._report(EventKind.RETRIED, number + 1, seconds=wait)
-        return wait
+
+    @override
+    def retrying(self, number: int, seconds: float) -> None:
+        self._report(EventKind.RETRIED, number, seconds=seconds)
 
     @override
     def keep(self, error: PlaidProcessorsError) -> PlaidProcessorsError:
-        if isinstance(error, RequestError):
-            earlier = self.last_error
-            assert earlier is None or isinstance(earlier, RequestError)
-            error = after(earlier, error)
+        earlier = self.last_error
+        if isinstance(earlier, RequestError):
+            if isinstance(error, RequestError):
+                error = after(earlier, error)
+            elif earlier.outcome_unknown:
+                error = earlier  # the client was closed before the next attempt
         self.last_error = error
         return error
 

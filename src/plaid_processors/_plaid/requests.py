@@ -72,12 +72,14 @@ class PlaidRequest(Generic[T]):
         body: the JSON object, without the keys.
         read: makes the value of the answer, or raises PlaidConnectionError.
         once: whether its answer, if lost, cannot be had again.
+        sent: called on a thread when one that is `once` is being sent, or None.
     """
 
     endpoint: str
     body: Mapping[str, object] = field(repr=False)
     read: Callable[[PlaidAnswer], T]
     once: bool = False
+    sent: Callable[[], None] | None = None
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -139,13 +141,16 @@ def create_sandbox_public_token(
 
 
 def exchange(
-    public_token: str, land: Callable[[str, str | None, str | None], None]
+    public_token: str,
+    land: Callable[[str, str | None, str | None], None],
+    sent: Callable[[], None],
 ) -> PlaidRequest[None]:
     """``/item/public_token/exchange``: makes the Item. ``item_id`` is optional in the answer.
 
     Args:
         public_token: what Link gave.
         land: takes the access token, the Item's id and the request's id, as soon as they are read.
+        sent: called when it is being sent.
     """
     return PlaidRequest(
         endpoint=EXCHANGE,
@@ -154,6 +159,7 @@ def exchange(
             answer.text("access_token"), answer.optional("item_id"), answer.optional("request_id")
         ),
         once=True,
+        sent=sent,
     )
 
 

@@ -14,7 +14,7 @@ from .._plaid.answers import RequestError
 from .._plaid.call import PlaidCall
 from .._plaid.requests import PlaidRequest
 from ..adapters import products_of
-from ..errors import ConfigurationError, ItemNotFoundError
+from ..errors import ConfigurationError, ItemNotFoundError, LinkIncompleteError
 from ..redaction import mask
 from ..results import (
     Account,
@@ -230,7 +230,8 @@ async def _exchange_and_issue(
     on_token: OnToken | None,
 ) -> LinkResult:
     """Exchange, keep the Item, call back, choose the accounts, one processor token for each."""
-    progress = Progress()
+    session = f"Link session {origin.link_session_id}, public token {mask(public_token)}"
+    progress = Progress(session)
     progress.expect(plan, plan.picked_early())
 
     def land(access_token: str, item_id: str | None, request_id: str | None) -> None:
@@ -246,9 +247,10 @@ async def _exchange_and_issue(
 
     try:
         try:
-            await call.ask(requests.exchange(public_token, land))
+            await call.ask(requests.exchange(public_token, land, progress.asked))
             if on_exchange is not None:
-                await call.tell(on_exchange, progress.item, once=True)
+                await call.tell(on_exchange, progress.item, even_if_interrupted=True)
+                progress.in_hand()
             await _finish(call, progress, plan, partial, on_token)
         except Exception as error:
             _add_support(error, environment, origin, public_token)
@@ -256,17 +258,20 @@ async def _exchange_and_issue(
             if progress.known:
                 raise progress.incomplete(error) from error
             raise
+        await call.port.checkpoint()
         result = progress.result
         assert result is not None
-        progress.delivered()
+        progress.in_hand()
         return result  # noqa: TRY300  no statement may stand between it and its `except`
     except BaseException as error:
         # One assignment, before anything else: a second interruption may come at any moment.
         error.__plaid_processors_unfinished__ = progress  # type: ignore[attr-defined]
-        progress.delivered()
         call.leave()
-        if not progress.known:
+        # An interruption may be swallowed on its way (by a TaskGroup, say): then a warning is left.
+        if _may_exist(progress, error):
             _add_note(error, environment, origin, public_token)
+        elif not progress.known or isinstance(error, LinkIncompleteError):
+            progress.in_hand()
         raise
 
 
@@ -375,14 +380,21 @@ def _add_support(
         error.advice = _ask_plaid(error.support)
 
 
+def _may_exist(progress: Progress, error: BaseException) -> bool:
+    """Whether Plaid may have made an Item of which this error, an interruption, says nothing."""
+    if progress.known or not progress.landing.asked or isinstance(error, RequestError):
+        return False
+    behind = (error.__cause__, error.__context__)
+    failures = [each for each in behind if isinstance(each, RequestError)]
+    return not failures or failures[0].outcome_unknown
+
+
 def _add_note(
     error: BaseException, environment: Environment, origin: Origin, public_token: str
 ) -> None:
-    """Where Plaid may have made an Item although the link was interrupted, say what to do then."""
-    cause = error.__cause__
-    if isinstance(cause, RequestError) and cause.outcome_unknown:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        error.add_note(_ask_plaid({"time": now, **_known(environment, origin, public_token)}))
+    """Say what to ask Plaid."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    error.add_note(_ask_plaid({"time": now, **_known(environment, origin, public_token)}))
 
 
 def _known(environment: Environment, origin: Origin, public_token: str) -> dict[str, str | None]:

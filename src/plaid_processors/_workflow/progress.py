@@ -15,8 +15,35 @@ from .plan import Plan
 
 logger = logging.getLogger("plaid_processors")
 
-_LOST = "Plaid made Item %s, and an interruption lost its access token: ask Plaid to remove it"
-_LATE = "Plaid made Item %s after its link was given up: unfinished(error) has it now"
+
+class Landing:
+    """Where the Item lands, and whether anybody has it. Outlives the link that it belongs to.
+
+    Attributes:
+        asked: whether an exchange was sent.
+        known: the fields of a `LinkedItem`; empty as long as there is no Item.
+        told: what to name the link by, where there is no Item's id.
+    """
+
+    def __init__(self, told: str) -> None:
+        """Nothing yet."""
+        self.asked = False
+        self.known: Mapping[str, Any] = {}
+        self.told = told
+
+    def warn(self) -> None:
+        """Say that the link is over and nobody has taken its Item's access token."""
+        if self.known:
+            logger.warning(
+                "Plaid made Item %s, and nobody took its access token from the interrupted link: "
+                "ask Plaid's support to remove it",
+                self.known.get("item_id"),
+            )
+        elif self.asked:
+            logger.warning(
+                "Plaid may have made an Item in an interrupted link: ask its support, of %s",
+                self.told,
+            )
 
 
 class Progress:
@@ -27,45 +54,60 @@ class Progress:
     on its way out finds it too.
 
     Attributes:
-        known: the fields of a `LinkedItem`; empty as long as there is no Item.
         entries: the tokens, those that came and those that are missing.
         unselected: the partners whose accounts are not chosen yet.
         failed: why tokens did not come.
     """
 
-    def __init__(self) -> None:
-        """Nothing yet."""
-        self.known: Mapping[str, Any] = {}
+    def __init__(self, told: str = "") -> None:
+        """Nothing yet; ``told`` is what to name the link by in a warning."""
         self.entries: tuple[ProcessorToken | PendingToken, ...] = ()
         self.unselected: tuple[PendingPartner, ...] = ()
         self.failed: dict[tuple[str, str], PlaidProcessorsError] = {}
-        self._delivered = False
-        self._alarm: finalize[..., Progress] | None = None
-
-    def delivered(self) -> None:
-        """The caller has what it needs to find this: a result, or an exception."""
-        self._delivered = True
-        if self._alarm is not None:
-            self._alarm.detach()
+        self.landing = Landing(told)
+        # Not by __del__, which would run with each link, and swallow a Ctrl-C that strikes it.
+        self._alarm = finalize(self, self.landing.warn)
+        self._alarm.atexit = False
 
     @classmethod
     def of_result(cls, result: LinkResult) -> Progress:
         """Go on from a result."""
         progress = cls()
-        progress.known = {each.name: getattr(result, each.name) for each in fields(LinkedItem)}
+        progress.in_hand()  # the Item was the caller's before
+        progress.landing.known = {
+            each.name: getattr(result, each.name) for each in fields(LinkedItem)
+        }
         progress.entries, progress.unselected = result.entries, result.unselected
         return progress
 
+    def in_hand(self) -> None:
+        """The caller has the Item, or knows that it may exist: no warning when this is dropped."""
+        self._alarm.detach()
+
+    def asked(self) -> None:
+        """The exchange is being sent. On a thread."""
+        self.landing.asked = True
+
     def land(self, known: Mapping[str, Any]) -> None:
         """Keep the Item. On a thread, the moment the answer is read: nothing can come between."""
-        item_id = known.get("item_id")
-        self.known = known
-        if self._delivered:
-            logger.warning(_LATE, item_id)
-        else:
-            # Not by __del__, which would run with each link, and swallow a Ctrl-C that strikes it.
-            self._alarm = finalize(self, logger.warning, _LOST, item_id)
-            self._alarm.atexit = False
+        self.landing.known = known
+        if not self._alarm.alive:
+            logger.warning(
+                "Plaid made Item %s after its link was given up: unfinished(error) has it now",
+                known.get("item_id"),
+            )
+
+    def take(self) -> LinkResult | None:
+        """The result so far, for `unfinished`; None as long as there is no Item."""
+        result = self.result
+        if result is not None:
+            self.in_hand()
+        return result
+
+    @property
+    def known(self) -> Mapping[str, Any]:
+        """The fields of a `LinkedItem`; empty as long as there is no Item."""
+        return self.landing.known
 
     def expect(self, plan: Plan, picked: tuple[PendingToken, ...] | None) -> None:
         """What is to come: these tokens, or some for these partners."""

@@ -237,7 +237,7 @@ async def _authorized(
                 request,
                 came,
                 faults,
-                secrets=(*bearer.secrets, *secrets),
+                secrets=(*bearer.secrets, token, *secrets),
                 unknown_advice=UNKNOWN,
             )
         except PartnerApiError as error:

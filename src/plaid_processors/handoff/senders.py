@@ -125,10 +125,10 @@ class BaseFinixSender:
             if not error.outcome_unknown:
                 self._unknown.end(account)
             raise
-        except ConfigurationError:  # before anything was sent
-            self._unknown.end(account)
+        except BaseException:  # an interruption, or what was not foreseen
+            if not call.may_have_acted:
+                self._unknown.end(account)
             raise
-        # An interruption, a cancellation, or whatever nobody foresaw leaves it unknown.
         self._unknown.end(account)
         return instrument
 

@@ -18,7 +18,13 @@ from .requests import HandoffRequest
 
 
 class PartnerCall(Call):
-    """One public call: what the hand-offs ask a partner with."""
+    """One public call: what the hand-offs ask a partner with.
+
+    Attributes:
+        may_have_acted: whether anything that changes something was asked for.
+    """
+
+    may_have_acted = False
 
     async def ask(self, request: HandoffRequest, base_url: str) -> HttpOutcome:
         """Send a request, once; one that changes something only while somebody waits for it.
@@ -29,6 +35,7 @@ class PartnerCall(Call):
             request: what is asked.
             base_url: the partner's address.
         """
+        self.may_have_acted |= request.changes
         came = await self.send(_PartnerErrand(request, base_url))
         self.check()
         return came
@@ -84,11 +91,14 @@ class Transport:
         limits = Limits(timeout=timeout, max_connections=max_connections)
         networks = {each: network_for(each, proxy=proxy, ca_bundle=ca_bundle) for each in base_urls}
 
+        # Now, so that certificates that cannot be read are refused now.
         contexts = {url: network.ssl_context(url) for url, network in networks.items()}
 
-        def connect(_its_own: bool) -> dict[str, Any]:
+        def connect(its_own: bool) -> dict[str, Any]:
             return {
-                url: network.pool(max_connections, contexts[url])
+                url: network.pool(
+                    max_connections, contexts[url] if its_own else network.ssl_context(url)
+                )
                 for url, network in networks.items()
             }
 
