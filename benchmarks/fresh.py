@@ -123,23 +123,17 @@ def run(rounds: int = 9) -> Section:
         plain, ours = interleaved(
             rounds, *(partial(_first_request, start, code) for code in (_PLAIN, _OURS))
         )
-    section.rows.append(
-        Row("start to first request, no bytecode", plain * 1e3, ours * 1e3, aim=1)
-    )
+    section.rows.append(Row("start to first request, no bytecode", plain * 1e3, ours * 1e3, aim=1))
     with copied(bytecode=True) as start:
         plain, ours = interleaved(
             2 * rounds, *(partial(_first_request, start, code) for code in (_PLAIN, _OURS))
         )
-        section.rows.append(
-            Row("start to first request, bytecode", plain * 1e3, ours * 1e3, aim=1)
-        )
+        section.rows.append(Row("start to first request, bytecode", plain * 1e3, ours * 1e3, aim=1))
         with local_plaid() as url:
             plain, ours = interleaved(
                 3, *(partial(_said, start, code + _PEAK, url) for code in (_PLAIN, _OURS))
             )
-        section.rows.append(
-            Row("peak memory, one link", plain / 1024, ours / 1024, "MB", aim=1)
-        )
+        section.rows.append(Row("peak memory, one link", plain / 1024, ours / 1024, "MB", aim=1))
         plain, ours = interleaved(
             2 * rounds,
             *(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import anyio
 import pytest
 
 from plaid_processors import (
@@ -24,6 +28,7 @@ from plaid_processors import (
 from plaid_processors.sandbox import Linked, LocalSandbox
 
 from .support.faulty import CREATE, EXCHANGE, PUBLIC_TOKEN, FaultyPlaid, issued, refusal
+from .support.interrupting import ACTIONS, HOW_OFTEN, CountingPlaid, by_clock, prepared
 
 
 class Stage:
@@ -42,6 +47,13 @@ class Stage:
             "on_exchange": self.told.append,
         }
 
+    def again(self) -> None:
+        """The user goes through Link once more."""
+        with ProcessorLinker(self.plaid.client()) as linker:
+            token = linker.create_link_token("layer", client_user_id="u", client_name="Acme")
+        self.done = self.plaid.complete_link(token.link_token, masks=["0000", "3333"])
+        self.arguments.update(public_token=self.done.public_token, metadata=self.done.metadata)
+
     def client(self, **options: Any) -> Any:
         return self._stack.enter_context(self.plaid.client(**options))
 
@@ -55,46 +67,100 @@ def stage() -> Iterator[Stage]:
         yield Stage(stack)
 
 
-def interrupting(kind: EventKind, endpoint: str) -> Any:
-    """A hook at which Ctrl-C is pressed: it runs on the thread that links."""
-
-    def hook(event: RequestEvent) -> None:
-        if (event.kind, event.endpoint) == (kind, endpoint):
-            raise KeyboardInterrupt
-
-    return hook
+@pytest.fixture(scope="module")
+def counting() -> Iterator[CountingPlaid]:
+    """A server that knows which Items it made."""
+    with CountingPlaid() as plaid:
+        yield plaid
 
 
-def test_interrupted_before_the_answer(stage: Stage) -> None:
-    """Nobody knows whether there is an Item: the interrupt says so, and what to ask Plaid."""
-    client = stage.client(on_event=interrupting(EventKind.SENT, EXCHANGE))
+@pytest.mark.parametrize("how", HOW_OFTEN)
+@pytest.mark.parametrize("world", ACTIONS)
+def test_interrupted_at_spread_moments(counting: CountingPlaid, world: str, how: str) -> None:
+    """No Item is lost without a word, and the client works afterwards."""
+    with prepared() as warned:
+        count = by_clock(counting, warned, world, how, 24)
+    assert count.links >= 20
+    assert count.made > 0
+    assert (count.silent, count.broken, count.slow) == ([], [], [])
+    if how == "single" and world != "async, raised":
+        assert count.warned == 0
+
+
+def pressed(stage: Stage, delay: float, **options: Any) -> KeyboardInterrupt:
+    """Ctrl-C so many seconds after a link began."""
+    client = stage.client(**options)
+    threading.Timer(delay, signal.raise_signal, [signal.SIGINT]).start()
     with pytest.raises(KeyboardInterrupt) as caught:
         ProcessorLinker(client).link("layer", **stage.arguments)
-    assert unfinished(caught.value) is None
-    (note,) = caught.value.__notes__
-    assert "ask Plaid's support" in note
-    assert stage.done.metadata["link_session_id"] in note
-    assert stage.done.public_token not in note
+    return caught.value
 
 
-def test_interrupted_the_moment_the_answer_is_parsed(stage: Stage) -> None:
-    """Before anything else could be done with it, the access token is in the interrupt's hands."""
-    client = stage.client(on_event=interrupting(EventKind.ANSWERED, EXCHANGE))
-    with pytest.raises(KeyboardInterrupt) as caught:
-        ProcessorLinker(client).link("layer", **stage.arguments)
-    result = unfinished(caught.value)
+def test_ctrl_c_while_the_exchange_is_under_way(stage: Stage) -> None:
+    """Its answer is waited for, on_exchange is called, and the access token comes along."""
+    stage.plaid.fail(EXCHANGE, delay=0.6)
+    error = pressed(stage, 0.2)
+    result = unfinished(error)
     assert result is not None
     assert result.access_token == stage.plaid.items[0].access_token
-    assert not hasattr(caught.value, "__notes__")
+    assert [each.access_token for each in stage.told] == [result.access_token]
+    assert CREATE not in {each.path for each in stage.plaid.requests}
+    assert not hasattr(error, "__notes__")
     assert ProcessorLinker(stage.client()).resume(result).complete
 
 
+def test_ctrl_c_and_an_answer_that_does_not_come(stage: Stage) -> None:
+    """After the time-out the interrupt says that there may be an Item, and what to ask Plaid."""
+    stage.plaid.fail(EXCHANGE, drop="after", delay=0.6)
+    error = pressed(stage, 0.2)
+    assert unfinished(error) is None
+    (note,) = error.__notes__
+    assert "ask Plaid's support" in note
+    assert stage.done.metadata["link_session_id"] in note
+    assert stage.done.public_token not in note
+    assert stage.exchanges() == 1
+
+
+def test_an_item_that_nobody_takes_is_named(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    """An interruption that is swallowed with its Item leaves a warning that names it."""
+    stage.arguments.pop("on_exchange")
+    stage.plaid.fail(EXCHANGE, delay=0.6)
+    pressed(stage, 0.2)
+    gc.collect()
+    assert f"Plaid made Item {stage.plaid.items[0].item_id}" in caplog.text
+    assert stage.plaid.items[0].access_token not in caplog.text
+
+
+def test_anyio_cancels_again_and_again(stage: Stage) -> None:
+    """As in Starlette and FastAPI: the exchange is waited for all the same, and its Item stored."""
+    stage.plaid.fail(EXCHANGE, delay=0.5)
+
+    async def main() -> None:
+        linker = AsyncProcessorLinker(stage.client())
+        with anyio.move_on_after(0.1):
+            await linker.link("layer", **stage.arguments)
+
+    anyio.run(main)
+    assert [each.access_token for each in stage.told] == [stage.plaid.items[0].access_token]
+
+
 def test_a_hook_that_ends_a_thread(stage: Stage) -> None:
-    """In the asynchronous linker the hook runs on a thread: the access token comes all the same."""
-    client = stage.client(on_event=interrupting(EventKind.ANSWERED, EXCHANGE))
-    with pytest.raises(LinkIncompleteError) as caught:
-        asyncio.run(AsyncProcessorLinker(client).link("layer", **stage.arguments))
-    assert caught.value.result.access_token == stage.plaid.items[0].access_token
+    """What a hook raises on the client's thread costs no Item: its access token had been kept."""
+
+    def hook(event: RequestEvent) -> None:
+        if (event.kind, event.endpoint) == (EventKind.ANSWERED, EXCHANGE):
+            raise KeyboardInterrupt
+
+    for link in (
+        ProcessorLinker(stage.client(on_event=hook)).link,
+        lambda *a, **k: asyncio.run(
+            AsyncProcessorLinker(stage.client(on_event=hook)).link(*a, **k)
+        ),
+    ):
+        with pytest.raises(LinkIncompleteError) as caught:
+            link("layer", **stage.arguments)
+        assert caught.value.result.access_token == stage.plaid.items[-1].access_token
+        stage.again()
 
 
 async def _cancelled(linker: AsyncProcessorLinker, stage: Stage) -> BaseException:
@@ -138,15 +204,6 @@ def test_cancelled_for_longer_than_the_timeout(stage: Stage) -> None:
     assert unfinished(error) is None
     told = [*getattr(error, "__notes__", []), str(error.__cause__)]
     assert any("ask Plaid's support" in each for each in told)
-    assert stage.exchanges() == 1
-
-
-def test_a_truncated_answer_with_the_whole_token(stage: Stage) -> None:
-    """An access token that came whole is taken, though the answer is cut short."""
-    stage.plaid.fail(EXCHANGE, cut=90)
-    result = ProcessorLinker(stage.client()).link("layer", **stage.arguments)
-    assert result.complete
-    assert result.access_token == stage.plaid.items[0].access_token == stage.told[0].access_token
     assert stage.exchanges() == 1
 
 
