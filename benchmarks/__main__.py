@@ -43,6 +43,7 @@ def main() -> None:
 
     with certificate() as (chain, bundle):
         os.environ["SSL_CERT_FILE"] = str(bundle)  # before any TLS context is made
+        os.environ.pop("REQUESTS_CA_BUNDLE", None)
         from . import costs, fresh, links, many
 
         sections: dict[str, Callable[[], Section]] = {

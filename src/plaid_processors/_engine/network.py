@@ -6,6 +6,7 @@ import os
 import ssl
 from base64 import b64encode
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -59,23 +60,8 @@ class Network:
         """
         if not base_url.startswith("https:"):
             return None
-        if _gevent_came_late():  # urllib3's function still makes those of before, which recurse
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        else:  # not Python's: with it, urllib3 1.26 cannot reach a server by its number
-            context = create_urllib3_context()
-        if not self.certificates:
-            context.load_default_certs()
-        sources = {path: source for source, path in self.certificates.items()}  # each path once
-        for path, source in sources.items():
-            folder = Path(path).is_dir()
-            try:
-                context.load_verify_locations(
-                    cafile=None if folder else path, capath=path if folder else None
-                )
-            except OSError as error:
-                reason = error.strerror or type(error).__name__
-                raise ConfigurationError(f"{source} names no certificates: {reason}") from None
-        return context
+        files = tuple((name, path, _changed_at(path)) for name, path in self.certificates.items())
+        return _context(files, ssl.SSLContext)
 
     def pool(self, connections: int, ssl_context: ssl.SSLContext | None) -> Any:
         """A urllib3 pool manager that goes this way."""
@@ -93,6 +79,32 @@ class Network:
 
 
 _CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+
+
+@cache
+def _context(files: tuple[tuple[str, str, float], ...], _kind: type) -> ssl.SSLContext:
+    """One for all clients that trust the same: to load a system's certificates takes 40 ms."""
+    if _gevent_came_late():  # urllib3's function still makes those of before, which recurse
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    else:  # not Python's: with it, urllib3 1.26 cannot reach a server by its number
+        context = create_urllib3_context()
+    if not files:
+        context.load_default_certs()
+    sources = {path: source for source, path, _ in files}  # each path once
+    for path, source in sources.items():
+        folder = Path(path).is_dir()
+        try:
+            context.load_verify_locations(
+                cafile=None if folder else path, capath=path if folder else None
+            )
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise ConfigurationError(f"{source} names no certificates: {reason}") from None
+    return context
+
+
+def _changed_at(path: str) -> float:
+    return Path(path).stat().st_mtime
 
 
 def _gevent_came_late() -> bool:
