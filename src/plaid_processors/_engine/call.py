@@ -273,6 +273,7 @@ class Batch(Generic[T]):
         attempt = Attempt(
             work,
             call.port.ring,
+            call.port.waits,
             sent=errand.sent,
             number=self._attempts[place],
             once=errand.once,
@@ -359,8 +360,8 @@ class Batch(Generic[T]):
 
     def _seconds_to_wait(self) -> float | None:
         now = monotonic()
-        # One that has not begun may begin at once.
-        latest = now + sum(self._call.times)
+        # One that has not begun may begin at once, and one that was not sent be sent.
+        latest = now + self._call.times[1]
         moments = [latest, *self._due.values()]
         moments += [self._moment_to_give_up(attempt) for attempt in self._open.copy().values()]
         return max(_A_MOMENT, min(moments) - now)

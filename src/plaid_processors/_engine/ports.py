@@ -35,8 +35,11 @@ class Port(Protocol):
     def check_callback(self, name: str, callback: object) -> None:
         """Refuse what cannot be called in this world."""
 
-    def ring(self) -> bool:
-        """Wake `wait`; whether anybody can still be waiting. Called on the threads."""
+    def ring(self) -> None:
+        """Wake `wait`. Called on the threads."""
+
+    def waits(self) -> bool:
+        """Whether anybody can still be waiting. Called on the threads."""
 
     async def wait(self, seconds: float | None) -> None:
         """Wait until `ring`, or so long at most."""
@@ -67,9 +70,12 @@ class BlockingPort:
         if iscoroutinefunction(callback):
             raise TypeError(f"{name} is a coroutine function: AsyncProcessorLinker awaits it")
 
-    def ring(self) -> bool:
+    def ring(self) -> None:
         """Wake `wait`."""
         self._bell.put(None)
+
+    def waits(self) -> bool:
+        """A thread that waits does so until it leaves."""
         return True
 
     async def wait(self, seconds: float | None) -> None:
@@ -126,13 +132,14 @@ class AsyncPort:
         """Functions and coroutine functions are both welcome."""
         _check_callable(name, callback)
 
-    def ring(self) -> bool:
-        """Wake `wait`; False where the loop is closed."""
-        try:
+    def ring(self) -> None:
+        """Wake `wait`."""
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._wake)
-        except RuntimeError:
-            return False
-        return True
+
+    def waits(self) -> bool:
+        """Whether the loop is not closed yet."""
+        return not self._loop.is_closed()
 
     def _wake(self) -> None:
         self._rung = True

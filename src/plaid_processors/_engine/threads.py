@@ -47,7 +47,8 @@ class Attempt:
     def __init__(
         self,
         work: Callable[[Attempt], object],
-        ring: Callable[[], bool],
+        ring: Callable[[], None],
+        waits: Callable[[], bool],
         *,
         sent: Callable[[], None],
         number: int,
@@ -57,7 +58,8 @@ class Attempt:
 
         Args:
             work: sends the request; runs on a thread, in a copy of the caller's context.
-            ring: wakes the caller, and says whether there is one; runs on a thread.
+            ring: wakes the caller; runs on a thread.
+            waits: whether there is a caller still; runs on a thread.
             sent: called when its `body` is sent; runs on a thread.
             number: which attempt at its request it is, from 1.
             once: whether it can be withdrawn until its `body` is sent, rather than until it begins.
@@ -71,6 +73,7 @@ class Attempt:
         self.sent_at: float | None = None
         self._work = work
         self._ring = ring
+        self._waits = waits
         self._sent = sent
         self._context = contextvars.copy_context()  # each its own: one cannot be entered twice
         self._once = once
@@ -95,12 +98,9 @@ class Attempt:
         Raises:
             WithdrawnError: the caller withdrew it, or its event loop is closed.
         """
-        if not self._take("thread"):
+        if not self._waits() or not self._take("thread"):
             raise WithdrawnError
         self.sent_at = monotonic()
-        if not self._ring():  # from now on the caller waits for the answer's own time
-            self.sent_at = None
-            raise WithdrawnError
         self._sent()
         yield content
 
