@@ -320,7 +320,7 @@ def test_unfinished_is_not_of_another_link(last: BaseException) -> None:
 
 def _with_item(error: BaseException) -> BaseException:
     """As a link leaves an exception that it lets out."""
-    error.__plaid_processors_unfinished__ = SimpleNamespace(result=RESULT)  # type: ignore[attr-defined]
+    error.__plaid_processors_unfinished__ = SimpleNamespace(take=lambda: RESULT)  # type: ignore[attr-defined]
     return error
 
 

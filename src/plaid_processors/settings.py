@@ -41,6 +41,10 @@ def _pair(given: Timeout | Sequence[float]) -> Any:
     return tuple(given) if isinstance(given, list) else given
 
 
+_LONGEST = 1e6
+"""Seconds that a socket is told to wait at most: beyond some 1e9 systems refuse."""
+
+
 @frozen(kw_only=True)
 class Limits:
     """How long and how often a client tries.
@@ -73,7 +77,9 @@ class Limits:
     @property
     def connect_and_read(self) -> tuple[float, float]:
         """Seconds to connect, and to wait for the answer."""
-        return self.timeout if isinstance(self.timeout, tuple) else (self.timeout, self.timeout)
+        pair = self.timeout if isinstance(self.timeout, tuple) else (self.timeout, self.timeout)
+        connect, read = (min(each, _LONGEST) for each in pair)
+        return connect, read
 
 
 class ClientOptions(TypedDict, total=False):
@@ -94,7 +100,7 @@ class ClientOptions(TypedDict, total=False):
 
 def _is_positive(value: object) -> bool:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value) and 0 < value < 1e9  # type: ignore[arg-type,operator]
+    return number and math.isfinite(value) and value > 0  # type: ignore[arg-type,operator]
 
 
 def _refuse(name: str, wanted: str) -> NoReturn:
