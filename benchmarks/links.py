@@ -45,8 +45,9 @@ def cold(certificate: Path, rounds: int = 5) -> Section:
         "Links, cold",
         "A new client for each link, with 80 ms of round trip and TLS 1.3. The loop opens one "
         "connection; we open one for the exchange, and the others side by side when the tokens "
-        "are asked for, which costs one more handshake in the first link of a process. Where "
-        "Plaid spends no time at all, few accounts are therefore not faster than the loop.",
+        "are asked for, which costs one more handshake in the first link of a process. "
+        "Certificates are loaded once for all clients of a process, which only the first of these "
+        "rounds shows.",
     )
     for name, delay in (("", 0.0), (", 100 ms a request", 0.1)):
         with local_plaid(delay=delay, round_trip=0.08, certificate=certificate) as url:
