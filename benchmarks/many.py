@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from statistics import median, quantiles
@@ -25,9 +25,10 @@ def run(rounds: int = 5) -> Section:
     section = Section(
         "1,000 links",
         "One account each, 20 ms a request, one client of 32 connections. The last row is the "
-        "event loop's lag meanwhile: by how much a sleep of 5 ms is late, in 99 of 100 cases at "
-        "most, beside the 20 ms that it may be.",
+        "event loop's lag meanwhile, by how much a sleep of 5 ms is late in 99 of 100 cases at "
+        "most: beside plaid-python in `asyncio.to_thread` with 32 threads. Aimed at: 20 ms.",
     )
+    plain_lags: list[float] = []
     lags: list[float] = []
     with local_plaid(delay=0.02) as url:
         api = plain.make_api(url, _THREADS)
@@ -36,22 +37,18 @@ def run(rounds: int = 5) -> Section:
             wanted = ours.accounts(1)
             plain_work = partial(plain.link, api, ["account-0"])
             our_work = partial(ours.link, linker, wanted)
-            loop, threads, tasks = interleaved(
+            awaited = AsyncProcessorLinker(client)
+            loop, threads, tasks, _ = interleaved(
                 rounds,
                 partial(_by_threads, plain_work),
                 partial(_by_threads, our_work),
-                partial(_by_tasks, AsyncProcessorLinker(client), wanted, lags),
+                partial(_by_tasks, lambda: ours.link_awaited(awaited, wanted), lags),
+                partial(_by_tasks, lambda: asyncio.to_thread(plain_work), plain_lags),
             )
     section.rows += [
         Row("32 threads: the loop, ours", loop * 1e3, threads * 1e3),
         Row("ours: 32 threads, 1,000 tasks", threads * 1e3, tasks * 1e3, aim=2, at_most=True),
-        Row(
-            "event loop's lag, p99",
-            20,
-            median(lags) * 1e3,
-            aim=1,
-            at_most=True,
-        ),
+        Row("event loop's lag, p99", median(plain_lags) * 1e3, median(lags) * 1e3, at_most=True),
     ]
     return section
 
@@ -61,9 +58,7 @@ def _by_threads(work: Callable[[], object]) -> float:
         return seconds(lambda: list(pool.map(lambda _: work(), range(_LINKS))))
 
 
-def _by_tasks(
-    linker: AsyncProcessorLinker, wanted: list[dict[str, Any]], lags: list[float]
-) -> float:
+def _by_tasks(link: Callable[[], Coroutine[Any, Any, object]], lags: list[float]) -> float:
     late: list[float] = []
 
     async def watch() -> None:
@@ -74,10 +69,11 @@ def _by_tasks(
             late.append(loop.time() - began - _TICK)
 
     async def all_of_them() -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
         watching = asyncio.create_task(watch())
         async with asyncio.TaskGroup() as group:
             for number in range(_LINKS):
-                group.create_task(ours.link_awaited(linker, wanted))
+                group.create_task(link())
                 if number % 50 == 49:  # to make them all at once would hold the loop too
                     await asyncio.sleep(0)
         watching.cancel()

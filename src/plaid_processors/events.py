@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from enum import StrEnum
+from typing import Any
 
 from attrs import frozen
 
@@ -46,14 +47,34 @@ class RequestEvent:
 OnEvent = Callable[[RequestEvent], object]
 
 
-def report(event: RequestEvent, hook: OnEvent | None) -> None:
+def report(hook: OnEvent | None, kind: EventKind, **fields: Any) -> None:
     """Log an event, and call the hook; what the hook raises ends no link.
 
     Retries are logged at INFO, all else at DEBUG; the fields stand in ``extra`` too, for loggers
     that write JSON.
+
+    Args:
+        hook: the caller's ``on_event``.
+        kind: what happened.
+        fields: the other fields of the `RequestEvent`.
     """
+    level = logging.INFO if kind is EventKind.RETRIED else logging.DEBUG
+    logged = logger.isEnabledFor(level)
+    if hook is None and not logged:
+        return
+    event = RequestEvent(kind=kind, **fields)
+    if logged:
+        _log(level, event)
+    if hook is not None:
+        try:
+            hook(event)
+        except Exception as error:  # noqa: BLE001  a metric that fails must not cost an Item
+            logger.warning("on_event failed: %s", type(error).__name__)
+
+
+def _log(level: int, event: RequestEvent) -> None:
     logger.log(
-        logging.INFO if event.kind is EventKind.RETRIED else logging.DEBUG,
+        level,
         "%s %s, attempt %d, seconds %s, request_id %s, error %s",
         event.endpoint,
         event.kind.value,
@@ -71,9 +92,3 @@ def report(event: RequestEvent, hook: OnEvent | None) -> None:
             "seconds": event.seconds,
         },
     )
-    if hook is None:
-        return
-    try:
-        hook(event)
-    except Exception as error:  # noqa: BLE001  a metric that fails must not cost an Item
-        logger.warning("on_event failed: %s", type(error).__name__)

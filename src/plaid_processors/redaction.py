@@ -54,7 +54,8 @@ def fingerprint(secret: str) -> str:
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     """The text with every Plaid token, and each of the secrets given, masked."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, mask(secret))
+        if secret in text:
+            text = text.replace(secret, mask(secret))
     text = _PLAID_TOKEN.sub(lambda found: mask(found.group()), text)
     return _STRIPE_TOKEN.sub(lambda found: mask(found.group()), text)
 

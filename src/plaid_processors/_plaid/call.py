@@ -18,7 +18,7 @@ from .._engine.http import HttpFailure, HttpRequest, send
 from .._engine.ports import Port
 from .._engine.threads import Attempt
 from ..errors import PlaidProcessorsError
-from ..events import EventKind, OnEvent, RequestEvent, report
+from ..events import EventKind, OnEvent, report
 from ..settings import Limits
 from .answers import PlaidOutcome, RequestError, connection_error, outcome_of
 from .requests import PlaidRequest
@@ -164,5 +164,5 @@ class _PlaidErrand(Errand[T]):
         )
 
     def _report(self, kind: EventKind, attempt: int, **known: Any) -> None:
-        event = RequestEvent(kind=kind, endpoint=self._request.endpoint, attempt=attempt, **known)
-        report(event, self._access.on_event)
+        endpoint = self._request.endpoint
+        report(self._access.on_event, kind, endpoint=endpoint, attempt=attempt, **known)
