@@ -1,4 +1,4 @@
-"""Runs the Python code of the README and the docs, against a local Plaid; and the no-skip rule."""
+"""Runs the Python code of the README and the docs, against a local Plaid; and what is skipped."""
 
 from __future__ import annotations
 
@@ -45,6 +45,40 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
             return path if path.endswith(".md") else nodeid
 
     return ByPage(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """`pytest` alone uses two processes, as most of the time is waiting; `-n 0` uses one."""
+    everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    worker = hasattr(config, "workerinput")
+    if everything and not worker and config.pluginmanager.hasplugin("xdist"):
+        option = config.option
+        if option.numprocesses is None and not (option.usepdb or option.trace):
+            option.numprocesses = 2
+
+
+MARKED = {
+    "slow": "takes long",
+    "server": "needs a server",
+    "browser": "needs Chromium",
+    "node": "needs Node",
+}
+"""Why tests with these marks wait for .ci/run, or for `-m` and the mark."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Plain `pytest` is quick and needs Python alone: the rest is skipped, with its reason."""
+    if _skips_fail():
+        return
+    asked_for = config.option.markexpr
+    for mark, reason in MARKED.items():
+        if mark in asked_for:
+            continue
+        skip = pytest.mark.skip(reason=f"{reason}; run it by `-m {mark}`, or all by .ci/run")
+        for item in items:
+            if item.get_closest_marker(mark):
+                item.add_marker(skip)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,8 +1,8 @@
 """Layer, with a database: a link that survives `kill -9` at any moment.
 
-Each step is committed before the next request is sent, and whatever stopped, a crash too, goes on
-from the last commit at the next start. Run it like the other examples, with SQLAlchemy installed;
-SQLite by default, another database by its URL: DATABASE_URL=postgresql+psycopg://user@host/name.
+Each step is committed before the next request is sent. At the next start, interrupted links
+continue from their last commit. Run it like the other examples, with SQLAlchemy installed. It uses
+SQLite; set DATABASE_URL=postgresql+psycopg://user@host/name for another database.
 """
 
 import json
@@ -38,8 +38,9 @@ from plaid_processors import (
     PublicTokenError,
 )
 
-# state: started (nothing but the public token), linked (the Item is ours), done, refused (there is
-# no Item), unknown (there may be one: ask Plaid). Encrypt the tokens and the result in earnest.
+# state: started (only the public token is stored), linked (the Item is stored), done, refused
+# (there is no Item), unknown (there may be one: ask Plaid). In production, encrypt the tokens and
+# the result.
 links = Table(
     "plaid_links",
     MetaData(),
@@ -57,29 +58,29 @@ links = Table(
 
 
 class Store:
-    """The table. Each call is a transaction of its own, on a connection of its own."""
+    """The table. Each method uses its own transaction on its own connection."""
 
     def __init__(self, url: str) -> None:
-        # hide_parameters: an error of the database must not show a token.
+        # hide_parameters: a database error must not show a token.
         self.engine = create_engine(url, hide_parameters=True)
         with self.engine.begin() as connection:
             connection.execute(CreateTable(links, if_not_exists=True))
 
     def start(self, user_id: str, public_token: str, accounts: Sequence[Any] | None) -> Row[Any]:
-        """Before anything is sent: what a crash would otherwise forget."""
+        """Store a link before anything is sent, so that a crash does not lose it."""
         values = {"user_id": user_id, "public_token": public_token, "accounts": accounts}
         new = insert(links).values(**values, state="started", changed_at=time.time())
         with self.engine.begin() as connection:
             return connection.execute(new.returning(links)).one()
 
     def change(self, link_id: int, **values: object) -> None:
-        """One step further."""
+        """Store one step of a link."""
         with self.engine.begin() as connection:
             step = update(links).where(links.c.id == link_id)
             connection.execute(step.values(**values, changed_at=time.time()))
 
     def unfinished(self, older_than: float) -> Sequence[Row[Any]]:
-        """What stopped on its way, and is not another process's work of this moment."""
+        """Return the links that were interrupted, without those that another process works on."""
         waiting = links.c.state.in_(["started", "linked"])
         quiet = links.c.changed_at <= time.time() - older_than
         with self.engine.begin() as connection:
@@ -93,12 +94,12 @@ def handle_success(
     public_token: str,
     metadata: Mapping[str, Any],
 ) -> LinkResult | None:
-    """What your server does with what Link's onSuccess sent."""
+    """Handle the arguments of Link's onSuccess, as your server would."""
     return go_on(store, linker, store.start(user_id, public_token, metadata.get("accounts")))
 
 
 def recover(store: Store, linker: ProcessorLinker, older_than: float = 120.0) -> None:
-    """At every start, and every few minutes: go on with what stopped."""
+    """Continue interrupted links: call it at every start, and every few minutes."""
     for link in store.unfinished(older_than):
         go_on(store, linker, link, again=True)
 
@@ -106,14 +107,14 @@ def recover(store: Store, linker: ProcessorLinker, older_than: float = 120.0) ->
 def go_on(
     store: Store, linker: ProcessorLinker, link: Row[Any], *, again: bool = False
 ) -> LinkResult | None:
-    """Take a link on from where it stopped."""
+    """Continue a link from its last step."""
     try:
         result = _next_step(store, linker, link)
     except LinkIncompleteError as error:
         try:
             store.change(link.id, **_kept(error.result), state="linked", note=str(error))
         except SQLAlchemyError:
-            raise error from error.__cause__  # it holds the last copy of the access token
+            raise error from error.__cause__  # it has the last copy of the access token
     except PlaidProcessorsError as error:
         state = link.state if link.access_token else _after_no_exchange(error, again)
         store.change(link.id, state=state, note=str(error))
@@ -150,17 +151,17 @@ def _kept(result: LinkResult) -> dict[str, object]:
 
 
 def _after_no_exchange(error: PlaidProcessorsError, again: bool) -> str:
-    """What is known of the Item when an exchange failed."""
+    """Return the state of a link whose exchange failed."""
     spent = isinstance(error, PublicTokenError)
     if getattr(error, "outcome_unknown", False) or (spent and again):
-        # It may be spent because an exchange worked whose answer a crash kept from us: the error
-        # says what to ask Plaid's support, and the row has the public token and the time.
+        # The token may be spent because an exchange succeeded whose answer a crash lost. The error
+        # says what to ask Plaid's support; the row has the public token and the time.
         return "unknown"
     return "refused" if spent else "started"
 
 
 def sandbox_public_token() -> str:
-    """Plaid's Sandbox needs no browser: what the user would do in Link."""
+    """Make a public token in Plaid's Sandbox, which needs no browser."""
     body = {
         "client_id": os.environ["PLAID_CLIENT_ID"],
         "secret": os.environ["PLAID_SECRET"],
@@ -178,7 +179,7 @@ def sandbox_public_token() -> str:
 
 
 def main() -> None:
-    """Finish what an earlier run left, then link one more."""
+    """Continue the links of earlier runs, then make a new one."""
     store = Store(os.environ.get("DATABASE_URL", "sqlite:///links.db"))
     with ProcessorLinker.from_env() as linker:
         recover(store, linker)

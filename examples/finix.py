@@ -1,7 +1,7 @@
 """Finix: one bank account of the user, for payments.
 
-Run it in Plaid's Sandbox with PLAID_CLIENT_ID and PLAID_SECRET, or on the local Plaid:
-`plaid-processors sandbox`, and PLAID_BASE_URL set to the address that it prints.
+To run it in Plaid's Sandbox, set PLAID_CLIENT_ID and PLAID_SECRET. To run it on the local Plaid,
+start `plaid-processors sandbox` and set PLAID_BASE_URL to the address that it prints.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from plaid_processors import AccountSelectionError, LinkedItem, ProcessorLinker
 
 
 def store(item: LinkedItem) -> None:
-    """Your database, encrypted, committed at once: the only key to the Item."""
+    """Store the access token in your database, encrypted, and commit: it is the only key."""
     print(f"stored the access token of Item {item.item_id}")
 
 
@@ -20,7 +20,7 @@ def handle_success(
     metadata: Mapping[str, object],
     account_id: str | None = None,
 ) -> dict[str, object]:
-    """What your server does with what Link's onSuccess sent; `account_id` is the user's choice."""
+    """Handle the arguments of Link's onSuccess; `account_id` is the user's choice."""
     try:
         result = linker.link(
             "finix",
@@ -30,7 +30,7 @@ def handle_success(
             on_exchange=store,
         )
     except AccountSelectionError as refused:
-        # Nothing was sent, and the public token is still good: ask the user which account.
+        # Nothing was sent, and the public token is still valid: ask the user which account.
         return {"choose_one_of": [account.account_id for account in refused.eligible]}
     token = result.token("finix")
     print(f"for Finix: {token.account.label}, token {token.fingerprint}")
@@ -38,7 +38,7 @@ def handle_success(
 
 
 def main() -> None:
-    """Show it in the Sandbox, where no browser is needed."""
+    """Link in the Sandbox, where no browser is needed."""
     with ProcessorLinker.from_env() as linker:
         result = linker.link_sandbox("finix", on_exchange=store)
         print(f"for Finix: {result.token('finix').account.label}")

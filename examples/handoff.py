@@ -1,7 +1,7 @@
-"""From the token to the partner: hand tokens over to Layer and to Finix, and see what they have.
+"""Hand tokens over to Layer and to Finix, and show what the partners have.
 
-It runs by itself, against local stand-ins for Plaid, Layer and Finix. In your own code the senders
-come from the environment: `LayerSender.from_env()`, `FinixSender.from_env()`.
+It runs without keys, against local stand-ins for Plaid, Layer and Finix. In your own code, make the
+senders with `LayerSender.from_env()` and `FinixSender.from_env()`.
 """
 
 from plaid_processors import LinkResult, ProcessorLinker
@@ -15,13 +15,13 @@ from plaid_processors.sandbox import LocalFinix, LocalLayer, LocalSandbox
 
 
 def hand_to_layer(sender: LayerSender, result: LinkResult, business_id: str) -> None:
-    """May be called as often as you like: it sends nothing where nothing is new."""
+    """Hand the tokens over. Call it at any time: it sends nothing if no token is new."""
     done = sender.hand_over(result, business_id=business_id)
     print(f"for Layer: {len(done.new)} new tokens, {done.sent} sent")
 
 
 def hand_to_finix(sender: FinixSender, result: LinkResult, identity: str) -> str | None:
-    """The instrument's id, or None where a person has to look: never two for one account."""
+    """Return the instrument's id, or None if a person has to check for an existing one."""
     token = result.token("finix")
     try:
         instrument = sender.hand_over(token, identity=identity)
@@ -29,7 +29,7 @@ def hand_to_finix(sender: FinixSender, result: LinkResult, identity: str) -> str
         print(f"for Finix: {token.account.label} is there already, {len(refused.existing)} time")
         return None
     except HandoffError as error:
-        if error.outcome_unknown:  # do not call again by yourself: put it on somebody's list
+        if error.outcome_unknown:  # do not retry automatically: let a person check
             print(f"for Finix: unknown. {error.advice}")
             return None
         raise
@@ -38,7 +38,7 @@ def hand_to_finix(sender: FinixSender, result: LinkResult, identity: str) -> str
 
 
 def main() -> None:
-    """Show it on this machine."""
+    """Run it on this machine."""
     with (
         LocalSandbox() as plaid,
         LocalLayer(plaid) as layer,

@@ -1,7 +1,7 @@
 """Layer: every account that the user connected, for bookkeeping.
 
-Run it in Plaid's Sandbox with PLAID_CLIENT_ID and PLAID_SECRET, or on the local Plaid:
-`plaid-processors sandbox`, and PLAID_BASE_URL set to the address that it prints.
+To run it in Plaid's Sandbox, set PLAID_CLIENT_ID and PLAID_SECRET. To run it on the local Plaid,
+start `plaid-processors sandbox` and set PLAID_BASE_URL to the address that it prints.
 """
 
 from collections.abc import Mapping
@@ -10,33 +10,33 @@ from plaid_processors import LinkedItem, LinkIncompleteError, LinkResult, Proces
 
 
 def store(item: LinkedItem) -> None:
-    """Your database, encrypted, committed at once: the only key to the Item."""
+    """Store the access token in your database, encrypted, and commit: it is the only key."""
     print(f"stored the access token of Item {item.item_id}")
 
 
 def handle_success(
     linker: ProcessorLinker, public_token: str, metadata: Mapping[str, object]
 ) -> LinkResult:
-    """What your server does with what Link's onSuccess sent."""
+    """Handle the arguments of Link's onSuccess, as your server would."""
     try:
         result = linker.link(
             "layer", public_token=public_token, metadata=metadata, on_exchange=store
         )
     except LinkIncompleteError as error:
-        # The Item exists: once more for what is missing. A job queue would wait a while first.
+        # The Item exists: request what is missing. A job queue would wait a while first.
         result = linker.resume(error.result)
     show(result)
     return result
 
 
 def show(result: LinkResult) -> None:
-    """Your code hands these to Layer."""
+    """Show the tokens. Your code would hand them to Layer."""
     for token in result.processor_tokens:
         print(f"for Layer: {token.account.label}, token {token.fingerprint}")
 
 
 def main() -> None:
-    """Show it in the Sandbox, where no browser is needed."""
+    """Link in the Sandbox, where no browser is needed."""
     with ProcessorLinker.from_env() as linker:
         result = linker.link_sandbox("layer", on_exchange=store)
         show(result)

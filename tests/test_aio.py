@@ -7,7 +7,6 @@ import threading
 import time
 from asyncio.events import Handle
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -37,6 +36,7 @@ from .support.faulty import (
     hang,
     refusal,
 )
+from .support.rows import rows
 
 MakeClient = Callable[..., PlaidClient]
 
@@ -104,7 +104,7 @@ async def cancelled(task: asyncio.Task[Any]) -> asyncio.CancelledError:
     return caught.value
 
 
-@pytest.mark.parametrize("name", CALLS)
+@rows("name", CALLS)
 def test_every_method_gives_what_the_blocking_one_gives(make_client: MakeClient, name: str) -> None:
     """The same arguments, the same result."""
     client = make_client()
@@ -158,7 +158,7 @@ def test_callbacks_may_be_functions_or_coroutine_functions(make_client: MakeClie
     assert sorted(told[1:]) == ["a-0", "a-1"]
 
 
-@pytest.mark.parametrize("name", ["on_exchange", "on_token"])
+@rows("name", ["on_exchange", "on_token"])
 def test_a_callback_that_raises_leaves_the_item_with_the_caller(
     make_client: MakeClient, name: str
 ) -> None:
@@ -174,7 +174,7 @@ def test_a_callback_that_raises_leaves_the_item_with_the_caller(
     assert caught.value.result.access_token == ACCESS_TOKEN
 
 
-@pytest.mark.parametrize("name", ["on_exchange", "on_token"])
+@rows("name", ["on_exchange", "on_token"])
 def test_the_blocking_linker_refuses_coroutine_functions(
     faulty: FaultyPlaid, make_client: MakeClient, name: str
 ) -> None:
@@ -331,7 +331,7 @@ async def _within_wait_for(work: Coroutine[Any, Any, Any]) -> Any:
     return await asyncio.wait_for(work, 0.15)
 
 
-@pytest.mark.parametrize("within", [_within_timeout, _within_wait_for])
+@rows("within", [_within_timeout, _within_wait_for])
 def test_a_timeout_of_asyncio_takes_the_result_along(
     faulty: FaultyPlaid, make_client: MakeClient, within: Callable[..., Awaitable[Any]]
 ) -> None:
@@ -372,47 +372,6 @@ def test_in_a_task_group(faulty: FaultyPlaid, make_client: MakeClient) -> None:
         asyncio.run(main())
     assert caught.group_contains(KeyError)
     assert [each and each.access_token for each in left] == [ACCESS_TOKEN]
-
-
-def test_several_loops_and_threads_on_one_client(make_client: MakeClient) -> None:
-    """Each gets its own result, blocking or awaited."""
-    client = make_client()
-
-    def options(number: int) -> dict[str, Any]:
-        names = [f"t{number}-{each}" for each in range(3)]
-        return {"public_token": PUBLIC_TOKEN, "accounts": [link_account(each) for each in names]}
-
-    def ids(result: LinkResult) -> list[str]:
-        return [each.processor_token[-4:] for each in result.processor_tokens]
-
-    def work(number: int) -> list[str]:
-        if number % 2:
-            return ids(ProcessorLinker(client).link("layer", **options(number)))
-        return ids(asyncio.run(AsyncProcessorLinker(client).link("layer", **options(number))))
-
-    with ThreadPoolExecutor(6) as pool:
-        got = list(pool.map(work, range(1, 10)))
-    assert got == [[f"t{number}-{each}"[-4:] for each in range(3)] for number in range(1, 10)]
-
-
-def test_a_loop_that_ends_before_the_answer_harms_nobody(
-    faulty: FaultyPlaid, make_client: MakeClient
-) -> None:
-    """What comes late finds its loop closed, and the client goes on."""
-    may, there = threading.Event(), threading.Event()
-    faulty.on(CREATE, held_until(may, hang, there))
-    client = make_client(timeout=1.0)
-
-    async def main() -> None:
-        task = asyncio.create_task(AsyncProcessorLinker(client).link("layer", **link_options()))
-        await reached(there)
-        task.cancel()
-        await cancelled(task)
-
-    asyncio.run(main())
-    may.set()
-    faulty.on(CREATE)
-    assert ProcessorLinker(client).link("layer", **link_options()).complete
 
 
 def test_hundreds_of_links_do_not_hold_the_loop(

@@ -21,6 +21,7 @@ from plaid_processors import AuthenticationError, ProcessorLinker
 from . import record_cassettes
 from .cassettes.flows import BANK, FLOWS, GONE
 from .cassettes.tape import fake_token
+from .support.rows import rows
 
 Json = dict[str, Any]
 
@@ -127,7 +128,7 @@ def linker(api: Api) -> Iterator[ProcessorLinker]:
         yield linker
 
 
-@pytest.mark.parametrize("name", FLOWS)
+@rows("name", FLOWS)
 def test_flow(api: Api, linker: ProcessorLinker, name: str) -> None:
     """What is on the cassettes holds at either."""
     FLOWS[name](linker, api.plaid.finish)
@@ -213,7 +214,7 @@ def test_auth_numbers(api: Api, item: str) -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@rows(
     ("path", "body", "error_type", "code", "message"),
     [
         (
@@ -242,6 +243,13 @@ def test_auth_numbers(api: Api, item: str) -> None:
                 "provided public token is for the wrong Plaid environment. "
                 'expected "sandbox", got "production"'
             ),
+        ),
+        (
+            "/item/public_token/exchange",
+            {"public_token": fake_token("access", 1)},
+            "INVALID_INPUT",
+            "INVALID_PUBLIC_TOKEN",
+            'provided token is the wrong type. expected "public", got "access"',
         ),
         (
             "/item/get",

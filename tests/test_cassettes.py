@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -32,12 +31,12 @@ from .cassettes.tape import (
     HERE,
     PLAID,
     SECRET,
-    Labelled,
     fake_token,
     leaks,
     recorder,
     scrub,
 )
+from .support.rows import rows
 
 CASSETTES = sorted(HERE.glob("*.yaml"))
 REAL = "9b1f3f60-6d1c-4c54-8f0e-2f4d8f0e6a11"
@@ -111,8 +110,8 @@ def test_every_flow_is_recorded() -> None:
     assert [path.stem for path in CASSETTES] == sorted(FLOWS)
 
 
-@pytest.mark.parametrize("base_url", [None, "http://127.0.0.1:9"], ids=["https", "http"])
-@pytest.mark.parametrize("name", FLOWS)
+@rows("base_url", [None, "http://127.0.0.1:9"], ids=["https", "http"])
+@rows("name", FLOWS)
 @pytest.mark.usefixtures("no_network")
 def test_replay(name: str, base_url: str | None) -> None:
     """The whole flow holds with no server, by a client made before the cassette was put in."""
@@ -120,7 +119,7 @@ def test_replay(name: str, base_url: str | None) -> None:
         FLOWS[name](linker, Played())
 
 
-@pytest.mark.parametrize("name", FLOWS)
+@rows("name", FLOWS)
 @pytest.mark.usefixtures("no_network")
 def test_replay_with_a_client_made_inside(name: str) -> None:
     """Nor does it matter that the client is made while the cassette plays."""
@@ -128,7 +127,7 @@ def test_replay_with_a_client_made_inside(name: str) -> None:
         FLOWS[name](linker, Played())
 
 
-@pytest.mark.parametrize("name", FLOWS)
+@rows("name", FLOWS)
 def test_replay_async(name: str, request: pytest.FixtureRequest) -> None:
     """The awaited linker sends on the client's thread; the cassette answers there as well."""
     with asyncio.Runner() as runner:
@@ -138,24 +137,6 @@ def test_replay_async(name: str, request: pytest.FixtureRequest) -> None:
             linker = AsyncProcessorLinker(client())
             FLOWS[name](Blocking(linker, runner), Played())  # type: ignore[arg-type]
             runner.run(linker.close())
-
-
-@pytest.mark.usefixtures("no_network")
-def test_replay_from_another_thread() -> None:
-    """A cassette put in on one thread answers on any."""
-    with playing("finix"), ProcessorLinker(client()) as linker:
-        failed: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                FLOWS["finix"](linker, Played())
-            except BaseException as error:  # noqa: BLE001  for the test's own thread
-                failed.append(error)
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        thread.join()
-    assert failed == []
 
 
 @pytest.mark.usefixtures("no_network")
@@ -188,24 +169,13 @@ def test_a_client_outlives_a_cassette(local_plaid: LocalSandbox) -> None:
     assert fake_token("link", 1) not in (asked[0], asked[2])
 
 
-@pytest.mark.parametrize("path", CASSETTES, ids=lambda path: path.stem)
-def test_the_label(path: Path) -> None:
-    """Each cassette says what it was recorded from, when, and by which command."""
-    label = yaml.safe_load(path.read_text(encoding="utf-8"))["recorded"]
-    assert list(label) == ["from", "date", "by"]
-    local = r"the local Plaid of plaid-processors \d+\.\d+\.\d+\S*"
-    assert label["from"] == PLAID or re.fullmatch(local, label["from"])
-    assert re.fullmatch(r"20\d\d-\d\d-\d\d", label["date"])
-    assert label["by"] == COMMAND
-
-
-@pytest.mark.parametrize("path", CASSETTES, ids=lambda path: path.stem)
+@rows("path", CASSETTES, ids=lambda path: path.stem)
 def test_no_secret(path: Path) -> None:
     """Everything that could be a key, a token, an id or an address is one of the known fakes."""
     assert leaks(path.read_text(encoding="utf-8")) == []
 
 
-@pytest.mark.parametrize(
+@rows(
     "planted",
     [
         f"access-sandbox-{REAL}",
@@ -279,38 +249,6 @@ def test_scrubbing() -> None:
     }
     assert second["request"]["body"] == f'{{"link_token": "{fake_token("link", 1)}"}}'
     assert fake_token("link", 1) in second["response"]["body"]["string"]
-
-
-def test_scrubbing_of_a_body_in_pieces() -> None:
-    """The exchange's body, which vcrpy hands on as an iterator, is scrubbed like any other."""
-    given, again = conversation(), conversation()
-    body = given[1]["request"]["body"].encode()
-    given[1]["request"]["body"] = iter([body[:20], body[20:]])
-    assert scrub(given) == scrub(again)
-
-
-@pytest.mark.parametrize("body", [b"\xff\xfe", iter(["text"])], ids=["bytes", "pieces of text"])
-def test_what_cannot_be_looked_through(body: object) -> None:
-    """Nothing goes onto a cassette that cannot be looked through for secrets."""
-    given = conversation()
-    given[0]["request"]["body"] = body
-    with pytest.raises(TypeError):
-        scrub(given)
-
-
-@pytest.mark.parametrize(
-    ("host", "source", "told"),
-    [
-        ("sandbox.plaid.com", None, PLAID),
-        ("127.0.0.1:40123", "the local Plaid of version 1", "the local Plaid of version 1"),
-        ("127.0.0.1:40123", None, "a server that is not Plaid's: 127.0.0.1:40123"),
-    ],
-)
-def test_labelling(host: str, source: str | None, told: str) -> None:
-    """What did not come from Plaid's own address is never said to come from Plaid."""
-    interactions = conversation(host)
-    text = Labelled(source).serialize({"version": 1, "interactions": interactions})
-    assert yaml.safe_load(text)["recorded"]["from"] == told
 
 
 @pytest.mark.parametrize("name", FLOWS)

@@ -29,6 +29,7 @@ from plaid_processors.sandbox import LocalSandbox
 
 from .support.checks import link_account
 from .support.faulty import ACCOUNTS, PUBLIC_TOKEN, FaultyPlaid, reply
+from .support.rows import rows
 
 CHECKING = Account(account_id="checking-1", type="depository", subtype="checking", mask="0000")
 SAVINGS = Account(account_id="savings-1", type="depository", subtype="savings", mask="1111")
@@ -37,7 +38,7 @@ CARD = Account(account_id="card-1", type="credit", subtype="credit card", mask="
 ALL = partners()
 AS_GIVEN = [each.processor for each in ALL if each.adapter.as_given]
 
-every_partner = pytest.mark.parametrize("partner", ALL, ids=lambda each: each.processor)
+every_partner = rows("partner", ALL, ids=lambda each: each.processor)
 
 
 def plaids_own_names() -> set[str]:
@@ -115,7 +116,7 @@ def item(local_plaid: LocalSandbox) -> dict[str, Any]:
     return {"access_token": made.access_token, "checking": checking}
 
 
-@pytest.mark.parametrize("name", AS_GIVEN)
+@rows("name", AS_GIVEN)
 def test_no_account_is_chosen_where_no_page_says_a_rule(
     name: str, faulty: FaultyPlaid, faulty_linker: ProcessorLinker
 ) -> None:
@@ -142,14 +143,14 @@ def test_what_is_given_is_taken(faulty: FaultyPlaid, faulty_linker: ProcessorLin
     assert [each.account.account_id for each in result.processor_tokens] == ["a", "c"]
 
 
-@pytest.mark.parametrize("name", ["finix", "dwolla", "unit", "stripe", "boom"])
+@rows("name", ["finix", "dwolla", "unit", "stripe", "boom"])
 def test_a_partner_of_one_account_refuses_two(name: str) -> None:
     """The rule of Plaid's page holds, or is at least asked about."""
     with pytest.raises(AccountSelectionError, match="one account"):
         get_adapter(name).select_accounts((CHECKING, SAVINGS))
 
 
-@pytest.mark.parametrize(
+@rows(
     ("name", "picked"),
     [
         ("layer", (CHECKING, SAVINGS, CARD)),
@@ -164,7 +165,7 @@ def test_a_partner_of_all_accounts(name: str, picked: tuple[Account, ...]) -> No
     assert get_adapter(name).select_accounts((CHECKING, SAVINGS, CARD)) == picked
 
 
-@pytest.mark.parametrize(
+@rows(
     ("wrong", "right"),
     [
         ("checkbok", "checkbook"),
@@ -194,7 +195,7 @@ def test_a_name_of_tomorrow(faulty: FaultyPlaid, faulty_linker: ProcessorLinker)
     assert faulty.asked("/processor/token/create")[0]["processor"] == "brand_new"
 
 
-@pytest.mark.parametrize(
+@rows(
     ("name", "lifetime"),
     [("dwolla", timedelta(hours=1)), ("unit", timedelta(hours=24)), ("moov", None)],
 )
@@ -276,7 +277,7 @@ def test_a_conflict_is_told_with_the_choices(
     assert faulty.requests == []
 
 
-@pytest.mark.parametrize(
+@rows(
     ("decision", "sent"),
     [
         ({"products": ["transactions", "auth", "identity"]}, ["transactions", "auth", "identity"]),

@@ -17,13 +17,11 @@ from plaid_processors import (
     ConfigurationError,
     Environment,
     LinkIncompleteError,
-    LinkResult,
     PlaidClient,
     PlaidConnectionError,
     PlaidUnavailableError,
     ProcessorLinker,
 )
-from plaid_processors.sandbox import LocalSandbox
 
 from .conftest import KEYS
 from .support.checks import link_account, strangers
@@ -39,6 +37,7 @@ from .support.faulty import (
     issued,
     refusal,
 )
+from .support.rows import rows
 
 Make = Callable[..., ProcessorLinker]
 MakeApi = Callable[..., plaid.ApiClient]
@@ -47,20 +46,7 @@ MakeApi = Callable[..., plaid.ApiClient]
 # --- threads
 
 
-def test_one_client_for_many_threads(local_plaid: LocalSandbox) -> None:
-    """Sixteen threads link at once with one client, and each gets its own Item."""
-    with ProcessorLinker(local_plaid.client()) as linker, ThreadPoolExecutor(16) as threads:
-        partners = ["layer", "finix"] * 12
-        results: list[LinkResult] = list(threads.map(linker.link_sandbox, partners))
-    assert all(result.complete for result in results)
-    assert len({result.access_token for result in results}) == len(results)
-    counts = [len(result.processor_tokens) for result in results]
-    assert counts == [14, 1] * 12
-    tokens = {each.processor_token for result in results for each in result.processor_tokens}
-    assert len(tokens) == sum(counts)
-
-
-@pytest.mark.parametrize("most", [1, 3])
+@rows("most", [1, 3])
 def test_max_connections(faulty: FaultyPlaid, make_linker: Make, most: int) -> None:
     """However many threads and tokens there are, no more requests run side by side."""
     together = threading.Barrier(most)
@@ -82,31 +68,10 @@ def test_max_connections(faulty: FaultyPlaid, make_linker: Make, most: int) -> N
     assert faulty.most_at_once == most
 
 
-def test_a_slow_item_does_not_hold_up_another(faulty: FaultyPlaid, make_linker: Make) -> None:
-    """While one thread waits for Plaid, another's call goes through."""
-    arrived, go_on = threading.Event(), threading.Event()
-
-    def hold(_request: Request) -> Answer:
-        arrived.set()
-        go_on.wait(5)
-        return issued(_request)
-
-    faulty.on(CREATE, computed(hold))
-    linker = make_linker()
-    with ThreadPoolExecutor(1) as threads:
-        slow = threads.submit(
-            linker.issue, "layer", access_token=ACCESS_TOKEN, accounts=[link_account("A")]
-        )
-        assert arrived.wait(5)
-        assert len(linker.accounts(ACCESS_TOKEN)) == 2
-        go_on.set()
-        assert slow.result().complete
-
-
 # --- closed
 
 
-@pytest.mark.parametrize(
+@rows(
     "call",
     [
         lambda linker: linker.accounts(ACCESS_TOKEN),
@@ -241,7 +206,7 @@ def make_api(faulty: FaultyPlaid) -> Iterator[MakeApi]:
         api.close()
 
 
-@pytest.mark.parametrize("wrap", [lambda api: api, PlaidApi], ids=["ApiClient", "PlaidApi"])
+@rows("wrap", [lambda api: api, PlaidApi], ids=["ApiClient", "PlaidApi"])
 def test_from_plaid(faulty: FaultyPlaid, make_api: MakeApi, wrap: Callable[[Any], Any]) -> None:
     """An ApiClient or a PlaidApi lends its keys and its address."""
     with PlaidClient.from_plaid(wrap(make_api())) as client:
@@ -323,7 +288,7 @@ def test_repr_shows_no_user_of_an_address(make_api: MakeApi) -> None:
         assert repr(client) == "<PlaidClient sandbox https://…@proxy.example.com/plaid>"
 
 
-@pytest.mark.parametrize(
+@rows(
     ("host", "environment"),
     [
         ("https://sandbox.plaid.com", Environment.SANDBOX),
@@ -356,7 +321,7 @@ def test_from_plaid_of_development(make_api: MakeApi) -> None:
         PlaidClient.from_plaid(api)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("keys", "missing"),
     [({}, "clientId"), ({"clientId": "a"}, "secret"), ({"secret": "a"}, "clientId")],
 )
@@ -367,16 +332,14 @@ def test_from_plaid_without_keys(make_api: MakeApi, keys: dict[str, str], missin
         PlaidClient.from_plaid(api)
 
 
-@pytest.mark.parametrize("api", [None, "client", 5, urllib3])
+@rows("api", [None, "client", 5, urllib3])
 def test_from_plaid_of_something_else(api: Any) -> None:
     """Anything else is a TypeError that says what is wanted."""
     with pytest.raises(TypeError, match=r"plaid\.ApiClient"):
         PlaidClient.from_plaid(api)
 
 
-@pytest.mark.parametrize(
-    "limits", [{"timeout": 0}, {"max_attempts": 0}, {"deadline": -1}], ids=repr
-)
+@rows("limits", [{"timeout": 0}, {"max_attempts": 0}, {"deadline": -1}], ids=repr)
 def test_from_plaid_checks_limits(make_api: MakeApi, limits: dict[str, Any]) -> None:
     """Limits are checked here as everywhere."""
     api = make_api()

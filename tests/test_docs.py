@@ -15,14 +15,15 @@ from plaid_processors import (
     PlaidApiError,
     PlaidProcessorsError,
     ProcessorLinker,
-    adapters,
     cli,
     handoff,
-    listing,
     pytest_plugin,
     sandbox,
     settings,
 )
+from plaid_processors.cli.partners import accounts_of
+
+from .support.rows import rows
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -69,7 +70,7 @@ def test_every_attribute_of_an_api_error_is_in_its_page() -> None:
 def test_every_adapter_is_in_its_page() -> None:
     """Each partner with a class of its own stands in its page by name, class and rule."""
     page = text("docs/partners.md")
-    known = [adapters.get_adapter(name) for name in ("finix", "layer")]
+    known = [plaid_processors.get_adapter(name) for name in ("finix", "layer")]
     told = [
         {type(each).__name__, f'"{each.processor}"', each.rule} - set(_found(page, each))
         for each in known
@@ -88,7 +89,7 @@ def test_the_catalogue_is_in_its_page() -> None:
         (
             each.processor,
             each.name,
-            listing.accounts_of(each.adapter),
+            accounts_of(each.adapter),
             ", ".join(each.adapter.subtypes or ["any"]),
             ", ".join(each.adapter.products) or "?",
             each.source or "",
@@ -128,11 +129,6 @@ def test_every_call_is_in_the_reference() -> None:
     assert methods - words("docs/reference.md") == set()
 
 
-def test_both_linkers_have_the_same_calls() -> None:
-    """What the reference says of one is true of the other."""
-    assert public_methods(ProcessorLinker) == public_methods(AsyncProcessorLinker)
-
-
 def test_the_limits_in_the_reference_are_the_real_ones() -> None:
     """The table has every limit, with its default."""
     rows = re.findall(r"^\| `(\w+)` \|.*\| (\d+) \|$", text("docs/reference.md"), re.MULTILINE)
@@ -165,7 +161,7 @@ def test_every_page_is_on_the_map() -> None:
     assert pages - set(re.findall(r"\(([\w-]+\.md)\)", text("docs/index.md"))) == set()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@rows("page", PAGES, ids=lambda page: page.name)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     """Each relative link names a file that is there, and a heading that it has."""
     links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8"))
@@ -187,7 +183,7 @@ def _headings(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in found}
 
 
-@pytest.mark.parametrize(
+@rows(
     "command",
     ['pip install ".[sandbox]" && plaid-processors demo', 'pip install -e ".[test]" && pytest'],
 )

@@ -172,6 +172,7 @@ def test_a_database_that_fails_at_the_worst_moment(shop: Shop) -> None:
     assert "hidden" in shown
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments() -> None:
     """Dozens of SIGKILLs lose no access token without saying so, and leave nothing undone."""
     report = load("benchmarks/kill9.py").run(kills=36)

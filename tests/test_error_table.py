@@ -7,8 +7,6 @@ import re
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 import plaid_processors
 from plaid_processors import (
     AccessTokenError,
@@ -28,6 +26,8 @@ from plaid_processors import (
 from plaid_processors._engine.http import HttpAnswer, HttpFailure, HttpOutcome
 from plaid_processors._plaid.answers import api_error, outcome_of
 from plaid_processors._plaid.requests import get_accounts
+
+from .support.rows import rows
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared" / "plaid-reference" / "errors.tsv"
@@ -92,7 +92,7 @@ TABLES = [OWN, *([SHARED] if SHARED.exists() else [])]
 """The project's own, and Plaid's reference where it stands beside this folder."""
 
 
-@pytest.mark.parametrize("table", TABLES, ids=["own", "shared"][: len(TABLES)])
+@rows("table", TABLES, ids=["own", "shared"][: len(TABLES)])
 def test_every_documented_error(table: Path) -> None:
     """Each error of Plaid's pages is known, and tells what to do next."""
     rows = read(table)
@@ -138,7 +138,7 @@ _CHOSEN: dict[type[PlaidApiError], str] = {
 }
 
 
-@pytest.mark.parametrize("kind", _CHOSEN, ids=lambda kind: kind.__name__)
+@rows("kind", _CHOSEN, ids=lambda kind: kind.__name__)
 def test_the_errors_of_this_workflow(kind: type[PlaidApiError]) -> None:
     """The errors that a link meets are told apart."""
     rows = {row["code"]: row for row in read(OWN)}
@@ -155,7 +155,7 @@ def _documented() -> dict[str, bool]:
 
 
 def _of(came: HttpOutcome) -> bool:
-    value = outcome_of(get_accounts("access-sandbox-1"), came, ()).value
+    value, _ = outcome_of(get_accounts("access-sandbox-1"), came, ())
     assert isinstance(value, (PlaidApiError, PlaidConnectionError))
     return value.retryable
 

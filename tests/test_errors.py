@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import csv
 import pickle
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,6 +33,7 @@ from plaid_processors import (
     ProcessorNotEnabledError,
     PublicTokenError,
     RateLimitError,
+    RequestError,
     UnknownProcessorError,
     unfinished,
 )
@@ -42,6 +41,7 @@ from plaid_processors._plaid.answers import api_error
 
 from .support.checks import ERRORS
 from .support.faulty import ACCESS_TOKEN, ACCOUNTS, EXCHANGE, PUBLIC_TOKEN, FaultyPlaid, refusal
+from .support.rows import rows
 
 A = Account(account_id="A", subtype="checking", mask="0000")
 RESULT = LinkResult(
@@ -69,6 +69,8 @@ def _example(kind: type[PlaidProcessorsError]) -> PlaidProcessorsError:
         return kind(**_PLAIDS)
     if issubclass(kind, PlaidConnectionError):
         return kind("reset", endpoint="/x", http_status=502, outcome_unknown=True, retryable=False)
+    if issubclass(kind, RequestError):
+        return kind(endpoint="/x", advice="wait")
     if issubclass(kind, LinkIncompleteError):
         inner = PublicTokenError(**_PLAIDS)
         return kind("incomplete", result=RESULT, errors=[(RESULT.pending[0], inner)])
@@ -91,14 +93,14 @@ def _state(error: BaseException) -> object:
     return type(error), str(error), error.args, kept
 
 
-@pytest.mark.parametrize("kind", ERRORS, ids=lambda each: each.__name__)
+@rows("kind", ERRORS, ids=lambda each: each.__name__)
 def test_errors_pickle(kind: type[PlaidProcessorsError]) -> None:
     """Every exported error survives a pickle, attributes and words."""
     error = _example(kind)
     assert _state(pickle.loads(pickle.dumps(error))) == _state(error)
 
 
-@pytest.mark.parametrize("kind", [ConfigurationError, UnknownProcessorError, AccountSelectionError])
+@rows("kind", [ConfigurationError, UnknownProcessorError, AccountSelectionError])
 def test_mistakes_are_value_errors(kind: type[Exception]) -> None:
     """What the caller got wrong is a ValueError too."""
     assert issubclass(kind, ValueError)
@@ -112,7 +114,7 @@ def test_all_that_is_exported_shares_the_base() -> None:
     assert all(issubclass(each, PlaidProcessorsError) for each in exceptions)
 
 
-@pytest.mark.parametrize(
+@rows(
     "kind", [each for each in ERRORS if issubclass(each, PlaidApiError)], ids=lambda e: e.__name__
 )
 def test_words_of_an_api_error(kind: type[PlaidApiError]) -> None:
@@ -148,7 +150,7 @@ _CASES: list[tuple[str, str, type[PlaidApiError]]] = [
 ]
 
 
-@pytest.mark.parametrize(("error_type", "code", "kind"), _CASES)
+@rows(("error_type", "code", "kind"), _CASES)
 def test_class_of_an_error(error_type: str, code: str, kind: type[PlaidApiError]) -> None:
     """The code decides, else the type; what is new is still an error of Plaid's."""
     body = {"error_type": error_type, "error_code": code, "error_message": "m"}
@@ -156,30 +158,7 @@ def test_class_of_an_error(error_type: str, code: str, kind: type[PlaidApiError]
     assert type(error) is kind
 
 
-def _documented() -> list[dict[str, str]]:
-    table = Path(plaid_processors.__file__).parent / "sandbox" / "data" / "errors.tsv"
-    with table.open(newline="", encoding="utf-8") as source:
-        return list(csv.DictReader(source, delimiter="\t"))
-
-
-@pytest.mark.parametrize("row", _documented(), ids=lambda row: f"{row['page']}-{row['code']}")
-def test_every_documented_error_has_advice(row: dict[str, str]) -> None:
-    """Each of Plaid's documented errors becomes an exception that says what to do."""
-    body = {
-        "error_type": row["type"],
-        "error_code": row["code"],
-        "error_message": row["message"] or None,
-        "display_message": row.get("display") or None,
-        "request_id": "r",
-    }
-    error = api_error("/processor/token/create", int(row["status"]), body)
-    assert error is not None
-    assert (error.error_type, error.error_code) == (row["type"], row["code"])
-    assert error.advice
-    assert pickle.loads(pickle.dumps(error)).advice == error.advice
-
-
-@pytest.mark.parametrize(
+@rows(
     "body",
     [
         {},
@@ -193,7 +172,7 @@ def test_what_is_no_error_of_plaids(body: dict[str, object]) -> None:
     assert api_error("/accounts/get", 400, body) is None
 
 
-@pytest.mark.parametrize("more", [{}, {"error_type": None}, {"error_type": 5}], ids=repr)
+@rows("more", [{}, {"error_type": None}, {"error_type": 5}], ids=repr)
 def test_an_error_without_a_type(more: dict[str, object]) -> None:
     """The code alone tells the class, and what to do next."""
     error = api_error("/item/remove", 400, {"error_code": "ITEM_NOT_FOUND", **more})
@@ -202,7 +181,7 @@ def test_an_error_without_a_type(more: dict[str, object]) -> None:
     assert str(error).startswith("ITEM_NOT_FOUND [/item/remove")
 
 
-@pytest.mark.parametrize(
+@rows(
     ("code", "message", "kind"),
     [
         ("INVALID_FIELD", "client_id must be a properly formatted, non-empty string", True),
@@ -220,7 +199,7 @@ def test_mistyped_keys(code: str, message: str, kind: bool) -> None:
     assert type(api_error("/accounts/get", 400, body)) is expected
 
 
-@pytest.mark.parametrize("odd", [None, 5, [], {}, True])
+@rows("odd", [None, 5, [], {}, True])
 def test_odd_values_in_an_error(odd: object) -> None:
     """Nulls and odd values beside type and code do not break an error."""
     names = ("error_message", "display_message", "request_id", "documentation_url", "new")
@@ -257,7 +236,7 @@ def test_an_error_keeps_all_that_plaid_said(
     assert not error.outcome_unknown
 
 
-@pytest.mark.parametrize(
+@rows(
     ("path", "kind"),
     [
         ("/processor/token/create", ProcessorNotEnabledError),
@@ -271,9 +250,7 @@ def test_invalid_product(path: str, kind: type[PlaidApiError]) -> None:
     assert type(error) is kind
 
 
-@pytest.mark.parametrize(
-    ("status", "unknown"), [(400, False), (429, False), (500, True), (503, True)]
-)
+@rows(("status", "unknown"), [(400, False), (429, False), (500, True), (503, True)])
 def test_outcome_of_an_error(status: int, unknown: bool) -> None:
     """After a server's own fault it is unknown whether Plaid acted."""
     error = api_error("/x", status, {"error_type": "API_ERROR", "error_code": "C"})
@@ -293,7 +270,7 @@ def test_unfinished_of_an_incomplete_link() -> None:
     assert [unfinished(each) for each in (inner, outer, group)] == [RESULT] * 3
 
 
-@pytest.mark.parametrize("error", [None, ValueError("x"), KeyboardInterrupt()])
+@rows("error", [None, ValueError("x"), KeyboardInterrupt()])
 def test_unfinished_of_anything_else(error: BaseException | None) -> None:
     """Where no link was under way there is no result."""
     assert unfinished(error) is None
@@ -311,7 +288,7 @@ def _raised_while_handling(error: BaseException, last: BaseException) -> BaseExc
     return last
 
 
-@pytest.mark.parametrize("last", [ValueError("B's own"), KeyboardInterrupt(), TimeoutError()])
+@rows("last", [ValueError("B's own"), KeyboardInterrupt(), TimeoutError()])
 def test_unfinished_is_not_of_another_link(last: BaseException) -> None:
     """What fails while one link's error is handled does not give that link's Item."""
     of_another = LinkIncompleteError("incomplete", result=RESULT)

@@ -8,11 +8,9 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-import attrs
 import pytest
 
 from plaid_processors import (
@@ -21,16 +19,16 @@ from plaid_processors import (
     LinkIncompleteError,
     PlaidClient,
     PlaidConnectionError,
-    PlaidProcessorsError,
     ProcessorLinker,
     RequestEvent,
 )
 from plaid_processors._plaid.retry import retry_after_seconds
 from plaid_processors.sandbox import Linked, LocalSandbox
 
+from .support.rows import rows
+
 EXCHANGE = "/item/public_token/exchange"
 CREATE = "/processor/token/create"
-ACCOUNTS = "/accounts/get"
 
 
 @pytest.fixture
@@ -132,26 +130,6 @@ def test_a_request_that_fails(
     assert {each.error_code for each in failed} == {"ITEM_LOGIN_REQUIRED"}
     ids = {each.request_id for each in failed}
     assert ids == {getattr(error, "request_id", None) for _, error in caught.value.errors}
-
-
-def test_the_asynchronous_linker_tells_the_same(
-    client: PlaidClient, done: Linked, events: list[RequestEvent]
-) -> None:
-    """The hook is the client's, whichever linker works with it."""
-
-    async def main() -> None:
-        await AsyncProcessorLinker(client).link(
-            "layer", public_token=done.public_token, metadata=done.metadata
-        )
-
-    asyncio.run(main())
-    told = Counter((each.endpoint, each.kind.value) for each in events)
-    assert told == {
-        (EXCHANGE, "sent"): 1,
-        (EXCHANGE, "answered"): 1,
-        (CREATE, "sent"): 2,
-        (CREATE, "answered"): 2,
-    }
 
 
 def test_a_hook_that_fails_ends_no_link(
@@ -300,32 +278,6 @@ def test_a_retry_is_worth_an_info(
     assert {each.levelno for each in records(caplog)[1:]} == {logging.DEBUG}
 
 
-@pytest.mark.parametrize(
-    "fault", [None, {"drop": "after"}, {"cut": 60}, {"error_code": "INVALID_PUBLIC_TOKEN"}]
-)
-def test_no_event_and_no_log_has_a_secret(
-    plaid: LocalSandbox,
-    linker: ProcessorLinker,
-    done: Linked,
-    events: list[RequestEvent],
-    caplog: pytest.LogCaptureFixture,
-    fault: dict[str, Any] | None,
-) -> None:
-    """No token and no key stands in any event or record, fields and all, whatever came."""
-    if fault is not None:
-        plaid.fail(EXCHANGE, **fault)
-    for name in (None, "urllib3.connection", "urllib3.connectionpool"):
-        caplog.set_level(logging.DEBUG, logger=name)
-    with suppress(PlaidProcessorsError):
-        link(linker, done)
-    assert {"plaid_processors", "urllib3.connectionpool"} <= {each.name for each in caplog.records}
-    text = repr(events) + "".join(str(attrs.asdict(each)) for each in events)
-    text += caplog.text + "".join(repr(vars(each)) for each in caplog.records)
-    item = plaid.items[0]
-    secrets = [done.public_token, item.access_token, *item.processor_tokens, plaid.secret]
-    assert [each for each in secrets if each in text] == []
-
-
 def test_a_request_that_was_not_sent(
     plaid: LocalSandbox, done: Linked, events: list[RequestEvent]
 ) -> None:
@@ -343,7 +295,7 @@ def test_a_request_that_was_not_sent(
     ]
 
 
-@pytest.mark.parametrize(
+@rows(
     ("header", "seconds"),
     [
         ("Sat, 21 Nov 2026 03:00:07 GMT", 7.0),

@@ -15,6 +15,8 @@ import pytest
 from plaid_processors import ProcessorLinker
 from plaid_processors.sandbox import LocalSandbox
 
+from .support.rows import rows
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 NAMES = ["finix", "layer"]
 
@@ -59,9 +61,9 @@ def open_link(sandbox: LocalSandbox, linker: ProcessorLinker, partner: str, mask
     return sandbox.complete_link(token.link_token, masks=masks)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@rows("name", NAMES)
 def test_an_example_runs_against_the_local_plaid(name: str, sandbox: LocalSandbox) -> None:
-    """With keys in the environment, each example ends well and names its partner."""
+    """With keys in the environment, each example ends well, names its partner, shows no token."""
     done = run(
         name,
         {
@@ -72,19 +74,6 @@ def test_an_example_runs_against_the_local_plaid(name: str, sandbox: LocalSandbo
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert f"for {name.capitalize()}: checking …0000" in done.stdout
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_an_example_shows_no_token(name: str, sandbox: LocalSandbox) -> None:
-    """What an example prints can stand in a log."""
-    done = run(
-        name,
-        {
-            "PLAID_CLIENT_ID": sandbox.client_id,
-            "PLAID_SECRET": sandbox.secret,
-            "PLAID_BASE_URL": sandbox.url,
-        },
-    )
     assert "-sandbox-" not in done.stdout
 
 

@@ -11,7 +11,6 @@ import inspect
 import os
 import pydoc
 import re
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -30,6 +29,8 @@ import pytest
 import plaid_processors
 from plaid_processors import handoff, sandbox
 from plaid_processors.settings import Limits
+
+from .support.rows import rows
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(plaid_processors.__file__).parent
@@ -190,7 +191,7 @@ def command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 # The blocking and the awaited classes
 
 
-@pytest.mark.parametrize("name", TWINS)
+@rows("name", TWINS)
 def test_the_awaited_class_is_the_blocking_one_awaited(name: str) -> None:
     """Both have the same methods, parameters, defaults, types and docstrings."""
     blocking, awaited = facade(name), facade(f"Async{name}")
@@ -207,7 +208,7 @@ def test_the_awaited_class_is_the_blocking_one_awaited(name: str) -> None:
         assert member.doc == twin.doc, twin.path
 
 
-@pytest.mark.parametrize("name", TWINS)
+@rows("name", TWINS)
 def test_all_that_asks_a_server_is_awaited_in_the_awaited_class(name: str) -> None:
     """The one class has no coroutine function, and in the other every request is one."""
     blocking, awaited = facade(name), facade(f"Async{name}")
@@ -247,7 +248,7 @@ def test_both_linkers_do_the_same() -> None:
         assert texts[0] == texts[1], name
 
 
-@pytest.mark.parametrize("name", FACADES)
+@rows("name", FACADES)
 def test_each_argument_is_used_and_keeps_its_name(name: str) -> None:
     """No argument is dropped, and none is passed on as another: `narrow=partial` would be told."""
     for member in facade(name).values():
@@ -320,7 +321,7 @@ _LEANS = re.compile(
 )
 
 
-@pytest.mark.parametrize("name", FACADES)
+@rows("name", FACADES)
 def test_each_parameter_has_a_sentence_that_stands_alone(name: str) -> None:
     """An editor shows one parameter's sentence without the others: it leans on none of them."""
     for member in facade(name).values():
@@ -353,6 +354,7 @@ def test_every_public_call_has_a_docstring() -> None:
     assert [member.path for member in members() if not member.doc] == []
 
 
+@pytest.mark.slow
 def test_jedi_sees_every_public_call() -> None:
     """An editor shows the docstring and the parameters, and "go to definition" ends in a `def`."""
     listed = list(members())
@@ -424,9 +426,10 @@ def test_help_shows_every_public_call() -> None:
         assert member.doc.partition("\n")[0] in pages[cls], member.path
 
 
+@pytest.mark.slow
 def test_stubs_are_complete(tmp_path: Path) -> None:
     """What writes stubs from the source finds a type for all that a facade has."""
-    modules = ["linker", "aio", "client", "handoff/senders"]
+    modules = ["linker", "aio", "client", "handoff/sending", "handoff/finix", "handoff/layer"]
     paths = [PACKAGE / f"{name}.py" for name in modules]
     run = "from mypy.stubgen import main; main()"  # the module is compiled: no `-m`
     done = command("-c", run, "--quiet", "-o", tmp_path, *paths)
@@ -480,7 +483,7 @@ def test_the_users_program_uses_every_public_method() -> None:
     assert [m.path for m in of_the_sdk if "." in m.path and m.name not in used] == []
 
 
-@pytest.mark.skipif(not shutil.which("node"), reason="pyright needs Node, and there is none")
+@pytest.mark.node
 def test_the_users_program_passes_pyright() -> None:
     """Strict pyright sees the types that `typing/api.py` asserts, and refuses what it should."""
     done = command("-m", "pyright", "--pythonpath", sys.executable)

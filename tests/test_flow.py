@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from time import monotonic, sleep
 from typing import Any
 
@@ -57,6 +54,7 @@ from .support.faulty import (
     reply,
     reset,
 )
+from .support.rows import rows
 
 Make = Callable[..., ProcessorLinker]
 Through = Callable[..., Linked]
@@ -97,26 +95,7 @@ def incomplete(
 # --- what fails, and what is kept
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("path", [ACCOUNTS, CREATE])
-def test_the_access_token_survives(
-    faulty: FaultyPlaid, make_linker: Make, path: str, fault: str
-) -> None:
-    """Whatever fails after the exchange, the error has the access token and its cause."""
-    answer, kind = FAULTS[fault]
-    faulty.on(path, answer)
-    began = monotonic()
-    error = incomplete(make_linker(timeout=0.5))
-    assert monotonic() - began < 2
-    assert error.result.access_token == ACCESS_TOKEN
-    assert error.result.item_id == "item-1"
-    assert isinstance(error.__cause__, kind)
-    assert strangers(error) == []
-    assert unfinished(error) == error.result
-    assert not error.result.complete
-
-
-@pytest.mark.parametrize("fault", FAULTS)
+@rows("fault", FAULTS)
 def test_a_failed_exchange_is_told_as_itself(
     faulty: FaultyPlaid, make_linker: Make, fault: str
 ) -> None:
@@ -140,7 +119,7 @@ def test_an_item_without_an_id(faulty: FaultyPlaid, faulty_linker: ProcessorLink
 _EXCHANGED = {"access_token": ACCESS_TOKEN, "item_id": "item-1", "request_id": "r"}
 
 
-@pytest.mark.parametrize("length", [5, 40, 90, None], ids=["start", "in the token", "after", "all"])
+@rows("length", [5, 40, 90, None], ids=["start", "in the token", "after", "all"])
 def test_an_exchange_whose_answer_was_cut(
     faulty: FaultyPlaid, faulty_linker: ProcessorLinker, length: int | None
 ) -> None:
@@ -224,9 +203,7 @@ def test_partial(faulty: FaultyPlaid, faulty_linker: ProcessorLinker) -> None:
     assert not result.complete
 
 
-@pytest.mark.parametrize(
-    "refused", [{"A": bad_account, "B": bad_account}, {"A": close}, {"B": hang}]
-)
+@rows("refused", [{"A": bad_account, "B": bad_account}, {"A": close}, {"B": hang}])
 def test_partial_is_for_refusals_of_single_accounts(
     faulty: FaultyPlaid, make_linker: Make, refused: dict[str, Answer]
 ) -> None:
@@ -283,18 +260,7 @@ def test_on_exchange_comes_before_accounts_are_fetched(
     assert [paths[-1] for paths in asked] == [EXCHANGE]
 
 
-def test_on_exchange_is_not_told_of_what_is_not(
-    faulty: FaultyPlaid, faulty_linker: ProcessorLinker
-) -> None:
-    """Without an Item there is nothing to tell."""
-    faulty.on(EXCHANGE, close)
-    told: list[LinkedItem] = []
-    with pytest.raises(PlaidConnectionError):
-        faulty_linker.link("layer", public_token=PUBLIC_TOKEN, on_exchange=told.append)
-    assert told == []
-
-
-@pytest.mark.parametrize("call", ["link", "issue", "link_sandbox"])
+@rows("call", ["link", "issue", "link_sandbox"])
 def test_on_token_for_each(faulty_linker: ProcessorLinker, call: str) -> None:
     """`on_token` is told every token that came, once."""
     told: list[ProcessorToken] = []
@@ -308,7 +274,7 @@ def test_on_token_for_each(faulty_linker: ProcessorLinker, call: str) -> None:
     assert len(told) == 2
 
 
-@pytest.mark.parametrize("failure", [RuntimeError("mine"), OSError(5, "disk full")])
+@rows("failure", [RuntimeError("mine"), OSError(5, "disk full")])
 def test_on_exchange_that_raises(
     faulty: FaultyPlaid, faulty_linker: ProcessorLinker, failure: Exception
 ) -> None:
@@ -326,7 +292,7 @@ def test_on_exchange_that_raises(
     assert faulty_linker.resume(error.result).complete
 
 
-@pytest.mark.parametrize("callback", ["on_exchange", "on_token"])
+@rows("callback", ["on_exchange", "on_token"])
 def test_a_callback_that_raises_stop_iteration(
     faulty_linker: ProcessorLinker, callback: str
 ) -> None:
@@ -385,8 +351,8 @@ def test_words_of_a_callback_are_not_repeated(faulty_linker: ProcessorLinker) ->
     assert ACCESS_TOKEN not in str(incomplete(faulty_linker, on_exchange=store))
 
 
-@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
-@pytest.mark.parametrize("callback", ["on_exchange", "on_token"])
+@rows("kind", [KeyboardInterrupt, SystemExit])
+@rows("callback", ["on_exchange", "on_token"])
 def test_leaving_from_a_callback(
     faulty_linker: ProcessorLinker, callback: str, kind: type[BaseException]
 ) -> None:
@@ -403,38 +369,6 @@ def test_leaving_from_a_callback(
     assert {each.key for each in result.entries} == {("layer", "A"), ("layer", "B")}
     if callback == "on_token":
         assert result.processor_tokens
-
-
-@pytest.fixture
-def _interruptible() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.skipif(
-    threading.current_thread() is not threading.main_thread(), reason="signals need the main thread"
-)
-@pytest.mark.usefixtures("_interruptible")
-@pytest.mark.parametrize("path", [ACCOUNTS, CREATE])
-def test_interrupted_while_waiting(
-    faulty: FaultyPlaid, faulty_linker: ProcessorLinker, path: str
-) -> None:
-    """Ctrl-C while a request is under way comes out at once, with the result so far."""
-
-    def interrupt(connection: Any, request: Any) -> bool:
-        faulty.on(path, hang)
-        os.kill(os.getpid(), signal.SIGINT)
-        return hang(connection, request)
-
-    faulty.on(path, interrupt)
-    began = monotonic()
-    with pytest.raises(KeyboardInterrupt) as caught:
-        faulty_linker.link("layer", public_token=PUBLIC_TOKEN, account_id="a-card")
-    assert monotonic() - began < 2
-    result = unfinished(caught.value)
-    assert result is not None
-    assert result.access_token == ACCESS_TOKEN
 
 
 def test_time_in_callbacks_does_not_count(faulty: FaultyPlaid, make_linker: Make) -> None:
@@ -654,7 +588,7 @@ def test_ids_asked_for_are_kept(faulty: FaultyPlaid, faulty_linker: ProcessorLin
     ]
 
 
-@pytest.mark.parametrize(
+@rows(
     ("options", "fetches"),
     [
         ({"account_id": "B"}, 1),
@@ -704,7 +638,7 @@ def test_resume_with_an_adapter_of_ones_own(
     ]
 
 
-@pytest.mark.parametrize(
+@rows(
     ("options", "error"),
     [
         ({"partner": "layer"}, ValueError),
@@ -758,7 +692,7 @@ def test_resume_with_the_adapter_of_a_choice_that_is_made(
         faulty_linker.resume(error.result, partner="layer")
 
 
-@pytest.mark.parametrize(
+@rows(
     "options", [{"accounts": [A]}, {"account_id": "A"}, {"account_ids": {"layer": "A"}}], ids=repr
 )
 def test_resume_with_a_choice_that_is_made(
@@ -771,7 +705,7 @@ def test_resume_with_a_choice_that_is_made(
         faulty_linker.resume(result, **options)
 
 
-@pytest.mark.parametrize("result", [None, {}, "result", 5], ids=repr)
+@rows("result", [None, {}, "result", 5], ids=repr)
 def test_resume_of_what_is_no_result(faulty_linker: ProcessorLinker, result: Any) -> None:
     """Anything but a LinkResult is a TypeError that says what is wanted."""
     with pytest.raises(TypeError, match="LinkResult"):

@@ -43,6 +43,7 @@ from plaid_processors.handoff.finix import may_be
 from plaid_processors.sandbox import LocalFinix, LocalLayer, LocalSandbox
 
 from .support.checks import chain
+from .support.rows import rows
 
 TOKEN = "processor-sandbox-5e171e1d-aaaa-4bbb-8ccc-0123456789ab"
 LIVE = TOKEN.replace("sandbox", "production")
@@ -98,7 +99,7 @@ def test_a_request_shows_no_secret() -> None:
     assert "processor-sandbox-…89ab" in shown
 
 
-@pytest.mark.parametrize(
+@rows(
     "build",
     [
         lambda: finix_request(made_token("layer"), identity="ID1"),
@@ -172,15 +173,22 @@ def finix(plaid: LocalSandbox) -> Iterator[LocalFinix]:
         yield partner
 
 
-@pytest.fixture(params=["append", "replace"])
-def layer(plaid: LocalSandbox, request: pytest.FixtureRequest) -> Iterator[LocalLayer]:
-    """Both readings of what is not known of Layer's PUT."""
-    with LocalLayer(plaid, puts=request.param) as partner:
+@pytest.fixture(params=["blocking", "awaited"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which of the two kinds of senders; each meets one of the two readings of Layer's PUT."""
+    chosen: str = request.param
+    return chosen
+
+
+@pytest.fixture
+def layer(plaid: LocalSandbox, kind: str) -> Iterator[LocalLayer]:
+    """It is not known whether Layer's PUT appends or replaces."""
+    with LocalLayer(plaid, puts="append" if kind == "blocking" else "replace") as partner:
         yield partner
 
 
-@pytest.fixture(params=["blocking", "awaited"])
-def make(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
+@pytest.fixture
+def make(kind: str) -> Iterator[Callable[..., Any]]:
     """Makes senders, blocking ones and awaited ones, that are called alike."""
     with ExitStack() as stack:
         loop = asyncio.new_event_loop()
@@ -197,7 +205,7 @@ def make(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
                     "auth_url": partner.url,
                 }
             given |= {"base_url": partner.url, "timeout": 5.0, **more}
-            if request.param == "blocking":
+            if kind == "blocking":
                 return stack.enter_context(FinixSender(**given) if finix else LayerSender(**given))
             sender = AsyncFinixSender(**given) if finix else AsyncLayerSender(**given)
             stack.callback(lambda: loop.run_until_complete(sender.close()))
@@ -272,7 +280,7 @@ def test_another_account_of_the_identity(finix: LocalFinix, make: Any, plaid: Lo
     assert len(sender.payment_instruments(identity)) == 2
 
 
-@pytest.mark.parametrize(
+@rows(
     ("instrument", "account", "may"),
     [
         ({"masked_account_number": "XXXXX0000"}, {"mask": "0000"}, True),
@@ -487,9 +495,7 @@ def test_what_layer_refuses(layer: LocalLayer, make: Any, issue: Callable[..., L
 # --- what is refused before any request
 
 
-@pytest.mark.parametrize(
-    ("text", "environment"), [(TOKEN, "production"), (LIVE, "sandbox")], ids=["live", "sandbox"]
-)
+@rows(("text", "environment"), [(TOKEN, "production"), (LIVE, "sandbox")], ids=["live", "sandbox"])
 def test_a_token_of_another_environment_is_not_sent(
     text: str, environment: str, finix: LocalFinix, layer: LocalLayer, make: Any
 ) -> None:
@@ -503,7 +509,7 @@ def test_a_token_of_another_environment_is_not_sent(
     assert (finix.requests, layer.requests) == ((), ())
 
 
-@pytest.mark.parametrize(
+@rows(
     "call",
     [
         lambda f, _: f.hand_over(made_token("layer"), identity="ID1"),
@@ -519,7 +525,7 @@ def test_what_a_sender_refuses(call: Any, finix: LocalFinix, layer: LocalLayer, 
     assert (finix.requests, [r for r in layer.requests if "token" not in r.path]) == ((), [])
 
 
-@pytest.mark.parametrize(
+@rows(
     "settings",
     [
         {"username": ""},
@@ -552,7 +558,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "reset unread": {"drop": "unread"},
     "reset before the work": {"drop": "before"},
     "reset after the work": {"drop": "after"},
-    "too slow": {"delay": 0.8},
+    "too slow": {"delay": 0.5},
     "429": {"status": 429, "json": {}},
     "500": {"status": 500, "json": {"errors": [{"type": "x", "description": "y"}]}},
     "500 after the work": {"status": 500, "json": {}, "work": True},
@@ -570,7 +576,8 @@ FAULTS: dict[str, dict[str, Any]] = {
     "cut": {"cut": 10},
     "trickle": {"trickle": 0.05},
 }
-every_fault = pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+HALVES = {"blocking": [*FAULTS][::2], "awaited": [*FAULTS][1::2]}
+"""Each fault at one of the two senders; at both it is tried by the tests that are marked slow."""
 
 
 @contextmanager
@@ -588,18 +595,17 @@ def told(*secrets: str) -> Iterator[list[HandoffError]]:
         assert (each.advice, each.partner) != ("", "")
 
 
-@every_fault
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_no_fault_makes_a_second_instrument(
-    method: str,
-    fault: dict[str, Any],
-    finix: LocalFinix,
-    make: Any,
-    issue: Callable[..., LinkResult],
+def second_instrument(
+    method: str, fault: dict[str, Any], finix: LocalFinix, make: Any, token: ProcessorToken
 ) -> None:
-    """After any fault, calling again and again without a word makes at most one instrument."""
-    token, identity = issue("finix").token("finix"), finix.new_identity()
-    sender = make(finix, timeout=0.5)
+    """After a fault, calling again and again without a word makes at most one instrument."""
+
+    def made() -> int:
+        return sum(each.identity == identity for each in finix.instruments)
+
+    identity = finix.new_identity()
+    sender = make(finix, timeout=0.3)
+    finix.clear_requests()
     finix.fail(f"{method} /payment_instruments", **fault)
     with told(token.processor_token, finix.password) as first:
         sender.hand_over(token, identity=identity)
@@ -608,47 +614,61 @@ def test_no_fault_makes_a_second_instrument(
         assert not first[0].outcome_unknown
     if first and first[0].outcome_unknown:
         assert "again=True" in first[0].advice
-    made = len(finix.instruments)
+    made_at_first = made()
     with told() as second:
         sender.hand_over(token, identity=identity)
     with told():
         make(finix).hand_over(token, identity=identity)  # another process
-    assert len(finix.instruments) == 1
+    assert made() == 1
     if first and first[0].outcome_unknown:
         assert second, "a sender that does not know asks for the caller's word"
         assert second[0].outcome_unknown
-    if made:
+    if made_at_first:
         assert second
     sender.hand_over(token, identity=identity, again=True)
-    assert len(finix.instruments) == 2
+    assert made() == 2
+    finix.clear_faults()
 
 
-@every_fault
-@pytest.mark.parametrize(
-    ("place", "layer"),
-    [
-        ("POST /oauth2/token", "append"),
-        ("GET", "append"),
-        ("PUT", "append"),
-        ("PUT", "replace"),
-    ],
-    indirect=["layer"],
-)
-def test_no_fault_drops_another_item_or_loses_a_token(
+@rows("method", ["GET", "POST"])
+def test_no_fault_makes_a_second_instrument(
+    method: str, kind: str, finix: LocalFinix, make: Any, issue: Callable[..., LinkResult]
+) -> None:
+    """Whatever strikes the list or the making of an instrument, there is none too many."""
+    token = issue("finix").token("finix")
+    for name in HALVES[kind]:
+        second_instrument(method, FAULTS[name], finix, make, token)
+
+
+@pytest.mark.slow
+@rows("method", ["GET", "POST"])
+@rows("fault", FAULTS.values())
+def test_no_fault_at_any_sender_makes_a_second_instrument(
+    method: str,
+    fault: dict[str, Any],
+    finix: LocalFinix,
+    make: Any,
+    issue: Callable[..., LinkResult],
+) -> None:
+    """The whole grid: both requests, each fault, both senders."""
+    second_instrument(method, fault, finix, make, issue("finix").token("finix"))
+
+
+def lost_token(
     place: str,
     fault: dict[str, Any],
     layer: LocalLayer,
     make: Any,
     two_banks: tuple[LinkResult, LinkResult],
 ) -> None:
-    """After any fault, calling again ends with the tokens of both banks at Layer."""
+    """After a fault, calling again ends with the tokens of both banks at Layer."""
     first, second = two_banks
     business = layer.new_business()
     make(layer).hand_over(first, business_id=business)
     path = f"/v1/businesses/{business}"
     paths = {"GET": f"GET {path}/plaid/accounts", "PUT": f"PUT {path}"}
     layer.fail(paths.get(place, place), **fault)
-    sender = make(layer, timeout=0.6)
+    sender = make(layer, timeout=0.3)
     secrets = [each.processor_token for each in second.processor_tokens]
     with told(*secrets, layer.client_secret) as errors:
         sender.hand_over(second, business_id=business)
@@ -660,6 +680,28 @@ def test_no_fault_drops_another_item_or_loses_a_token(
     make(layer).hand_over(second, business_id=business)
     held = {each.processor_token for each in layer.books(business)}
     assert held == {each.processor_token for r in two_banks for each in r.processor_tokens}
+
+
+def test_no_fault_drops_another_item_or_loses_a_token(
+    kind: str, layer: LocalLayer, make: Any, two_banks: tuple[LinkResult, LinkResult]
+) -> None:
+    """Whatever strikes the request that sends the tokens, Layer has both banks' in the end."""
+    for name in HALVES[kind]:
+        lost_token("PUT", FAULTS[name], layer, make, two_banks)
+
+
+@pytest.mark.slow
+@rows("place", ["POST /oauth2/token", "GET", "PUT"])
+@rows("fault", FAULTS.values())
+def test_no_fault_at_any_sender_drops_an_item_or_loses_a_token(
+    place: str,
+    fault: dict[str, Any],
+    layer: LocalLayer,
+    make: Any,
+    two_banks: tuple[LinkResult, LinkResult],
+) -> None:
+    """The whole grid: every request, each fault, both senders."""
+    lost_token(place, fault, layer, make, two_banks)
 
 
 @pytest.fixture(scope="module")
@@ -743,9 +785,38 @@ def test_interrupted(finix: LocalFinix, issue: Callable[..., LinkResult]) -> Non
             with pytest.raises(HandoffRefusedError) as caught:
                 await sender.hand_over(token, identity=identity)
             assert caught.value.outcome_unknown
+            assert [each.id for each in caught.value.existing] == [finix.instruments[0].id]
+            assert finix.instruments[0].id in str(caught.value)
 
     asyncio.run(main())
     assert len(finix.instruments) == 1
+
+
+def test_an_unknown_outcome_is_looked_up(
+    finix: LocalFinix, make: Any, issue: Callable[..., LinkResult]
+) -> None:
+    """The later refusal names the candidates; where these cannot be listed, it is one as well."""
+    token, identity, sender = issue("finix").token("finix"), finix.new_identity(), make(finix)
+    finix.fail("POST /payment_instruments", drop="after")
+    with pytest.raises(PartnerConnectionError) as first:
+        sender.hand_over(token, identity=identity)
+    assert first.value.outcome_unknown
+    finix.clear_requests()
+    for failing, existing in ((False, [finix.instruments[0].id]), (True, [])):
+        if failing:
+            finix.fail("GET /payment_instruments", status=500)
+        with pytest.raises(HandoffRefusedError) as caught:
+            sender.hand_over(token, identity=identity)
+        assert caught.value.outcome_unknown
+        assert [each.id for each in caught.value.existing] == existing
+    assert asked(finix) == ["GET payment_instruments"] * 2
+    other = issue("finix").token("finix")  # of the same digits, at another bank
+    finix.fail("POST /payment_instruments", drop="unread")
+    with pytest.raises(PartnerConnectionError):
+        sender.hand_over(other, identity=(elsewhere := finix.new_identity()))
+    with pytest.raises(HandoffRefusedError) as caught:
+        sender.hand_over(other, identity=elsewhere)
+    assert (caught.value.outcome_unknown, caught.value.existing) == (True, ())
 
 
 def test_a_closed_sender(finix: LocalFinix, layer: LocalLayer, make: Any) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -28,10 +29,12 @@ from plaid_processors.handoff import (
 from plaid_processors.sandbox import LocalFinix, LocalLayer, LocalSandbox
 
 from .support.faulty import FaultyPlaid, close, hang, http, reply, trickle
+from .support.rows import rows
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 INSTRUMENTS = "/payment_instruments"
+TOKEN = "processor-sandbox-5e171e1d-aaaa-4bbb-8ccc-0123456789ab"
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +150,7 @@ def test_a_layer_sender_used_before_forks_crosses_no_businesses(
 ) -> None:
     """Afterwards each business has the accounts of its own Item, and of no other."""
     results = [issue("layer") for _ in range(2)]
-    businesses = [[layer.new_business() for _ in range(4)] for _ in range(2)]
+    businesses = [[layer.new_business() for _ in range(2)] for _ in range(2)]
     script = (
         FORKED
         + """
@@ -179,7 +182,7 @@ def test_a_sender_forked_while_another_thread_hands_over_does_not_hang(
 ) -> None:
     """Neither at another business nor at the one that the parent's thread is at work on."""
     result = issue("layer")
-    layer.fail("GET", delay=1.0, times=1)
+    layer.fail("GET", delay=0.7, times=1)
     script = (
         FORKED
         + """
@@ -187,7 +190,7 @@ sender = LayerSender(**given["keys"])
 at_work = threading.Thread(
     target=sender.hand_over, args=(results[0],), kwargs={"business_id": given["businesses"][0]})
 at_work.start()
-time.sleep(0.5)  # Layer takes a second to answer
+time.sleep(0.3)  # Layer takes longer to answer
 workers(2, lambda number: sender.accounts(given["businesses"][number]))
 workers(2, lambda number: sender.hand_over(results[0], business_id=given["businesses"][number]))
 at_work.join()
@@ -260,14 +263,14 @@ SLOW: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("slowness", SLOW)
-@pytest.mark.parametrize("awaited", [False, True], ids=["blocking", "awaited"])
+@rows("slowness", SLOW)
+@rows("awaited", [False, True], ids=["blocking", "awaited"])
 def test_the_time_out_covers_all_of_an_answer(
     faulty: FaultyPlaid, slowness: str, awaited: bool
 ) -> None:
     """Also headers that trickle; afterwards the sender works."""
     faulty.on(INSTRUMENTS, SLOW[slowness], reply({"_embedded": {"payment_instruments": []}}))
-    keys = {"username": "u", "password": "p", "base_url": faulty.url, "timeout": 0.3}
+    keys = {"username": "u", "password": "p", "base_url": faulty.url, "timeout": 0.15}
     with ExitStack() as stack:
         if awaited:
             awaiting = AsyncFinixSender(**keys)
@@ -319,6 +322,25 @@ def test_an_answer_about_another_business_is_refused(faulty: FaultyPlaid) -> Non
         sender.accounts("b1")
 
 
+@rows(
+    ("environment", "scope"),
+    [
+        ("sandbox", "https://sandbox.layerfi.com/sandbox"),
+        ("production", "https://api.layerfi.com/production"),
+    ],
+    ids=["sandbox", "production"],
+)
+def test_the_scope_is_the_environments(faulty: FaultyPlaid, environment: str, scope: str) -> None:
+    """The bearer token is asked for with the scope that Layer's documentation names."""
+    faulty.on("/oauth2/token", reply({"access_token": "bearer", "expires_in": 3600}))
+    faulty.on("/v1/businesses/b1/plaid/accounts", reply({"data": []}))
+    keys = {"client_id": "c", "client_secret": "s", "auth_url": faulty.url}
+    with LayerSender(**keys, base_url=faulty.url, environment=environment) as sender:
+        assert sender.accounts("b1") == ()
+    asked = parse_qs(faulty.requests[0].body.decode())
+    assert asked == {"grant_type": ["client_credentials"], "scope": [scope], "client_id": ["c"]}
+
+
 def test_a_request_that_makes_something_is_not_sent_when_nobody_waits(
     faulty: FaultyPlaid, issue: Callable[..., LinkResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,7 +348,7 @@ def test_a_request_that_makes_something_is_not_sent_when_nobody_waits(
     look_up = socket.getaddrinfo
 
     def slow(*args: Any, **kwargs: Any) -> Any:
-        time.sleep(1.0)
+        time.sleep(0.5)
         return look_up(*args, **kwargs)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
@@ -335,8 +357,45 @@ def test_a_request_that_makes_something_is_not_sent_when_nobody_waits(
         with pytest.raises(PartnerConnectionError) as caught:
             sender.hand_over(issue("finix").token("finix"), identity="ID1", again=True)
         assert not caught.value.outcome_unknown
-        time.sleep(1.2)
+        time.sleep(0.6)
     assert [each.body for each in faulty.requests if each.body] == []
+
+
+@rows("awaited", [False, True])
+def test_a_call_has_a_deadline(awaited: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all threads hang and there can be no other, a call ends after four time-outs."""
+    over = threading.Event()
+
+    def look_up(*_args: Any, **_more: Any) -> Any:
+        over.wait(30)
+        raise OSError("no such host")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr("plaid_processors._engine.threads.MOST_LEFT", 0)
+    keys = {"username": "u", "password": "p", "base_url": "http://localhost:1"}
+    limits = {"timeout": (0.05, 0.1), "max_connections": 1}
+    blocking = FinixSender(**keys, **limits)
+    awaiting = AsyncFinixSender(**keys, **limits)
+
+    def hand_over() -> None:
+        if awaited:
+            asyncio.run(awaiting.hand_over(TOKEN, identity="ID1"))
+        else:
+            blocking.hand_over(TOKEN, identity="ID1")
+
+    def ask() -> float:
+        began = time.monotonic()
+        with pytest.raises(PartnerConnectionError) as caught:
+            hand_over()
+        assert not caught.value.outcome_unknown
+        assert caught.value.retryable
+        return time.monotonic() - began
+
+    assert ask() < 1.0  # the look-up outlasts the time-out, and its thread hangs
+    assert 0.55 < ask() < 2.0  # there is no thread for this one
+    over.set()
+    blocking.close()
+    asyncio.run(awaiting.close())
 
 
 def test_a_broken_connection_leaves_it_unknown(

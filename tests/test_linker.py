@@ -47,6 +47,7 @@ from .support.faulty import (
     refusal,
     reply,
 )
+from .support.rows import rows
 
 Through = Callable[..., Linked]
 Make = Callable[..., ProcessorLinker]
@@ -81,7 +82,7 @@ def test_hosted_link(linker: ProcessorLinker) -> None:
     assert token.hosted_link_url not in repr(token)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("partner", "products", "filtered"),
     [
         ("layer", ["transactions"], False),
@@ -101,7 +102,7 @@ def test_what_link_is_opened_with(
 ) -> None:
     """The partners tell the products, each once, and what accounts Link shows."""
     faulty_linker.create_link_token(partner, client_user_id="user-42", client_name="Acme")
-    (body,) = faulty.asked(LINK_TOKEN)
+    body = faulty.asked(LINK_TOKEN)[-1]
     filters = {"depository": {"account_subtypes": ["checking", "savings"]}}
     assert body == {
         "client_name": "Acme",
@@ -155,7 +156,7 @@ def test_update_mode(
     assert local_plaid.complete_link(token.link_token).metadata["accounts"]
 
 
-@pytest.mark.parametrize(
+@rows(
     ("options", "error"),
     [
         ({"client_user_id": ""}, ValueError),
@@ -304,7 +305,7 @@ def test_fetched_accounts_are_those_of_link(linker: ProcessorLinker, through_lin
     ]
 
 
-@pytest.mark.parametrize(
+@rows(
     ("metadata", "known"),
     [
         ({}, (None, None, None)),
@@ -342,7 +343,7 @@ def test_accounts_go_before_metadata(faulty_linker: ProcessorLinker) -> None:
 # --- refused tokens and keys
 
 
-@pytest.mark.parametrize(
+@rows(
     ("token", "words"),
     [
         ("access-sandbox-de3ce8ef-33f8-452c-a685-8671031fc0f6", "'access'.*'public'"),
@@ -361,8 +362,8 @@ def test_public_token_of_another_kind(
     assert faulty.requests == []
 
 
-@pytest.mark.parametrize("token", [PUBLIC_TOKEN, "access-production-de3ce8ef-33f8-452c", "", " "])
-@pytest.mark.parametrize("call", ["issue", "accounts", "remove"])
+@rows("token", [PUBLIC_TOKEN, "access-production-de3ce8ef-33f8-452c", "", " "])
+@rows("call", ["issue", "accounts", "remove"])
 def test_access_token_of_another_kind(
     faulty: FaultyPlaid, faulty_linker: ProcessorLinker, token: str, call: str
 ) -> None:
@@ -377,7 +378,7 @@ def test_access_token_of_another_kind(
     assert faulty.requests == []
 
 
-@pytest.mark.parametrize("token", ["odd", "public-5", " public-sandbox-1", "public_sandbox_1", "ü"])
+@rows("token", ["odd", "public-5", " public-sandbox-1", "public_sandbox_1", "ü"])
 def test_odd_tokens_are_sent_as_they_are(
     faulty: FaultyPlaid, faulty_linker: ProcessorLinker, token: str
 ) -> None:
@@ -509,7 +510,7 @@ def test_link_sandbox_of_an_unknown_bank(linker: ProcessorLinker) -> None:
     assert caught.value.error_code == "INVALID_INSTITUTION"
 
 
-@pytest.mark.parametrize(
+@rows(
     ("options", "error"),
     [
         ({"institution_id": ""}, ValueError),
@@ -607,7 +608,7 @@ def test_remove(linker: ProcessorLinker) -> None:
     assert caught.value.error_code == "ITEM_NOT_FOUND"
 
 
-@pytest.mark.parametrize(
+@rows(
     ("error_type", "code"),
     [
         ("INVALID_INPUT", "INVALID_ACCESS_TOKEN"),
@@ -676,14 +677,14 @@ def test_resume_in_another_process(
 # --- the linker itself
 
 
-@pytest.mark.parametrize("client", [None, "client", object()])
+@rows("client", [None, "client", object()])
 def test_a_linker_needs_a_client(client: Any) -> None:
     """Anything but a PlaidClient is a TypeError."""
     with pytest.raises(TypeError, match="PlaidClient"):
         ProcessorLinker(client)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("args", "kwargs", "words"),
     [
         (("layer",), {"public_token": "x", "acounts": []}, "unexpected keyword argument 'acounts'"),
@@ -691,7 +692,7 @@ def test_a_linker_needs_a_client(client: Any) -> None:
         (("layer", "x"), {"public_token": "x"}, "takes 2 positional arguments but 3"),
     ],
 )
-@pytest.mark.parametrize("kind", [ProcessorLinker, AsyncProcessorLinker])
+@rows("kind", [ProcessorLinker, AsyncProcessorLinker])
 def test_arguments_that_are_none(
     faulty: FaultyPlaid,
     faulty_linker: ProcessorLinker,

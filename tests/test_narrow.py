@@ -34,6 +34,7 @@ from .support.faulty import (
     refusal,
     reply,
 )
+from .support.rows import rows
 
 NARROW = "/processor/token/permissions/set"
 DONE = reply({"request_id": "req-narrow"})
@@ -55,7 +56,7 @@ def permissions(sandbox: LocalSandbox, token: str) -> list[str]:
     return listed
 
 
-@pytest.mark.parametrize(
+@rows(
     ("partner", "products"),
     [("layer", ["transactions", "balance"]), ("finix", ["auth", "identity"])],
 )
@@ -87,10 +88,8 @@ def test_narrowed_before_it_is_told(faulty: FaultyPlaid, faulty_linker: Processo
     assert [body["products"] for body in faulty.asked(NARROW)] == [["transactions", "balance"]] * 2
 
 
-@pytest.mark.parametrize("stored", [False, True], ids=["at once", "from another process"])
-@pytest.mark.parametrize(
-    "fault", [close, refusal("API_ERROR", "INTERNAL_SERVER_ERROR", status=500)]
-)
+@rows("stored", [False, True], ids=["at once", "from another process"])
+@rows("fault", [close, refusal("API_ERROR", "INTERNAL_SERVER_ERROR", status=500)])
 def test_a_failure_keeps_the_token_and_resume_narrows_it(
     fault: Any, stored: bool, faulty: FaultyPlaid, faulty_linker: ProcessorLinker
 ) -> None:
@@ -145,7 +144,7 @@ def test_the_wish_survives_accounts_that_are_not_known(
     assert len(faulty.asked(NARROW)) == 2
 
 
-@pytest.mark.parametrize("narrow", [True, False])
+@rows("narrow", [True, False])
 def test_resume_may_decide_anew(
     narrow: bool, faulty: FaultyPlaid, faulty_linker: ProcessorLinker
 ) -> None:
@@ -219,7 +218,7 @@ def test_partial_does_not_cover_a_failed_narrowing(
     assert len(caught.value.result.processor_tokens) == 1
 
 
-@pytest.mark.parametrize("partner", ["brale", "moov", "stripe", ["finix", "stripe"]])
+@rows("partner", ["brale", "moov", "stripe", ["finix", "stripe"]])
 def test_nobody_says_what_the_partner_reads(
     partner: Any, faulty: FaultyPlaid, faulty_linker: ProcessorLinker
 ) -> None:

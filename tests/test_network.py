@@ -23,10 +23,12 @@ from plaid_processors import (
     __version__,
 )
 from plaid_processors.client import USER_AGENT
+from plaid_processors.handoff import FinixSender, LayerSender
 
 from .conftest import KEYS
 from .support.checks import chain, link_account, strangers
-from .support.faulty import PUBLIC_TOKEN, FaultyPlaid
+from .support.faulty import PUBLIC_TOKEN, FaultyPlaid, reply
+from .support.rows import rows
 from .support.tls import ELSEWHERE, VARIABLES, TlsPlaid, Tunnel, folder_of, make_certificate
 
 PASSWORD = "hunter2-%E2%82%AC-of-the-proxy"
@@ -104,8 +106,8 @@ def failure(linker: ProcessorLinker) -> PlaidConnectionError:
 # --- which proxy
 
 
-@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
-@pytest.mark.parametrize("scheme", ["http://", ""])
+@rows("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"])
+@rows("scheme", ["http://", ""])
 def test_a_variable_names_the_proxy(
     name: str,
     scheme: str,
@@ -115,14 +117,15 @@ def test_a_variable_names_the_proxy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The whole link goes through the proxy, which needs no scheme in its address."""
+    tunnel.asked.clear()
     monkeypatch.setenv(name, tunnel.url.replace("http://", scheme))
     assert link(trusting()).complete
     assert set(tunnel.asked) == {server.address}
     assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
-@pytest.mark.parametrize("exceptions", ["127.0.0.1", "*", "plaid.example, 127.0.0.1 ,x", "{}"])
+@rows("name", ["NO_PROXY", "no_proxy"])
+@rows("exceptions", ["127.0.0.1", "*", "plaid.example, 127.0.0.1 ,x", "{}"])
 def test_no_proxy_names_exceptions(
     name: str,
     exceptions: str,
@@ -181,6 +184,34 @@ def test_from_env_takes_proxy_and_certificates(
     assert tunnel.asked == [server.address] * 3
 
 
+@rows("by", ["arguments", "variables"])
+def test_the_senders_take_proxy_and_certificates(
+    by: str,
+    server: TlsPlaid,
+    tunnel: Tunnel,
+    certificate: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The hand-off's senders reach their partner as a client of keys reaches Plaid."""
+    server.on("/payment_instruments", reply({"_embedded": {"payment_instruments": []}}))
+    server.on("/oauth2/token", reply({"access_token": "bearer", "expires_in": 3600}))
+    server.on("/v1/businesses/b/plaid/accounts", reply({"data": []}))
+    options: dict[str, Any] = {"base_url": server.url}
+    if by == "arguments":
+        options |= {"proxy": tunnel.url, "ca_bundle": certificate}
+    else:
+        monkeypatch.setenv("HTTPS_PROXY", tunnel.url)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    tunnel.asked.clear()
+    with FinixSender(username="u", password="p", **options) as finix:
+        assert finix.payment_instruments("ID1") == ()
+    keys = {"client_id": "c", "client_secret": "s", "auth_url": server.url}
+    with LayerSender(**keys, **options) as layer:
+        assert layer.accounts("b") == ()
+    assert set(tunnel.asked) == {server.address}
+    assert len(server.requests) == 3
+
+
 def test_no_variable_is_applied_between_this_machine_and_itself(
     faulty: FaultyPlaid, make_linker: MakeLinker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,7 +265,7 @@ def shown(*objects: object) -> str:
     return " ".join(f"{each!r} {each!s}" for each in objects)
 
 
-@pytest.mark.parametrize("source", ["proxy=", "HTTPS_PROXY"])
+@rows("source", ["proxy=", "HTTPS_PROXY"])
 def test_user_and_password_go_to_the_proxy_alone(
     source: str,
     server: TlsPlaid,
@@ -275,7 +306,7 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("answer", REFUSALS.values(), ids=REFUSALS)
+@rows("answer", REFUSALS.values(), ids=REFUSALS)
 def test_a_proxy_that_refuses(
     answer: bytes | None,
     server: TlsPlaid,
@@ -335,8 +366,8 @@ WRONG_PROXIES = {
 }
 
 
-@pytest.mark.parametrize("value", WRONG_PROXIES.values(), ids=WRONG_PROXIES)
-@pytest.mark.parametrize("source", ["proxy=", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+@rows("value", WRONG_PROXIES.values(), ids=WRONG_PROXIES)
+@rows("source", ["proxy=", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
 def test_a_wrong_proxy(
     value: str, source: str, linker_of: MakeLinker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -356,7 +387,7 @@ def test_a_wrong_proxy(
     assert strangers(caught.value) == []
 
 
-@pytest.mark.parametrize("value", [3128, b"http://127.0.0.1:3128", ("127.0.0.1", 3128)])
+@rows("value", [3128, b"http://127.0.0.1:3128", ("127.0.0.1", 3128)])
 def test_a_proxy_that_is_no_text(value: Any, linker_of: MakeLinker) -> None:
     """What is no text is refused in the same words."""
     with pytest.raises(ConfigurationError, match=r"^proxy= must be a proxy's address"):
@@ -375,8 +406,8 @@ def test_an_empty_variable_is_as_none(
 # --- which certificates
 
 
-@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
-@pytest.mark.parametrize("form", ["file", "folder"])
+@rows("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+@rows("form", ["file", "folder"])
 def test_a_variable_names_the_certificates(
     name: str,
     form: str,
@@ -390,7 +421,7 @@ def test_a_variable_names_the_certificates(
     assert link(linker_of()).complete
 
 
-@pytest.mark.parametrize("form", ["text", "path", "folder"])
+@rows("form", ["text", "path", "folder"])
 def test_the_argument_names_the_certificates(
     form: str,
     certificate: Path,
@@ -409,7 +440,7 @@ def test_the_argument_names_the_certificates(
     assert link(linker_of(ca_bundle=forms[form])).complete
 
 
-@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+@rows("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
 def test_the_certificates_of_both_variables_are_trusted(
     name: str,
     certificate: Path,
@@ -424,7 +455,7 @@ def test_the_certificates_of_both_variables_are_trusted(
     assert link(linker_of()).complete
 
 
-@pytest.mark.parametrize("trusted", ["nothing", "another"])
+@rows("trusted", ["nothing", "another"])
 def test_a_server_that_is_not_trusted(
     trusted: str, server: TlsPlaid, another: Path, linker_of: MakeLinker
 ) -> None:
@@ -432,15 +463,16 @@ def test_a_server_that_is_not_trusted(
     options: dict[str, Any] = {"max_attempts": 3}
     if trusted == "another":
         options["ca_bundle"] = another
+    before = server.connections
     error = failure(linker_of(**options))
     assert "CERTIFICATE" in error.reason
     assert not error.retryable
     assert "certificates" in error.advice
-    assert server.connections == 1
+    assert server.connections == before + 1
     assert server.requests == []
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@rows("host", ["127.0.0.1", "localhost"])
 def test_a_certificate_of_another_host(
     host: str, tmp_path: Path, tunnel: Tunnel, linker_of: MakeLinker
 ) -> None:
@@ -454,7 +486,7 @@ def test_a_certificate_of_another_host(
     assert server.requests == []
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@rows("host", ["127.0.0.1", "localhost"])
 def test_a_server_by_name_and_by_number(
     host: str, server: TlsPlaid, tunnel: Tunnel, trusting: MakeLinker
 ) -> None:
@@ -474,8 +506,8 @@ def test_all_connections_trust_the_same(
     assert len(server.requests) == 9
 
 
-@pytest.mark.parametrize("source", ["ca_bundle=", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
-@pytest.mark.parametrize("kind", ["nothing there", "empty", "no certificates", "the text itself"])
+@rows("source", ["ca_bundle=", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+@rows("kind", ["nothing there", "empty", "no certificates", "the text itself"])
 def test_wrong_certificates(
     source: str,
     kind: str,
@@ -501,7 +533,7 @@ def test_wrong_certificates(
     assert "PRIVATE KEY" not in shown(*chain(caught.value))
 
 
-@pytest.mark.parametrize("value", [7, b"/etc/ssl/cert.pem", ("a", "b"), "", True])
+@rows("value", [7, b"/etc/ssl/cert.pem", ("a", "b"), "", True])
 def test_certificates_that_are_no_path(value: Any, linker_of: MakeLinker) -> None:
     """What is no path is refused, by the argument's name."""
     with pytest.raises(ConfigurationError, match=r"^ca_bundle= "):

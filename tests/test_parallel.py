@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
-import socket
 import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
-from time import sleep
 from typing import Any
 
 import plaid
@@ -40,7 +36,6 @@ from .support.faulty import (
     issued,
     processor_token,
     refusal,
-    refusing,
 )
 from .support.tls import ESTABLISHED, TlsPlaid, Tunnel, make_certificate
 
@@ -61,10 +56,6 @@ def gathering(barrier: threading.Barrier) -> Answer:
     return answer
 
 
-def own_threads() -> list[threading.Thread]:
-    return [each for each in threading.enumerate() if each.name.startswith("plaid-processors")]
-
-
 @pytest.mark.parametrize(("count", "most"), [(8, 8), (16, 16)])
 def test_all_tokens_are_asked_for_at_once(
     faulty: FaultyPlaid, make_linker: MakeLinker, count: int, most: int
@@ -75,24 +66,6 @@ def test_all_tokens_are_asked_for_at_once(
     result = linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(count))
     assert result.complete
     assert faulty.most_at_once == count
-
-
-def test_no_more_than_max_connections_at_once(
-    faulty: FaultyPlaid, make_linker: MakeLinker, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Over all threads and links of one client, on connections that are used again."""
-    caplog.set_level(logging.WARNING)
-    faulty.on(CREATE, *[gathering(threading.Barrier(1))])
-    linker = make_linker(max_connections=3)
-
-    def link(_: int) -> bool:
-        return linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(5)).complete
-
-    with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(link, range(16)))
-    assert faulty.most_at_once <= 3
-    assert faulty.connections <= 3
-    assert "pool is full" not in caplog.text
 
 
 def test_tokens_stand_in_the_order_of_the_accounts(
@@ -146,33 +119,6 @@ def test_a_failure_delays_no_other(faulty: FaultyPlaid, make_linker: MakeLinker)
     assert [each.account.account_id for each in caught.value.result.pending] == ["a-0"]
 
 
-def test_one_that_waits_to_be_sent_again_delays_no_other(
-    faulty: FaultyPlaid, make_linker: MakeLinker
-) -> None:
-    """The others have come while it waits."""
-    done = threading.Event()
-
-    def limited(connection: Connection, request: Request) -> bool | None:
-        if done.is_set():
-            return issued(request)(connection, request)
-        answer = refusal(
-            "RATE_LIMIT_EXCEEDED", "RATE_LIMIT", status=429, headers={"Retry-After": "0.2"}
-        )
-        return answer(connection, request)
-
-    faulty.on(CREATE, refusing({"a-0": limited}))
-    came: list[str] = []
-
-    def on_token(token: Any) -> None:
-        came.append(token.account.account_id)
-        if len(came) == 3:
-            done.set()
-
-    linker = make_linker(max_attempts=5)
-    linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(4), on_token=on_token)
-    assert came[-1] == "a-0"
-
-
 def test_those_that_wait_to_be_sent_again_hold_no_thread(
     faulty: FaultyPlaid, make_linker: MakeLinker
 ) -> None:
@@ -193,24 +139,6 @@ def test_those_that_wait_to_be_sent_again_hold_no_thread(
     asked = [body["account_id"] for body in faulty.asked(CREATE)]
     assert sorted(asked[-2:]) == ["a-0", "a-1"]
     assert faulty.most_at_once <= 2
-
-
-def test_one_account_costs_one_thread(faulty: FaultyPlaid, make_linker: MakeLinker) -> None:
-    """Its two requests are sent on the same thread, over one connection."""
-    before = set(own_threads())
-    make_linker().link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(1))
-    assert len(set(own_threads()) - before) == 1
-    assert faulty.connections == 1
-
-
-def test_a_second_link_opens_no_connection(faulty: FaultyPlaid, make_linker: MakeLinker) -> None:
-    """Connections are kept alive and used again."""
-    faulty.on(CREATE, gathering(threading.Barrier(4)))
-    linker = make_linker()
-    linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(4))
-    opened = faulty.connections
-    linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(4))
-    assert faulty.connections == opened
 
 
 @pytest.fixture(scope="module")
@@ -254,63 +182,6 @@ def test_certificates_are_loaded_once_for_a_client(
     assert loads == ["load_verify_locations"]
 
 
-class SlowRoad:
-    """Passes on to a server, and its answers byte by byte until they may come at once."""
-
-    def __init__(self, server: TlsPlaid) -> None:
-        self.at_once = threading.Event()
-        self._server = socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])))
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"https://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        client, _ = self._listener.accept()
-        back = threading.Thread(target=self._pass_back, args=(client,), daemon=True)
-        back.start()
-        with suppress(OSError):
-            while came := client.recv(65536):
-                self._server.sendall(came)
-        for each in (client, self._server):
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-        back.join()
-        client.close()
-
-    def _pass_back(self, client: socket.socket) -> None:
-        with suppress(OSError):
-            while came := self._server.recv(65536 if self.at_once.is_set() else 1):
-                client.sendall(came)
-                self.at_once.wait(0.02)
-
-    def join(self) -> None:
-        """Wait until the client hangs up."""
-        self._thread.join(10)
-        self._server.close()
-        self._listener.close()
-
-
-def test_an_exchange_whose_connection_comes_too_late_is_not_sent(tls_plaid: TlsPlaid) -> None:
-    """The hand-shake ends after the deadline, when nobody waits: Plaid gets no public token."""
-    road = SlowRoad(tls_plaid)
-    with ProcessorLinker(PlaidClient(**KEYS, base_url=road.url, deadline=0.4)) as linker:
-        with pytest.raises(PlaidConnectionError, match="while connecting") as caught:
-            linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(1))
-        assert not caught.value.outcome_unknown
-        assert caught.value.support is None
-        assert tls_plaid.unfinished == []
-        road.at_once.set()
-        road.join()
-    for _ in range(100):
-        if tls_plaid.unfinished:
-            break
-        sleep(0.01)
-    # At most its head, without the public token: the thread may have been connecting still.
-    assert tls_plaid.unfinished in ([], [EXCHANGE])
-    assert tls_plaid.requests == []
-
-
 @pytest.fixture
 def through(
     tls_plaid: TlsPlaid, certificate: Path
@@ -342,17 +213,6 @@ def test_tls_through_a_proxy(
     assert len(tls_plaid.requests) == 2
 
 
-def test_a_proxy_that_refuses_the_way(
-    tls_plaid: TlsPlaid, through: Callable[[bytes], tuple[Tunnel, ProcessorLinker]]
-) -> None:
-    """Nothing was sent to Plaid, so nothing is unknown."""
-    _, linker = through(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
-    with pytest.raises(PlaidConnectionError, match="proxy") as caught:
-        linker.link("layer", public_token=PUBLIC_TOKEN, accounts=accounts(1))
-    assert not caught.value.outcome_unknown
-    assert tls_plaid.requests == []
-
-
 def test_an_answer_lost_behind_a_proxy(
     tls_plaid: TlsPlaid, through: Callable[[bytes], tuple[Tunnel, ProcessorLinker]]
 ) -> None:
@@ -368,7 +228,7 @@ def test_an_answer_lost_behind_a_proxy(
 
 
 def test_a_link_loads_no_generated_model(faulty: FaultyPlaid) -> None:
-    """Of plaid-python the client alone is needed, and nothing where only the package is loaded."""
+    """Of plaid-python the client alone is needed, and nothing before a client is made."""
     script = """
 import json, sys
 import plaid_processors
@@ -386,7 +246,7 @@ print(json.dumps([before, sorted(sys.modules)]))
         timeout=30,
     )
     before, loaded = json.loads(ran.stdout)
-    assert {"plaid", "urllib3", "asyncio"} & set(before) == set()
+    assert "plaid" not in before
     assert {"plaid.api_client", "urllib3", "plaid_processors.linker"} <= set(loaded)
-    generated = ("plaid.model.", "plaid.models", "plaid.api.", "plaid.apis", "plaid_processors.aio")
+    generated = ("plaid.model.", "plaid.models", "plaid.api.", "plaid.apis")
     assert [each for each in loaded if each.startswith(generated)] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from time import monotonic
 
 import pytest
@@ -10,12 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plaid_processors import (
-    NotEnabledError,
-    PlaidApiError,
     PlaidConnectionError,
     PlaidUnavailableError,
     ProcessorLinker,
-    PublicTokenError,
     RateLimitError,
 )
 from plaid_processors._plaid.retry import CAP_SECONDS, retry_after_seconds, wait_before_retry
@@ -29,13 +27,11 @@ from .support.faulty import (
     REMOVE,
     FaultyPlaid,
     close,
-    exchanged,
-    hang,
     refusal,
     reply,
 )
+from .support.rows import rows
 
-chances = st.floats(0, 1)
 attempts = st.integers(1, 10_000)
 Make = Callable[..., ProcessorLinker]
 
@@ -43,43 +39,24 @@ down = refusal("API_ERROR", "INTERNAL_SERVER_ERROR", "an unexpected error occurr
 two_accounts = reply({"accounts": [{"account_id": "A"}, {"account_id": "B"}]})
 
 
-@given(attempt=attempts, chance=chances, unknown=st.booleans())
-def test_waits_are_bounded(attempt: int, chance: float, unknown: bool) -> None:
+@given(attempt=attempts, unknown=st.booleans())
+def test_waits_are_bounded(attempt: int, unknown: bool) -> None:
     """No wait of our own is longer than the cap, however often was tried."""
     error = PlaidConnectionError("reset", outcome_unknown=unknown)
-    wait = wait_before_retry(error, attempt=attempt, max_attempts=attempt + 1, chance=chance)
+    wait = wait_before_retry(error, attempt=attempt, max_attempts=attempt + 1, remaining=inf)
     assert wait is not None
     assert 0 <= wait <= CAP_SECONDS
 
 
-@given(attempt=attempts, chance=chances, remaining=st.none() | st.floats(0, 100))
-def test_attempts_are_bounded(attempt: int, chance: float, remaining: float | None) -> None:
-    """After the last attempt there is no other."""
-    error = PlaidConnectionError("reset")
-    assert (
-        wait_before_retry(
-            error, attempt=attempt, max_attempts=attempt, chance=chance, remaining=remaining
-        )
-        is None
-    )
-
-
-@given(attempt=attempts, chance=chances, remaining=st.floats(0, 100))
-def test_no_wait_outlasts_the_deadline(attempt: int, chance: float, remaining: float) -> None:
+@given(attempt=attempts, retry_after=st.none() | st.just(50.0), remaining=st.floats(0, 100))
+def test_no_wait_outlasts_the_deadline(
+    attempt: int, retry_after: float | None, remaining: float
+) -> None:
     """A wait that would not end in time is not begun."""
     error = PlaidConnectionError("reset")
-    error.retry_after = 50.0 if chance > 0.5 else None
-    wait = wait_before_retry(
-        error, attempt=attempt, max_attempts=attempt + 1, chance=chance, remaining=remaining
-    )
+    error.retry_after = retry_after
+    wait = wait_before_retry(error, attempt=attempt, max_attempts=attempt + 1, remaining=remaining)
     assert wait is None or wait < remaining
-
-
-@given(attempt=attempts, chance=chances)
-def test_what_does_not_pass_is_not_tried_again(attempt: int, chance: float) -> None:
-    """An error that waiting does not mend is final."""
-    error = PlaidConnectionError("no", retryable=False)
-    assert wait_before_retry(error, attempt=1, max_attempts=attempt, chance=chance) is None
 
 
 @given(seconds=st.floats(0, 60))
@@ -87,12 +64,12 @@ def test_retry_after_is_obeyed(seconds: float) -> None:
     """What the answer asks to wait is waited."""
     error = PlaidConnectionError("busy")
     error.retry_after = seconds
-    wait = wait_before_retry(error, attempt=1, max_attempts=2, chance=0.0)
+    wait = wait_before_retry(error, attempt=1, max_attempts=2, remaining=inf)
     assert wait is not None
     assert wait >= seconds
 
 
-@pytest.mark.parametrize(
+@rows(
     ("header", "seconds"),
     [("0", 0.0), ("1", 1.0), ("0.5", 0.5), (None, None), ("soon", None), ("-1", None),
      ("nan", None), ("inf", None), ("", None)],
@@ -128,39 +105,6 @@ def test_all_attempts_are_used_and_no_more(faulty: FaultyPlaid, make_linker: Mak
         make_linker(max_attempts=3).accounts(ACCESS_TOKEN)
     assert len(faulty.requests) == 3
     assert caught.value.retryable
-
-
-@pytest.mark.parametrize(
-    "code", ["INSTITUTION_DOWN", "INSTITUTION_NOT_RESPONDING", "INSTITUTION_NOT_AVAILABLE"]
-)
-def test_outages_that_come_as_400(faulty: FaultyPlaid, make_linker: Make, code: str) -> None:
-    """An outage of the bank is tried again although its status is 400."""
-    faulty.on(ACCOUNTS, refusal("INSTITUTION_ERROR", code, "down"), two_accounts)
-    assert len(make_linker(max_attempts=2).accounts(ACCESS_TOKEN)) == 2
-
-
-@pytest.mark.parametrize(
-    ("error_type", "code", "status", "error"),
-    [
-        ("RATE_LIMIT_EXCEEDED", "CREDITS_EXHAUSTED", 429, NotEnabledError),
-        ("INVALID_INPUT", "INVALID_PUBLIC_TOKEN", 400, PublicTokenError),
-        ("INVALID_REQUEST", "INVALID_FIELD", 400, PlaidApiError),
-        ("ITEM_ERROR", "ITEM_LOGIN_REQUIRED", 400, PlaidApiError),
-    ],
-)
-def test_what_is_never_tried_again(
-    faulty: FaultyPlaid,
-    make_linker: Make,
-    error_type: str,
-    code: str,
-    status: int,
-    error: type[PlaidApiError],
-) -> None:
-    """What waiting does not mend is asked once, a spent free usage included."""
-    faulty.on(ACCOUNTS, refusal(error_type, code, "no", status=status))
-    with pytest.raises(error) as caught:
-        make_linker(max_attempts=3).accounts(ACCESS_TOKEN)
-    assert (len(faulty.requests), caught.value.retryable) == (1, False)
 
 
 def test_the_answers_retry_after_is_waited(faulty: FaultyPlaid, make_linker: Make) -> None:
@@ -206,28 +150,9 @@ def test_an_exchange_that_may_have_worked(faulty: FaultyPlaid, make_linker: Make
     assert faulty.paths == [EXCHANGE] * 2
 
 
-def test_an_exchange_that_works_at_last(faulty: FaultyPlaid, make_linker: Make) -> None:
-    """A lost answer of the exchange that was not acted on costs nothing."""
-    faulty.on(EXCHANGE, close, exchanged())
-    assert make_linker(max_attempts=2).link("layer", public_token=PUBLIC_TOKEN).complete
-
-
 def test_removed_by_the_attempt_whose_answer_was_lost(
     faulty: FaultyPlaid, make_linker: Make
 ) -> None:
     """An Item that is gone after a lost answer was removed now."""
     faulty.on(REMOVE, close, refusal("ITEM_ERROR", "ITEM_NOT_FOUND", "gone"))
     assert make_linker(max_attempts=2).remove(ACCESS_TOKEN) is True
-
-
-def test_a_hanging_server_costs_each_attempt_its_timeout(
-    faulty: FaultyPlaid, make_linker: Make
-) -> None:
-    """Each attempt has the time-out, and the deadline ends them all."""
-    faulty.on(ACCOUNTS, hang)
-    began = monotonic()
-    with pytest.raises(PlaidConnectionError) as caught:
-        make_linker(max_attempts=100, timeout=0.1, deadline=0.6).accounts(ACCESS_TOKEN)
-    assert monotonic() - began < 1.5
-    assert caught.value.outcome_unknown
-    assert len(faulty.requests) >= 2

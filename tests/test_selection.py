@@ -18,10 +18,11 @@ from plaid_processors import (
     LayerAdapter,
     LinkIncompleteError,
     PartnerAdapter,
+    PendingPartner,
     ProcessorLinker,
     UnknownProcessorError,
 )
-from plaid_processors._workflow.accounts import choices
+from plaid_processors._workflow.accounts import pick
 
 from .support.checks import link_account
 from .support.faulty import (
@@ -33,6 +34,7 @@ from .support.faulty import (
     FaultyPlaid,
     reply,
 )
+from .support.rows import rows
 from .support.strategies import accounts
 
 CHECKING = link_account("id-checking")
@@ -55,10 +57,9 @@ def test_picks_are_a_subset_in_order(
 ) -> None:
     """What is picked is among the accounts, in their order, no id twice, and as many as allowed."""
     ids = data.draw(st.none() | st.lists(st.sampled_from(["A", "B", "C"]), min_size=1))
-    bound = None if ids is None else {"p": ids}
-    (choice,) = choices([adapter], account_ids=bound, first_fitting=first)
+    partner = PendingPartner(processor="p", account_ids=ids, first_fitting=first)
     try:
-        picked = choice.pick(there)
+        picked = pick(adapter, partner, there)
     except AccountSelectionError:
         return
     positions = [there.index(each) for each in picked]
@@ -66,10 +67,6 @@ def test_picks_are_a_subset_in_order(
     assert len(picked) == 1 or not adapter.single
     assert all(adapter.fits(each) for each in picked)
     assert ids is None or {each.account_id for each in picked} == set(ids)
-
-
-def _picked(faulty: FaultyPlaid) -> list[tuple[str, str]]:
-    return [(body["processor"], body["account_id"]) for body in faulty.asked(CREATE)]
 
 
 def link(linker: ProcessorLinker, partner: Any, given_: Any, **more: Any) -> list[tuple[str, str]]:
@@ -82,7 +79,7 @@ def link(linker: ProcessorLinker, partner: Any, given_: Any, **more: Any) -> lis
 # --- refused before any request
 
 
-@pytest.mark.parametrize(
+@rows(
     ("given_", "eligible"),
     [
         ([CHECKING, SAVINGS, CARD], ["id-checking", "id-savings"]),
@@ -91,7 +88,7 @@ def link(linker: ProcessorLinker, partner: Any, given_: Any, **more: Any) -> lis
     ],
     ids=["two fit", "none fits", "a credit card"],
 )
-@pytest.mark.parametrize("call", ["link", "issue"])
+@rows("call", ["link", "issue"])
 def test_finix_refuses_before_any_request(
     faulty: FaultyPlaid,
     faulty_linker: ProcessorLinker,
@@ -124,8 +121,8 @@ def test_one_partner_of_several_refuses(
     assert faulty.requests == []
 
 
-@pytest.mark.parametrize("empty", [[], (), iter(())], ids=["list", "tuple", "iterator"])
-@pytest.mark.parametrize("verify", [False, True])
+@rows("empty", [[], (), iter(())], ids=["list", "tuple", "iterator"])
+@rows("verify", [False, True])
 def test_no_accounts_are_refused(
     faulty: FaultyPlaid, faulty_linker: ProcessorLinker, empty: Any, verify: bool
 ) -> None:
@@ -142,7 +139,7 @@ def test_no_accounts_in_the_metadata(faulty: FaultyPlaid, faulty_linker: Process
     assert faulty.requests == []
 
 
-@pytest.mark.parametrize(
+@rows(
     ("options", "words"),
     [
         ({"account_id": "id-elsewhere"}, "id-elsewhere"),
@@ -160,20 +157,24 @@ def test_ids_that_are_not_there(
     assert faulty.requests == []
 
 
-@pytest.mark.parametrize(
+@rows(
     ("partner", "ids", "words"),
     [
-        ("finix", ["id-card"], r"the account asked for \(credit card ….*\) does not fit"),
-        ("finix", ["id-checking", "id-card"], r"asked for \(credit card ….*\) does not fit"),
-        ("finix", ["id-card", "id-student"], r"\(credit card ….*, student ….*\) do not fit"),
+        ("finix", ["id-card"], r"asked for, these do not fit: credit card …"),
+        ("finix", ["id-checking", "id-card"], r"asked for, these do not fit: credit card …"),
+        ("finix", ["id-card", "id-student"], "these do not fit: credit card ….*, student …"),
         ("finix", ["id-checking", "id-savings"], "2 accounts .* fit"),
-        ("finix", ["id-checking", "id-savings", "id-card"], r"\(credit card ….*\) does not fit"),
+        ("finix", ["id-checking", "id-savings", "id-card"], "these do not fit: credit card …"),
         ("finix", ["elsewhere"], "elsewhere.*there are id-checking"),
-        (LayerAdapter(subtypes=["checking", "savings"]), ["id-savings", "id-card"], "does not fit"),
+        (
+            LayerAdapter(subtypes=["checking", "savings"]),
+            ["id-savings", "id-card"],
+            "these do not fit",
+        ),
     ],
     ids=repr,
 )
-@pytest.mark.parametrize("verify", [False, True])
+@rows("verify", [False, True])
 def test_a_bound_account_that_does_not_fit(
     faulty: FaultyPlaid,
     faulty_linker: ProcessorLinker,
@@ -198,7 +199,7 @@ def test_a_bound_account_that_does_not_fit(
     assert verify or faulty.requests == []
 
 
-@pytest.mark.parametrize(
+@rows(
     ("options", "error", "words"),
     [
         ({"account_id": "a", "account_ids": {"layer": ["a"]}}, ValueError, "not both"),
@@ -245,7 +246,7 @@ def test_wrong_arguments(
     assert faulty.requests == []
 
 
-@pytest.mark.parametrize(
+@rows(
     ("partner", "error", "words"),
     [
         ("finx", UnknownProcessorError, "'finix'"),
@@ -276,15 +277,6 @@ def test_wrong_partners(
 # --- chosen
 
 
-def test_layer_gets_all_in_order(faulty: FaultyPlaid, faulty_linker: ProcessorLinker) -> None:
-    """Every account of Link's metadata gets a token for Layer, in order, whatever its type."""
-    given_ = [STUDENT, CARD, SAVINGS, CHECKING]
-    picked = link(faulty_linker, "layer", given_)
-    assert picked == [("layer", each["id"]) for each in given_]
-    assert sorted(_picked(faulty)) == sorted(picked)
-    assert ACCOUNTS not in faulty.paths
-
-
 def test_account_id_picks_one(faulty_linker: ProcessorLinker) -> None:
     """`account_id=` settles it where two accounts fit."""
     picked = link(faulty_linker, "finix", [CHECKING, SAVINGS], account_id="id-savings")
@@ -297,7 +289,7 @@ def test_account_id_binds_every_partner(faulty_linker: ProcessorLinker) -> None:
     assert picked == [("layer", "id-checking"), ("finix", "id-checking")]
 
 
-@pytest.mark.parametrize("ids", [["id-savings"], ("id-savings",), "id-savings", {"id-savings"}])
+@rows("ids", [["id-savings"], ("id-savings",), "id-savings", {"id-savings"}])
 def test_account_ids_bind_some(faulty_linker: ProcessorLinker, ids: Any) -> None:
     """`account_ids=` binds its partners and leaves the others to their rules."""
     picked = link(
@@ -337,7 +329,7 @@ class _OwnMapping(Mapping[str, object]):
         return len(CHECKING)
 
 
-@pytest.mark.parametrize(
+@rows(
     "given_",
     [
         [Account(account_id="id-checking", subtype="checking")],
@@ -380,7 +372,7 @@ def test_own_adapters(faulty: FaultyPlaid, faulty_linker: ProcessorLinker) -> No
     ]
 
 
-@pytest.mark.parametrize("picked", [(), None, 5, [5]], ids=repr)
+@rows("picked", [(), None, 5, [5]], ids=repr)
 def test_own_rules_that_are_wrong(
     faulty: FaultyPlaid, faulty_linker: ProcessorLinker, picked: Any
 ) -> None:

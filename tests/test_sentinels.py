@@ -32,6 +32,7 @@ from plaid_processors import (
 from plaid_processors.sandbox import Linked, LocalSandbox, LoggedRequest
 
 from .support.checks import chain
+from .support.faulty import FaultyPlaid, account, cut, exchanged, raw, refusal, reply
 
 EXCHANGE = "/item/public_token/exchange"
 CREATE = "/processor/token/create"
@@ -200,6 +201,10 @@ def flows(stage: Stage, linker: Any) -> dict[str, Callable[[], Any]]:
         "wrong place": lambda: linker.accounts(done.public_token),
         "wrong type": lambda: linker.link("layer", public_token=[done.public_token]),
         "no such partner": lambda: linker.link(stage.secrets["access token"], **given),
+        "no such account": lambda: linker.link("layer", **given, account_id=done.public_token),
+        "no partner's name": lambda: linker.link(
+            "layer", **given, account_ids={done.public_token: ["A"]}
+        ),
     }
 
 
@@ -215,12 +220,15 @@ REQUESTS = {
     "wrong place": [ACCOUNTS],
     "wrong type": [EXCHANGE],
     "no such partner": [EXCHANGE],
+    "no such account": [EXCHANGE],
+    "no partner's name": [EXCHANGE],
 }
 STRUCK = [(name, path) for name, paths in REQUESTS.items() for path in paths]
 
 
-@pytest.mark.parametrize("awaited", [False, True], ids=["sync", "async"])
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    ("fault", "awaited"), [(fault, bool(number % 2)) for number, fault in enumerate(FAULTS)]
+)
 def test_nothing_shows_in_any_flow(stage: Stage, fault: str, awaited: bool) -> None:
     """Every call, its result or its error, with each request of it struck by the fault."""
     linker: Any = (AsyncProcessorLinker if awaited else ProcessorLinker)(stage.client)
@@ -239,6 +247,45 @@ def test_nothing_shows_in_any_flow(stage: Stage, fault: str, awaited: bool) -> N
 
 async def _awaited(call: Callable[[], Any]) -> object:
     return await call()
+
+
+ODD = {
+    "odd access token": "SENTINEL+access/token=1",
+    "odd public token": "SENTINEL public:token;2",
+    "odd processor token": "btok_SENTINELprocessor3",
+}
+
+
+def test_nothing_shows_where_tokens_and_answers_are_odd(stage: Stage, faulty: FaultyPlaid) -> None:
+    """Tokens of shapes that nobody expects, in answers that cannot be read, headers among them."""
+    stage.secrets.update(ODD)
+    access, public, processor = ODD.values()
+    everything = " ".join([*ODD.values(), *stage.secrets.values()])
+    good = {
+        EXCHANGE: exchanged(access),
+        ACCOUNTS: reply({"accounts": [account("a")]}),
+        CREATE: reply({"processor_token": processor, "request_id": "r"}),
+    }
+    answers = [
+        reply([everything]),
+        reply({}, 302, headers={"Location": f"https://{access}/"}),
+        cut({"access_token": everything, "processor_token": everything}),
+        raw(f"HTTP/1.1 200 OK\r\n{everything}\r\n\r\n{everything}".encode()),
+        raw(f"{everything}\r\n{everything}\r\n\r\n".encode()),
+    ]
+    client = stage.plaid.client(base_url=faulty.url, max_attempts=1, on_event=stage.show)
+    speak()
+    with ProcessorLinker(client) as linker:
+        for path, usual in good.items():
+            sent = public if path == EXCHANGE else access
+            echo = refusal(message=f"you sent {sent} with {stage.plaid.secret}")
+            for answer in (usual, echo, *answers):
+                faulty.on(path, answer)
+                try:
+                    stage.show(linker.link("layer", public_token=public, on_exchange=stage.show))
+                except PlaidProcessorsError as error:
+                    stage.show(error)
+            faulty.on(path, usual)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, OSError])

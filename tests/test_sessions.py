@@ -1,4 +1,4 @@
-"""How Link went, as `session` tells it: from the wire, and against the local Plaid."""
+"""How Link went, as `session` returns it: from the wire, and against the local Plaid."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from plaid_processors.sandbox import LocalSandbox
 from plaid_processors.sessions import read_session
 
 from .support.faulty import FaultyPlaid, reply
+from .support.rows import rows
 
 PUBLIC_TOKEN = "public-sandbox-b0e2c4ee-a763-4df5-bfe9-46a46bce993d"
 LINK_TOKEN = "link-sandbox-af1a0311-da53-4636-b754-dd15cc058176"
@@ -52,12 +53,12 @@ SUCCESS = LinkSession(
 LEFT = {"error": None, "metadata": {"institution": None, "status": None}}
 
 
-def session(started: int = 1, **told: Any) -> dict[str, Any]:
-    return {"link_session_id": "S", "started_at": f"2026-03-07T00:00:0{started}Z", **told}
+def session(started: int = 1, **sent: Any) -> dict[str, Any]:
+    return {"link_session_id": "S", "started_at": f"2026-03-07T00:00:0{started}Z", **sent}
 
 
-@pytest.mark.parametrize(
-    ("told", "state"),
+@rows(
+    ("sent", "state"),
     [
         (None, "waiting"),
         ([], "waiting"),
@@ -73,9 +74,9 @@ def session(started: int = 1, **told: Any) -> dict[str, Any]:
         ([session(1, results={"item_add_results": [ADDED]}), session(2, exit=LEFT)], "success"),
     ],
 )  # fmt: skip
-def test_the_state(told: Any, state: str) -> None:
+def test_the_state(sent: Any, state: str) -> None:
     """A success counts before all; else the latest session does, whatever their order."""
-    assert read_session(told, None).state == state
+    assert read_session(sent, None).state == state
 
 
 def test_a_success() -> None:
@@ -84,7 +85,7 @@ def test_a_success() -> None:
 
 
 def test_a_success_in_the_older_form() -> None:
-    """`on_success` tells the same."""
+    """`on_success` has the same facts."""
     metadata = {"accounts": ADDED["accounts"], "institution": ADDED["institution"]}
     older = session(on_success={"public_token": PUBLIC_TOKEN, "metadata": metadata})
     assert read_session([older], "R") == SUCCESS
@@ -99,8 +100,8 @@ def test_an_exit_with_an_error() -> None:
         "display_message": "Please try again.",
     }
     metadata = {"institution": ADDED["institution"], "status": "requires_credentials"}
-    told = read_session([session(exit={"error": error, "metadata": metadata})], "R")
-    assert told == LinkSession(
+    read = read_session([session(exit={"error": error, "metadata": metadata})], "R")
+    assert read == LinkSession(
         state=SessionState.EXITED,
         link_session_id="S",
         institution_id="ins_109508",
@@ -126,18 +127,18 @@ def test_no_token_shows() -> None:
     assert "public-sandbox-" in repr(SUCCESS)
 
 
-@pytest.mark.parametrize("told", [{}, "none", [5], [session(results={"item_add_results": [
+@rows("sent", [{}, "none", [5], [session(results={"item_add_results": [
     {"public_token": "p", "accounts": [{}]}]})]])  # fmt: skip
 def test_an_answer_that_cannot_be_read(
-    told: Any, faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+    sent: Any, faulty: FaultyPlaid, faulty_linker: ProcessorLinker
 ) -> None:
     """It is no usable answer, and no bare TypeError."""
-    faulty.on("/link/token/get", reply({"link_sessions": told, "request_id": "R"}))
+    faulty.on("/link/token/get", reply({"link_sessions": sent, "request_id": "R"}))
     with pytest.raises(PlaidConnectionError, match="link_sessions"):
         faulty_linker.session(LINK_TOKEN)
 
 
-@pytest.mark.parametrize("token", ["", PUBLIC_TOKEN, LINK_TOKEN.replace("sandbox", "production")])
+@rows("token", ["", PUBLIC_TOKEN, LINK_TOKEN.replace("sandbox", "production")])
 def test_a_token_that_is_none(linker: ProcessorLinker, token: str) -> None:
     """What cannot be a link token of here is refused before any request."""
     with pytest.raises(ConfigurationError, match="link_token"):
@@ -159,7 +160,7 @@ def hosted(linker: ProcessorLinker, **options: Any) -> LinkToken:
 def test_the_whole_flow_without_a_front_end(
     linker: ProcessorLinker, local_plaid: LocalSandbox
 ) -> None:
-    """From Hosted Link's address to the processor tokens, with the bank told."""
+    """From Hosted Link's address to the processor tokens, with the bank."""
     token = hosted(linker)
     assert not linker.session(token.link_token).finished
     local_plaid.complete_link(token.link_token, masks=["0000", "3333"])
@@ -177,7 +178,7 @@ def test_the_whole_flow_without_a_front_end(
 
 
 def test_an_exit(linker: ProcessorLinker, local_plaid: LocalSandbox) -> None:
-    """The exit's error is told."""
+    """The exit's error is in the session."""
     token = hosted(linker)
     local_plaid.exit_link(token.link_token, error_code="ITEM_LOCKED", status="requires_credentials")
     session = linker.session(token.link_token)
@@ -186,7 +187,7 @@ def test_an_exit(linker: ProcessorLinker, local_plaid: LocalSandbox) -> None:
 
 
 def test_awaited(local_plaid: LocalSandbox) -> None:
-    """The async linker tells the same."""
+    """The async linker returns the same."""
 
     async def go() -> LinkSession:
         async with AsyncProcessorLinker(local_plaid.client()) as linker:
@@ -199,7 +200,7 @@ def test_awaited(local_plaid: LocalSandbox) -> None:
 
 @pytest.fixture
 def hooks() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """An address for webhooks, and what came there."""
+    """An address for webhooks, and what it received."""
     heard: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -224,7 +225,7 @@ def test_session_finished_comes_by_webhook(
     local_plaid: LocalSandbox,
     hooks: tuple[str, list[dict[str, Any]]],
 ) -> None:
-    """It names the link token, by which `session` tells the rest."""
+    """It names the link token, by which `session` finds the rest."""
     url, heard = hooks
     token = hosted(linker, webhook=url)
     done = local_plaid.complete_link(token.link_token)

@@ -13,6 +13,7 @@ from plaid_processors.settings import Limits
 
 from .conftest import KEYS
 from .support.faulty import ACCESS_TOKEN, FaultyPlaid
+from .support.rows import rows
 
 ENV = {"PLAID_CLIENT_ID": KEYS["client_id"], "PLAID_SECRET": KEYS["secret"]}
 
@@ -22,9 +23,7 @@ def make(**options: Any) -> PlaidClient:
     return PlaidClient(**{**KEYS, **options})
 
 
-@pytest.mark.parametrize(
-    "given", ["production", "Production", " production ", Environment.PRODUCTION]
-)
+@rows("given", ["production", "Production", " production ", Environment.PRODUCTION])
 def test_environment_by_name_or_enum(given: Any) -> None:
     """The environment is a name, however written, or the enum."""
     with make(environment=given) as client:
@@ -39,22 +38,22 @@ def test_sandbox_is_the_default() -> None:
         assert "https://sandbox.plaid.com" in repr(client)
 
 
-@pytest.mark.parametrize("given", ["prod", "", "live", 5, None, [], b"sandbox"])
+@rows("given", ["prod", "", "live", 5, None, [], b"sandbox"])
 def test_unknown_environment_lists_the_two(given: Any) -> None:
     """A wrong environment is refused in words that list the two there are."""
     with pytest.raises(ConfigurationError, match=r"'sandbox' or 'production'"):
         make(environment=given)
 
 
-@pytest.mark.parametrize("given", ["development", "Development"])
+@rows("given", ["development", "Development"])
 def test_development_is_gone(given: str) -> None:
     """Who asks for development hears that it is gone since 2024."""
     with pytest.raises(ConfigurationError, match=r"2024.*'sandbox' or 'production'"):
         make(environment=given)
 
 
-@pytest.mark.parametrize("name", ["client_id", "secret"])
-@pytest.mark.parametrize("value", ["", " ", None, 5, "with\nnewline", "schlüssel", "two words"])
+@rows("name", ["client_id", "secret"])
+@rows("value", ["", " ", None, 5, "with\nnewline", "schlüssel", "two words"])
 def test_malformed_keys(name: str, value: Any) -> None:
     """A key that cannot be one is refused by name, and its value is not shown."""
     with pytest.raises(ConfigurationError, match=name) as caught:
@@ -68,7 +67,7 @@ def test_keys_are_keyword_only() -> None:
         PlaidClient(KEYS["client_id"], KEYS["secret"])  # type: ignore[misc]
 
 
-@pytest.mark.parametrize(
+@rows(
     "url",
     [
         "http://127.0.0.1:8080",
@@ -83,7 +82,7 @@ def test_base_url(url: str) -> None:
         assert url.rstrip("/") in repr(client)
 
 
-@pytest.mark.parametrize(
+@rows(
     "url",
     [
         "http://sandbox.plaid.com",
@@ -117,7 +116,7 @@ def test_unusable_base_url(url: Any) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("environment", "url"),
     [
         ("sandbox", "https://production.plaid.com"),
@@ -136,7 +135,7 @@ def test_an_address_of_the_other_environment(environment: Any, url: str) -> None
         PlaidClient.from_env({**ENV, **named, "PLAID_BASE_URL": url})
 
 
-@pytest.mark.parametrize(
+@rows(
     ("environment", "url"),
     [
         ("sandbox", "https://sandbox.plaid.com/"),
@@ -151,7 +150,7 @@ def test_an_address_that_the_environment_allows(environment: str, url: str) -> N
         assert client.environment is Environment(environment)
 
 
-@pytest.mark.parametrize(
+@rows(
     "timeout",
     [0, -1, math.inf, math.nan, True, "5", None, (1,), (1, 2, 3), (0, 1), (1, -1), (1, "2"), ()],
 )
@@ -161,15 +160,15 @@ def test_unusable_timeout(timeout: Any) -> None:
         make(timeout=timeout)
 
 
-@pytest.mark.parametrize("deadline", [0, -1, math.inf, math.nan, True, "5", (1, 2)])
+@rows("deadline", [0, -1, math.inf, math.nan, True, "5", (1, 2)])
 def test_unusable_deadline(deadline: Any) -> None:
     """A deadline is a positive number of seconds, or None."""
     with pytest.raises(ConfigurationError, match="deadline"):
         make(deadline=deadline)
 
 
-@pytest.mark.parametrize("name", ["max_attempts", "max_connections"])
-@pytest.mark.parametrize("value", [0, -1, 1.5, True, "3", None])
+@rows("name", ["max_attempts", "max_connections"])
+@rows("value", [0, -1, 1.5, True, "3", None])
 def test_unusable_counts(name: str, value: Any) -> None:
     """Attempts and connections are whole numbers from 1."""
     with pytest.raises(ConfigurationError, match=name):
@@ -185,7 +184,7 @@ def test_unknown_option() -> None:
         PlaidClient.from_env(ENV, time_out=5)  # type: ignore[call-arg]
 
 
-@pytest.mark.parametrize("on_event", ["print", 5])
+@rows("on_event", ["print", 5])
 def test_on_event_is_called(on_event: Any) -> None:
     """What cannot be called is refused when the client is made."""
     with pytest.raises(TypeError, match="on_event"):
@@ -205,9 +204,7 @@ def test_defaults_are_finite() -> None:
     assert (limits.max_attempts > 1, limits.max_connections) == (True, 8)
 
 
-@pytest.mark.parametrize(
-    "options", [{"timeout": 1e12}, {"deadline": 1e12}, {"timeout": (1e12, 1e12)}]
-)
+@rows("options", [{"timeout": 1e12}, {"deadline": 1e12}, {"timeout": (1e12, 1e12)}])
 def test_very_long_limits_work(
     faulty: FaultyPlaid, make_linker: Callable[..., ProcessorLinker], options: dict[str, Any]
 ) -> None:
@@ -239,8 +236,8 @@ def test_from_the_process_environment(monkeypatch: pytest.MonkeyPatch, faulty: F
         assert linker.client.environment is Environment.SANDBOX
 
 
-@pytest.mark.parametrize("name", sorted(ENV))
-@pytest.mark.parametrize("value", [None, "", "  "])
+@rows("name", sorted(ENV))
+@rows("value", [None, "", "  "])
 def test_missing_variable_is_named(name: str, value: str | None) -> None:
     """A variable that is missing or empty is named, with the page that has the keys."""
     environ = (
@@ -259,14 +256,14 @@ def test_an_empty_environment_is_not_the_process_one(monkeypatch: pytest.MonkeyP
         PlaidClient.from_env({})
 
 
-@pytest.mark.parametrize("environ", [[], "PLAID_ENV=sandbox", 5])
+@rows("environ", [[], "PLAID_ENV=sandbox", 5])
 def test_variables_are_a_mapping(environ: Any) -> None:
     """Anything else than a mapping of variables is told as such."""
     with pytest.raises(TypeError, match="environ must be a mapping"):
         PlaidClient.from_env(environ)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("name", "value", "words"),
     [
         ("PLAID_ENV", "development", "2024"),

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from ._engine.ports import AsyncPort
 from ._plaid.call import PlaidCall
 from ._workflow import link as workflow
-from ._workflow.link import OnExchange, OnToken
-from ._workflow.link_tokens import link_token_body
-from ._workflow.plan import AccountIds, Accounts, Partners
+from ._workflow.link_tokens import create_link_token
+from ._workflow.plan import AccountIds, Accounts, OnExchange, OnToken, Partners
 from .linker import BaseLinker
 from .results import Account, LinkResult, LinkToken
 from .sessions import LinkSession
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 
 class AsyncProcessorLinker(BaseLinker):
@@ -85,9 +81,9 @@ class AsyncProcessorLinker(BaseLinker):
             PlaidApiError: Plaid refused.
             PlaidConnectionError: no usable answer came.
         """
-        body = link_token_body(
+        return await create_link_token(
+            self._call(),
             partner,
-            self._client.environment,
             client_user_id=client_user_id,
             client_name=client_name,
             products=products,
@@ -107,7 +103,6 @@ class AsyncProcessorLinker(BaseLinker):
             account_selection_enabled=account_selection_enabled,
             extra=extra,
         )
-        return await workflow.create_link_token(self._call(), body)
 
     async def session(self, link_token: str) -> LinkSession:
         """How Link went for a link token, for a back end that has no front end of its own.
@@ -124,7 +119,7 @@ class AsyncProcessorLinker(BaseLinker):
             PlaidApiError: Plaid does not know the link token, or refused.
             PlaidConnectionError: no usable answer came.
         """
-        return await workflow.session(self._call(), self._client.environment, link_token)
+        return await workflow.session(self._call(), link_token)
 
     async def link(
         self,
@@ -168,7 +163,6 @@ class AsyncProcessorLinker(BaseLinker):
         """
         return await workflow.link(
             self._call(),
-            self._client.environment,
             partner,
             public_token=public_token,
             accounts=accounts,
@@ -222,11 +216,10 @@ class AsyncProcessorLinker(BaseLinker):
         """
         return await workflow.link_sandbox(
             self._call(),
-            self._client.environment,
             partner,
             institution_id=institution_id,
             products=products,
-            options=options,
+            sandbox_options=options,
             account_id=account_id,
             account_ids=account_ids,
             partial=partial,
@@ -271,7 +264,6 @@ class AsyncProcessorLinker(BaseLinker):
         """
         return await workflow.issue(
             self._call(),
-            self._client.environment,
             partner,
             access_token=access_token,
             accounts=accounts,
@@ -320,7 +312,6 @@ class AsyncProcessorLinker(BaseLinker):
         """
         return await workflow.resume(
             self._call(),
-            self._client.environment,
             result,
             partner=partner,
             accounts=accounts,
@@ -342,7 +333,7 @@ class AsyncProcessorLinker(BaseLinker):
             PlaidApiError: Plaid refused.
             PlaidConnectionError: no usable answer came.
         """
-        return await workflow.accounts(self._call(), self._client.environment, access_token)
+        return await workflow.accounts(self._call(), access_token)
 
     async def remove(self, access_token: str) -> bool:
         """Remove the Item: billing ends, and the partners' tokens of it are void.
@@ -357,17 +348,12 @@ class AsyncProcessorLinker(BaseLinker):
             PlaidApiError: Plaid refused.
             PlaidConnectionError: no usable answer came.
         """
-        return await workflow.remove(self._call(), self._client.environment, access_token)
+        return await workflow.remove(self._call(), access_token)
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def close(self) -> None:

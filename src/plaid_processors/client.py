@@ -12,8 +12,9 @@ import logging
 import os
 import re
 from collections.abc import Mapping
+from functools import partial
 from http.client import HTTPConnection
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from ._engine.engine import Engine
 from ._engine.network import Network, network_for
@@ -24,9 +25,6 @@ from .errors import ConfigurationError
 from .events import OnEvent
 from .results import Environment
 from .settings import Credentials, Limits, Timeout, environment_of, read_environment
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 PLAID_VERSION = "2020-09-14"
 """The version of Plaid's API that is asked for, https://plaid.com/docs/api/versioning/."""
@@ -76,7 +74,7 @@ class PlaidClient:
         Raises:
             ConfigurationError: one of these is missing or malformed.
         """
-        credentials = Credentials.checked(
+        credentials = Credentials(
             client_id=client_id, secret=secret, environment=environment, base_url=base_url
         )
         limits = Limits(
@@ -85,7 +83,7 @@ class PlaidClient:
             max_attempts=max_attempts,
             max_connections=max_connections,
         )
-        network = network_for(credentials.base_url, proxy=proxy, ca_bundle=ca_bundle)
+        network = network_for(credentials.address, proxy=proxy, ca_bundle=ca_bundle)
         api = _make_api_client(credentials, network, max_connections)
         self._set_up(api, credentials.environment, limits, on_event, network)
 
@@ -206,19 +204,22 @@ class PlaidClient:
         on_event: OnEvent | None,
         network: Network | None,
     ) -> None:
-        """What all constructors come to; ``network`` is None for an ApiClient of the caller's."""
+        """The rest of all constructors; ``network`` is None for an ApiClient of the caller's."""
         if on_event is not None and not callable(on_event):
             raise TypeError(f"on_event must be callable, not {type(on_event).__name__}")
-        pools = _Pools(api, network)
-        self._environment = environment
+        if network is not None:
+            network.ssl_context(_address(api))  # certificates that cannot be read are refused now
         self._limits = limits
-        self._network = network
         self._access = Access(
             engine=Engine(
-                "PlaidClient", limits.max_connections, pools.connect, owned=network is not None
+                "PlaidClient",
+                limits.max_connections,
+                partial(_pools, api, network),
+                owned=network is not None,
             ),
-            base_url=pools.base_url,
-            headers=_Headers(api).make,
+            environment=environment,
+            base_url=_address(api),
+            headers=partial(_headers, api),
             keys=tuple(str(api.configuration.api_key[name]) for name in ("clientId", "secret")),
             on_event=on_event,
         )
@@ -226,12 +227,12 @@ class PlaidClient:
     def __repr__(self) -> str:
         # An address of the caller's own plaid.ApiClient may hold a name and a password.
         host = re.sub(r"//[^/]*@", "//…@", self._access.base_url)
-        return f"<PlaidClient {self._environment.value} {host}>"
+        return f"<PlaidClient {self.environment.value} {host}>"
 
     @property
     def environment(self) -> Environment:
         """``sandbox`` or ``production``."""
-        return self._environment
+        return self._access.environment
 
     @property
     def limits(self) -> Limits:
@@ -241,12 +242,7 @@ class PlaidClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -270,7 +266,7 @@ def _make_api_client(credentials: Credentials, network: Network, connections: in
     # A Configuration sets these for the whole process, but they are the application's.
     levels = {name: logging.getLogger(name).level for name in ("plaid", "urllib3")}
     debuglevel = HTTPConnection.debuglevel
-    configuration = plaid.Configuration(host=credentials.base_url, api_key=keys)
+    configuration = plaid.Configuration(host=credentials.address, api_key=keys)
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
     HTTPConnection.debuglevel = debuglevel
@@ -278,49 +274,35 @@ def _make_api_client(credentials: Credentials, network: Network, connections: in
     configuration.proxy = network.shown_proxy
     configuration.proxy_headers = network.proxy_headers
     if network.shown_proxy is not None and network.shown_proxy.startswith("https:"):
-        # The pool's own TLS context (see _Pools) is for Plaid; this is for the proxy.
+        # The pool's own TLS context (see _pools) is for Plaid; this is for the proxy.
         configuration.ssl_ca_cert = next(iter(network.certificates.values()), None)
     api = plaid.ApiClient(configuration)
     api.user_agent = USER_AGENT
     return api
 
 
-class _Pools:
-    """The connections of a plaid.ApiClient."""
-
-    def __init__(self, api: Any, network: Network | None) -> None:
-        self.base_url: str = api.configuration.host.rstrip("/")
-        self._api = api
-        self._network = network
-        self._ssl_context = None if network is None else network.ssl_context(self.base_url)
-
-    def connect(self, its_own: bool) -> dict[str, Any]:
-        """The pool manager for the address: its own, or a new one for a forked child."""
-        rest_client = self._api.rest_client
-        if not its_own:
-            rest_client = type(rest_client)(self._api.configuration)
-            if self._network is not None:
-                self._ssl_context = self._network.ssl_context(self.base_url)
-        pool = rest_client.pool_manager
-        if self._ssl_context is not None:
-            # Without it, urllib3 loads the certificates for each connection anew.
-            pool.connection_pool_kw["ssl_context"] = self._ssl_context
-        return {self.base_url: pool}
+def _pools(api: Any, network: Network | None, its_own: bool) -> dict[str, Any]:
+    """The ApiClient's pool manager, by its address; a new one for a forked child."""
+    rest_client = api.rest_client if its_own else type(api.rest_client)(api.configuration)
+    pool, address = rest_client.pool_manager, _address(api)
+    ssl_context = None if network is None else network.ssl_context(address)
+    if ssl_context is not None:
+        # Without it, urllib3 loads the certificates for each connection again.
+        pool.connection_pool_kw["ssl_context"] = ssl_context
+    return {address: pool}
 
 
-class _Headers:
-    """The headers of a plaid.ApiClient, made for each request: its owner may change them."""
+def _address(api: Any) -> str:
+    address: str = api.configuration.host
+    return address.rstrip("/")
 
-    def __init__(self, api: Any) -> None:
-        self._api = api
 
-    def make(self) -> dict[str, str]:
-        """Its default headers, its cookie and its keys."""
-        api = self._api
-        headers = {"Plaid-Version": PLAID_VERSION, **api.default_headers}
-        for each in api.configuration.auth_settings().values():
-            if each["in"] == "header":
-                headers[each["key"]] = each["value"]
-        if api.cookie:
-            headers["Cookie"] = api.cookie
-        return {**headers, "Content-Type": "application/json"}
+def _headers(api: Any) -> dict[str, str]:
+    """The headers of a request: made for each, since the ApiClient's owner may change them."""
+    headers = {"Plaid-Version": PLAID_VERSION, **api.default_headers}
+    for each in api.configuration.auth_settings().values():
+        if each["in"] == "header":
+            headers[each["key"]] = each["value"]
+    if api.cookie:
+        headers["Cookie"] = api.cookie
+    return {**headers, "Content-Type": "application/json"}

@@ -1,4 +1,4 @@
-"""What a client tells of its requests, for logs and metrics: no secret is in it."""
+"""What a client reports of its requests, for logs and metrics. No secret is in it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ class RequestEvent:
     """One thing that happened to a request.
 
     Attributes:
-        kind: ``sent``, then ``answered`` or ``failed``, then perhaps ``retried`` and again.
+        kind: each attempt is ``sent``, then ``answered`` or ``failed`` (one that could not be sent
+            is only ``failed``); ``retried`` after that announces another attempt.
         endpoint: the path, such as ``/processor/token/create``.
-        attempt: its number, from 1.
-        seconds: how long the answer took, or, of a retry, how long it will wait.
-        request_id: Plaid's id of the answer, where one came.
-        error_code: Plaid's code, or the kind of failure.
-        http_status: the status of the answer, where it was an error.
+        attempt: the number of the attempt, from 1; for ``retried``, that of the next one.
+        seconds: how long the answer took; for ``retried``, how long the next attempt waits.
+        request_id: Plaid's id of the answer, or None without one.
+        error_code: Plaid's code, or the class of the error where no answer could be read.
+        http_status: the HTTP status of the answer, whether it was an error or not.
     """
 
     kind: EventKind
@@ -47,48 +48,35 @@ class RequestEvent:
 OnEvent = Callable[[RequestEvent], object]
 
 
-def report(hook: OnEvent | None, kind: EventKind, **fields: Any) -> None:
-    """Log an event, and call the hook; what the hook raises ends no link.
-
-    Retries are logged at INFO, all else at DEBUG; the fields stand in ``extra`` too, for loggers
-    that write JSON.
-
-    Args:
-        hook: the caller's ``on_event``.
-        kind: what happened.
-        fields: the other fields of the `RequestEvent`.
-    """
+def report(on_event: OnEvent | None, kind: EventKind, **fields: Any) -> None:
+    """Log an event, its fields in ``extra`` too, and call ``on_event``, which raises nothing."""
     level = logging.INFO if kind is EventKind.RETRIED else logging.DEBUG
     logged = logger.isEnabledFor(level)
-    if hook is None and not logged:
+    if on_event is None and not logged:
         return
     event = RequestEvent(kind=kind, **fields)
     if logged:
-        _log(level, event)
-    if hook is not None:
+        logger.log(
+            level,
+            "%s %s, attempt %d, seconds %s, request_id %s, error %s",
+            event.endpoint,
+            kind.value,
+            event.attempt,
+            "-" if event.seconds is None else f"{event.seconds:.3f}",
+            event.request_id or "-",
+            event.error_code or "-",
+            extra={
+                "event": kind.value,
+                "endpoint": event.endpoint,
+                "attempt": event.attempt,
+                "status": event.http_status,
+                "error_code": event.error_code,
+                "request_id": event.request_id,
+                "seconds": event.seconds,
+            },
+        )
+    if on_event is not None:
         try:
-            hook(event)
+            on_event(event)
         except Exception as error:  # noqa: BLE001  a metric that fails must not cost an Item
             logger.warning("on_event failed: %s", type(error).__name__)
-
-
-def _log(level: int, event: RequestEvent) -> None:
-    logger.log(
-        level,
-        "%s %s, attempt %d, seconds %s, request_id %s, error %s",
-        event.endpoint,
-        event.kind.value,
-        event.attempt,
-        "-" if event.seconds is None else f"{event.seconds:.3f}",
-        event.request_id or "-",
-        event.error_code or "-",
-        extra={
-            "event": event.kind.value,
-            "endpoint": event.endpoint,
-            "attempt": event.attempt,
-            "status": event.http_status,
-            "error_code": event.error_code,
-            "request_id": event.request_id,
-            "seconds": event.seconds,
-        },
-    )

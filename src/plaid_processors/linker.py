@@ -5,24 +5,20 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Self
+from typing import Literal, Self
 
 from attrs import evolve
 
 from ._engine.ports import BlockingPort, run
 from ._plaid.call import PlaidCall
 from ._workflow import link as workflow
-from ._workflow.link import OnExchange, OnToken
-from ._workflow.link_tokens import link_token_body
-from ._workflow.plan import AccountIds, Accounts, Partners
+from ._workflow.link_tokens import create_link_token
+from ._workflow.plan import AccountIds, Accounts, OnExchange, OnToken, Partners
 from .client import PlaidClient
 from .events import OnEvent
 from .results import Account, LinkResult, LinkToken
 from .sessions import LinkSession
-from .settings import KEEP, Keep, Timeout
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from .settings import Timeout
 
 
 class BaseLinker:
@@ -93,7 +89,7 @@ class BaseLinker:
         self,
         *,
         timeout: Timeout | None = None,
-        deadline: float | Keep | None = KEEP,
+        deadline: float | Literal["unchanged"] | None = "unchanged",
         max_attempts: int | None = None,
     ) -> Self:
         """A linker with other limits, on the same client and its connections.
@@ -116,7 +112,7 @@ class BaseLinker:
         other._limits = evolve(
             limits,
             timeout=limits.timeout if timeout is None else timeout,
-            deadline=limits.deadline if isinstance(deadline, Keep) else deadline,
+            deadline=limits.deadline if deadline == "unchanged" else deadline,
             max_attempts=limits.max_attempts if max_attempts is None else max_attempts,
         )
         return other
@@ -193,29 +189,30 @@ class ProcessorLinker(BaseLinker):
             PlaidApiError: Plaid refused.
             PlaidConnectionError: no usable answer came.
         """
-        body = link_token_body(
-            partner,
-            self._client.environment,
-            client_user_id=client_user_id,
-            client_name=client_name,
-            products=products,
-            language=language,
-            country_codes=country_codes,
-            user=user,
-            required_if_supported_products=required_if_supported_products,
-            optional_products=optional_products,
-            additional_consented_products=additional_consented_products,
-            account_filters=account_filters,
-            link_customization_name=link_customization_name,
-            webhook=webhook,
-            redirect_uri=redirect_uri,
-            android_package_name=android_package_name,
-            hosted_link=hosted_link,
-            access_token=access_token,
-            account_selection_enabled=account_selection_enabled,
-            extra=extra,
+        return run(
+            create_link_token(
+                self._call(),
+                partner,
+                client_user_id=client_user_id,
+                client_name=client_name,
+                products=products,
+                language=language,
+                country_codes=country_codes,
+                user=user,
+                required_if_supported_products=required_if_supported_products,
+                optional_products=optional_products,
+                additional_consented_products=additional_consented_products,
+                account_filters=account_filters,
+                link_customization_name=link_customization_name,
+                webhook=webhook,
+                redirect_uri=redirect_uri,
+                android_package_name=android_package_name,
+                hosted_link=hosted_link,
+                access_token=access_token,
+                account_selection_enabled=account_selection_enabled,
+                extra=extra,
+            )
         )
-        return run(workflow.create_link_token(self._call(), body))
 
     def session(self, link_token: str) -> LinkSession:
         """How Link went for a link token, for a back end that has no front end of its own.
@@ -232,7 +229,7 @@ class ProcessorLinker(BaseLinker):
             PlaidApiError: Plaid does not know the link token, or refused.
             PlaidConnectionError: no usable answer came.
         """
-        return run(workflow.session(self._call(), self._client.environment, link_token))
+        return run(workflow.session(self._call(), link_token))
 
     def link(
         self,
@@ -277,7 +274,6 @@ class ProcessorLinker(BaseLinker):
         return run(
             workflow.link(
                 self._call(),
-                self._client.environment,
                 partner,
                 public_token=public_token,
                 accounts=accounts,
@@ -333,11 +329,10 @@ class ProcessorLinker(BaseLinker):
         return run(
             workflow.link_sandbox(
                 self._call(),
-                self._client.environment,
                 partner,
                 institution_id=institution_id,
                 products=products,
-                options=options,
+                sandbox_options=options,
                 account_id=account_id,
                 account_ids=account_ids,
                 partial=partial,
@@ -384,7 +379,6 @@ class ProcessorLinker(BaseLinker):
         return run(
             workflow.issue(
                 self._call(),
-                self._client.environment,
                 partner,
                 access_token=access_token,
                 accounts=accounts,
@@ -435,7 +429,6 @@ class ProcessorLinker(BaseLinker):
         return run(
             workflow.resume(
                 self._call(),
-                self._client.environment,
                 result,
                 partner=partner,
                 accounts=accounts,
@@ -458,7 +451,7 @@ class ProcessorLinker(BaseLinker):
             PlaidApiError: Plaid refused.
             PlaidConnectionError: no usable answer came.
         """
-        return run(workflow.accounts(self._call(), self._client.environment, access_token))
+        return run(workflow.accounts(self._call(), access_token))
 
     def remove(self, access_token: str) -> bool:
         """Remove the Item: billing ends, and the partners' tokens of it are void.
@@ -473,17 +466,12 @@ class ProcessorLinker(BaseLinker):
             PlaidApiError: Plaid refused.
             PlaidConnectionError: no usable answer came.
         """
-        return run(workflow.remove(self._call(), self._client.environment, access_token))
+        return run(workflow.remove(self._call(), access_token))
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""The pytest plugin: a local Plaid for each test, linkers that talk to it, and faults by marker.
+"""The pytest plugin: a local Plaid for each test, linkers that use it, and faults by marker.
 
-Light: pytest imports it at each start, used or not. What it does stands in `pytest_kit`, which is
-imported when a test first asks for a fixture.
+pytest imports this module at each start, used or not: the local Plaid is imported when a test first
+uses it.
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .aio import AsyncProcessorLinker
+from .linker import ProcessorLinker
+
 if TYPE_CHECKING:
-    from .aio import AsyncProcessorLinker
-    from .linker import ProcessorLinker
     from .pytest_kit import PlaidSandbox
 
 MARKER = "plaid_fault"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Tell pytest of the marker."""
+    """Register the marker."""
     config.addinivalue_line(
         "markers",
         f"{MARKER}(path='*', **fault): something goes wrong at the local Plaid in this test, such "
@@ -29,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Refuse a fault that would strike nothing: without the local Plaid it goes unnoticed."""
+    """Refuse the marker in a test without the local Plaid, where its fault would do nothing."""
     if item.get_closest_marker(MARKER) and "plaid_sandbox" not in getattr(item, "fixturenames", ()):
         pytest.fail(
             f"{MARKER} is about the fixture plaid_sandbox, which this test does not use: take it, "
@@ -40,18 +41,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session")
 def _plaid_sandbox_server() -> Iterator[PlaidSandbox]:
-    missing = None
     try:
         from .pytest_kit import PlaidSandbox
     except ModuleNotFoundError as error:
-        if (error.name or "").startswith(__package__ or ""):
-            raise
-        missing = error.name
-    if missing:
-        pytest.fail(
-            f'the local Plaid needs {missing}: pip install "plaid-processors[sandbox]"',
-            pytrace=False,
-        )
+        words = f'the local Plaid needs {error.name}: pip install "plaid-processors[sandbox]"'
+        raise pytest.fail.Exception(words, pytrace=False) from None
     with PlaidSandbox() as sandbox:
         yield sandbox
 
@@ -62,16 +56,18 @@ def plaid_sandbox(
 ) -> Iterator[PlaidSandbox]:
     """A local Plaid, new for this test; strict when the test ends."""
     sandbox = _plaid_sandbox_server
-    sandbox.begin([(mark.args, mark.kwargs) for mark in request.node.iter_markers(MARKER)])
+    sandbox.reset()
+    sandbox.strict = True
+    for mark in reversed([*request.node.iter_markers(MARKER)]):  # the uppermost strikes first
+        sandbox.fail(*mark.args, **mark.kwargs)
     yield sandbox
-    complaint = sandbox.complaint()
-    if complaint:
+    if complaint := sandbox.complaint():
         pytest.fail(complaint, pytrace=False)
 
 
 @pytest.fixture
 def plaid_client_options() -> dict[str, Any]:
-    """The options of the linkers' clients; override it, for one to set `max_attempts`."""
+    """The options of the linkers' clients; override it to set, for example, `max_attempts`."""
     return {}
 
 
@@ -80,8 +76,6 @@ def processor_linker(
     plaid_sandbox: PlaidSandbox, plaid_client_options: dict[str, Any]
 ) -> Iterator[ProcessorLinker]:
     """A `ProcessorLinker` on `plaid_sandbox`, closed when the test ends."""
-    from .linker import ProcessorLinker
-
     with ProcessorLinker(plaid_sandbox.client(**plaid_client_options)) as linker:
         yield linker
 
@@ -91,10 +85,5 @@ def async_processor_linker(
     plaid_sandbox: PlaidSandbox, plaid_client_options: dict[str, Any]
 ) -> Iterator[AsyncProcessorLinker]:
     """An `AsyncProcessorLinker` on `plaid_sandbox`, closed when the test ends."""
-    from .aio import AsyncProcessorLinker
-
-    linker = AsyncProcessorLinker(plaid_sandbox.client(**plaid_client_options))
-    try:
-        yield linker
-    finally:
-        linker.client.close()
+    with plaid_sandbox.client(**plaid_client_options) as client:
+        yield AsyncProcessorLinker(client)

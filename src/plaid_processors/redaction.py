@@ -1,66 +1,95 @@
-"""How a secret may be spoken of: masks, fingerprints, and text cleared of tokens."""
+"""Masks tokens in text, reprs and logs."""
 
 from __future__ import annotations
 
+import logging
 import re
 
-_ENVIRONMENTS = "sandbox|development|production"
+from typing_extensions import override
 
 # `[type]-[environment]-[identifier]`, https://plaid.com/docs/quickstart/glossary/#token.
 # The identifier is documented as a UUID, but Plaid's own examples show others. The type has bounds,
 # so that a long text is read in a time that grows with its length and not with its square.
 _PLAID_TOKEN = re.compile(
     r"(?P<type>[a-z]{1,24}(?:[_-][a-z]{1,24}){0,3})"
-    rf"-(?P<environment>{_ENVIRONMENTS})-(?P<id>[A-Za-z0-9_.~-]+)"
+    r"-(?P<environment>sandbox|development|production)-(?P<id>[A-Za-z0-9_.~-]+)"
 )
 # Stripe's bank account tokens, https://plaid.com/docs/auth/partnerships/stripe/.
-_STRIPE_TOKEN = re.compile(r"(?P<type>btok)_(?P<id>[A-Za-z0-9]+)")
-
-_TAIL = 4
-_SHORT = 12
-"""An identifier shorter than this shows none of its characters."""
+_STRIPE_TOKEN = re.compile(r"btok_(?P<id>[A-Za-z0-9]+)")
 
 
-def _tail(identifier: str) -> str:
-    return "…" + identifier[-_TAIL:] if len(identifier) >= _SHORT else "…"
-
-
-def mask(secret: str | None) -> str:
-    """The type, the environment and at most the last four characters of a token.
-
-    What does not look like a token of Plaid's shows nothing at all.
-    """
-    if secret is None:
-        return "None"
-    if plaid := _PLAID_TOKEN.fullmatch(secret):
-        return f"{plaid['type']}-{plaid['environment']}-{_tail(plaid['id'])}"
-    if stripe := _STRIPE_TOKEN.fullmatch(secret):
-        return f"btok_{_tail(stripe['id'])}"
-    return "…"
+def mask(secret: str) -> str:
+    """A token's type, environment and last four characters; of what is no token, nothing."""
+    found = _PLAID_TOKEN.fullmatch(secret) or _STRIPE_TOKEN.fullmatch(secret)
+    if found is None:
+        return "…"
+    shown = found["id"][-4:] if len(found["id"]) >= 12 else ""
+    return f"{secret[: found.start('id')]}…{shown}"
 
 
 def mask_repr(secret: str | None) -> str:
-    """A mask in the form that a field takes in a ``repr``."""
+    """For the ``repr`` of an attrs field."""
     return "None" if secret is None else f"'{mask(secret)}'"
-
-
-def fingerprint(secret: str) -> str:
-    """Twelve hexadecimal digits of the SHA-256: a name for a token in logs and tickets."""
-    from hashlib import sha256
-
-    return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     """The text with every Plaid token, and each of the secrets given, masked."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        if secret in text:
-            text = text.replace(secret, mask(secret))
-    text = _PLAID_TOKEN.sub(lambda found: mask(found.group()), text)
-    return _STRIPE_TOKEN.sub(lambda found: mask(found.group()), text)
+        text = text.replace(secret, mask(secret))
+    for token in (_PLAID_TOKEN, _STRIPE_TOKEN):
+        text = token.sub(lambda found: mask(found.group()), text)
+    return text
 
 
 def token_kind(token: str) -> tuple[str, str] | None:
     """The type and environment that a token's own prefix names, if it has one."""
     found = _PLAID_TOKEN.fullmatch(token)
     return (found["type"], found["environment"]) if found else None
+
+
+class RedactingFilter(logging.Filter):
+    """Masks Plaid's tokens in every log record: text, exception, stack and extra fields.
+
+    Add it to handlers, so that it sees the records of every logger. Keys have no form of their own:
+    pass them as ``secrets``, and they are masked too.
+    """
+
+    def __init__(self, *, secrets: tuple[str, ...] = ()) -> None:
+        """Mask tokens, and each of these secrets."""
+        super().__init__()
+        self._secrets = tuple(secrets)
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass; a record without a token is left as it is."""
+        try:
+            text = record.getMessage()
+        except Exception:  # noqa: BLE001  the arguments do not fit, or their own code fails
+            text = f"{_repr(record.msg)} {_repr(record.args)}"
+        if (masked := redact(text, self._secrets)) != text:
+            record.msg, record.args = masked, None
+        # An exception cannot be masked, so its masked text takes its place.
+        traceback = record.exc_text
+        if traceback is None and record.exc_info:
+            traceback = _FORMATTER.formatException(record.exc_info)
+        if traceback and (masked := redact(traceback, self._secrets)) != traceback:
+            record.exc_text, record.exc_info = masked, None
+        if record.stack_info:
+            record.stack_info = redact(record.stack_info, self._secrets)
+        for name, value in vars(record).items():
+            if name not in _OWN_FIELDS:
+                text = value if isinstance(value, str) else _repr(value)
+                if (masked := redact(text, self._secrets)) != text:
+                    setattr(record, name, masked)
+        return True
+
+
+_OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+_FORMATTER = logging.Formatter()
+
+
+def _repr(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001  the value's own code runs
+        return f"<{type(value).__name__}>"

@@ -12,6 +12,8 @@ from plaid_processors.sandbox import LocalSandbox
 
 from .pane import BANK, Person, in_page
 
+pytestmark = pytest.mark.browser
+
 SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 640}}
 
 

@@ -10,7 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
+import pytest
+
 from .pane import Person
+
+pytestmark = pytest.mark.browser
 
 
 @contextmanager

@@ -18,6 +18,8 @@ from plaid_processors.sandbox import LocalSandbox
 from .pane import in_page
 from .shop import Shop
 
+pytestmark = pytest.mark.browser
+
 SEEDS = Path(__file__).parents[3] / "shared" / "seeds"
 PRINTED_SCRIPT = "https://cdn.plaid.com/link/v2/stable/link-initialize.js"
 LEFT_OUT = """

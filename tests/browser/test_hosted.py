@@ -6,11 +6,15 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from plaid_processors import ProcessorLinker, SessionState
 from plaid_processors.sandbox import LocalSandbox
 
 from .pane import Person
 from .shop import Shop
+
+pytestmark = pytest.mark.browser
 
 
 def begin(linker: ProcessorLinker, partner: str = "layer", **hosted: Any) -> Any:

@@ -14,6 +14,8 @@ from .pane import BANK, in_page
 from .shapes import ACCOUNT_KEYS, ERROR_KEYS, EVENT_KEYS, EXIT_KEYS, SUCCESS_KEYS
 from .shop import Shop
 
+pytestmark = pytest.mark.browser
+
 Recording = Callable[..., Callable[[str], list[Any]]]
 
 

@@ -17,6 +17,8 @@ from .pane import in_page
 from .shapes import ACCOUNT_KEYS, ERROR_KEYS, EVENT_KEYS, EXIT_KEYS, SUCCESS_KEYS
 from .shop import Shop
 
+pytestmark = pytest.mark.browser
+
 PLAIDS_ADDRESS = "https://cdn.plaid.com/link/v2/stable/link-initialize.js"
 HTML = '<!doctype html><html lang="en"><title>A</title><div id="root"></div><script src="/app.js">'
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from ..support.rows import rows
 
 HERE = Path(__file__).parent
 NODE = HERE / "node"
@@ -20,6 +21,7 @@ def run(*command: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_plaid_python(sandbox):
     """The installed plaid-python reads every answer with its generated models."""
     script = str(HERE / "workflow_plaid_python.py")
@@ -27,9 +29,9 @@ def test_plaid_python(sandbox):
     assert "calls" in told
 
 
-@pytest.mark.skipif(not shutil.which("node"), reason="there is no node")
+@pytest.mark.node
 @pytest.mark.skipif(not MODULES.exists(), reason=f"npm install was not run in {NODE}")
-@pytest.mark.parametrize("package", ["plaid9", "plaid26", "plaid47"])
+@rows("package", ["plaid9", "plaid26", "plaid47"])
 def test_plaid_node(sandbox, package):
     """Each major of plaid-node runs the same workflow."""
     script = str(NODE / "workflow.js")

@@ -12,6 +12,8 @@ import urllib3
 
 from plaid_processors.sandbox import LocalSandbox
 
+from ..support.rows import rows
+
 NOT_ENABLED = (
     "INVALID_INPUT",
     "INVALID_PRODUCT",
@@ -125,7 +127,7 @@ def test_link_over_http(api):
     assert set(left["metadata"]) == {"institution", "status", "link_session_id", "request_id"}
 
 
-@pytest.mark.parametrize(
+@rows(
     ("method", "path", "body", "words"),
     [
         ("POST", "/partners", {}, "is missing"),
@@ -277,7 +279,7 @@ def test_other_bodies(api, sandbox):
     assert sandbox.items[0].exchanged
 
 
-@pytest.mark.parametrize("status", [200, 204, 304, 404, 500, 503, 599])
+@rows("status", [200, 204, 304, 404, 500, 503, 599])
 def test_any_status(api, sandbox, status):
     """Any final status can be answered, with a header of one's own."""
     control(api, "POST", "/faults", status=status, headers={"Retry-After": 1})

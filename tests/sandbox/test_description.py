@@ -18,6 +18,8 @@ from plaid_processors.sandbox.calls import ENDPOINTS
 from plaid_processors.sandbox.partners import processors
 from plaid_processors.sandbox.tables import table
 
+from ..support.rows import rows
+
 DESCRIPTION = Path(__file__).parents[3] / "shared" / "plaid-reference" / "openapi.yml"
 Json = dict[str, Any]
 
@@ -115,7 +117,7 @@ def test_every_documented_field_is_known():
     assert unknown == []
 
 
-def rows(name: str) -> list[Json]:
+def table_of(name: str) -> list[Json]:
     with (DESCRIPTION.parent / name).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
 
@@ -123,7 +125,7 @@ def rows(name: str) -> list[Json]:
 def test_every_documented_error_is_known():
     """The table of errors says what Plaid's pages say."""
     known = {(row["code"], row["type"]): row for row in table("errors")}
-    for row in rows("errors.tsv"):
+    for row in table_of("errors.tsv"):
         ours = known[row["code"], row["type"]]
         assert (ours["status"], ours["page"]) == (row["http"], row["page"])
         if None not in row and "{{" not in row["message"] and row["message"] != "None":
@@ -132,7 +134,7 @@ def test_every_documented_error_is_known():
 
 def test_the_default_users_accounts():
     """The table of accounts says what was seen."""
-    for seen, ours in zip(rows("sandbox_accounts.tsv"), table("accounts"), strict=True):
+    for seen, ours in zip(table_of("sandbox_accounts.tsv"), table("accounts"), strict=True):
         for name, value in seen.items():
             assert ours[name] == ("" if value in ("null", "(absent)") else value)
 
@@ -228,14 +230,14 @@ def filled(api: Any, body: Json) -> Json:
     return {k: values.get(v, v) if isinstance(v, str) else v for k, v in body.items()}
 
 
-@pytest.mark.parametrize("path", sorted(ENDPOINTS))
+@rows("path", sorted(ENDPOINTS))
 def test_good_request(api, path):
     """A good request to each endpoint succeeds, and the answer is as described."""
     answer = api.ok(path, **filled(api, GOOD[path]))
     validator(path).validate(answer)
 
 
-@pytest.mark.parametrize("bank", ["ins_109508", "ins_43", "ins_117650", "ins_127287"])
+@rows("bank", ["ins_109508", "ins_43", "ins_117650", "ins_127287"])
 def test_good_requests_at_other_banks(api, bank):
     """Banks of other countries, and of tokenized numbers, answer as described too."""
     access = api.access_token(institution_id=bank)
@@ -306,7 +308,8 @@ def objects_of(schema: Json, depth: int = 0) -> st.SearchStrategy[Json]:
     )
 
 
-@pytest.mark.parametrize("path", sorted(ENDPOINTS))
+@pytest.mark.slow
+@rows("path", sorted(ENDPOINTS))
 def test_any_request(api, path):
     """Whatever is sent, the answer is a described success or a described error below 500."""
     good = filled(api, GOOD[path])

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import datetime as dt
 
-import pytest
+from ..support.rows import rows
 
 NOT_REAL = "totally-invalid-stuff"
 PERIOD = {"start_date": "2020-01-01", "end_date": "2099-12-31"}
 
 
-@pytest.mark.parametrize("path", ["/accounts/get", "/auth/get", "/identity/get"])
-@pytest.mark.parametrize("account_ids", ["ABCDEFG1234567", ["fake-not-real"], []])
+@rows("path", ["/accounts/get", "/auth/get", "/identity/get"])
+@rows("account_ids", ["ABCDEFG1234567", ["fake-not-real"], []])
 def test_malformed_account_ids(api, path, account_ids):
     """Account ids that are no list, no ids, or none, are told in one sentence."""
     options = {"account_ids": account_ids}
@@ -62,7 +62,7 @@ def test_malformed_link_token(api):
     )
 
 
-@pytest.mark.parametrize(
+@rows(
     "path",
     ["/item/get", "/item/remove", "/accounts/balance/get", "/item/access_token/invalidate"],
 )
@@ -71,7 +71,7 @@ def test_access_tokens_that_are_none(api, path):
     assert api.error(path, access_token=NOT_REAL)[:2] == ("INVALID_INPUT", "INVALID_ACCESS_TOKEN")
 
 
-@pytest.mark.parametrize("number", ["+1 415 555 0123", "2025550165", "4155558888"])
+@rows("number", ["+1 415 555 0123", "2025550165", "4155558888"])
 def test_phone_numbers(api, link_request, number):
     """Phone numbers are taken with and without a plus, and stamps with nanoseconds."""
     link_request["user"] = {
@@ -85,7 +85,7 @@ def test_phone_numbers(api, link_request, number):
     assert api.ok("/link/token/create", **link_request)
 
 
-@pytest.mark.parametrize("user", [{"phone_number": "not a number"}, {"email_address": "nobody"}])
+@rows("user", [{"phone_number": "not a number"}, {"email_address": "nobody"}])
 def test_malformed_identity(api, link_request, user):
     """What is no phone number or e-mail address is refused with a 403."""
     link_request["user"] = {"client_user_id": "u", **user}

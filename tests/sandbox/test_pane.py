@@ -9,6 +9,7 @@ import pytest
 
 from plaid_processors.sandbox import LocalSandbox
 
+from ..support.rows import rows
 from .conftest import Api, Json
 
 BANK = "ins_109508"
@@ -63,7 +64,7 @@ def test_an_open_session_is_told_as_unfinished(api: Api) -> None:
     assert {"results", "exit", "on_success", "on_exit"} & set(told) == set()
 
 
-@pytest.mark.parametrize("body", [{"token": "link-sandbox-none"}, {}, {"hosted": "x" * 34}])
+@rows("body", [{"token": "link-sandbox-none"}, {}, {"hosted": "x" * 34}])
 def test_a_token_that_opens_nothing(api: Api, body: Json) -> None:
     """Link's own error."""
     assert refused(api, "open", **body) == "INVALID_LINK_TOKEN"
@@ -79,7 +80,7 @@ def test_filters_and_products_narrow_the_accounts(api: Api) -> None:
     assert refused(api, "log_in", session=session, **GOOD) == "NO_ACCOUNTS"
 
 
-@pytest.mark.parametrize("places", [[], None, [99], ["0"], [-1], [0, 1]])
+@rows("places", [[], None, [99], ["0"], [-1], [0, 1]])
 def test_accounts_that_cannot_be_chosen(api: Api, sandbox: LocalSandbox, places: Any) -> None:
     """Only what was offered, and only one where the customization says so."""
     sandbox.set_account_select("one")
@@ -141,7 +142,7 @@ def test_events_are_kept(api: Api) -> None:
     assert (event["event_name"], event["event_metadata"]) == ("OPEN", told)
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b"5"])
+@rows("body", [b"", b"[]", b"{", b"5"])
 def test_an_odd_body(api: Api, body: bytes) -> None:
     """It is refused, and breaks nothing."""
     assert api.send("/_sandbox/link/open", body).status == 400
@@ -163,7 +164,7 @@ def test_the_script_knows_where_its_pane_is(api: Api, sandbox: LocalSandbox) -> 
     assert '"http://plaid.test:8080"' in named
 
 
-@pytest.mark.parametrize(
+@rows(
     "path",
     ["/link/v2/stable/link.html", f"/link/{'x' * 34}", "/_sandbox/link/bank/some-state"],
 )

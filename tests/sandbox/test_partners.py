@@ -10,6 +10,8 @@ import pytest
 from plaid_processors import ProcessorLinker, ProcessorToken
 from plaid_processors.sandbox import LocalFinix, LocalLayer, LocalSandbox
 
+from ..support.rows import rows
+
 
 @pytest.fixture(scope="module")
 def plaid() -> Iterator[LocalSandbox]:
@@ -68,7 +70,7 @@ def test_finix_over_http(
     assert listed["page"]["next_cursor"] is None
 
 
-@pytest.mark.parametrize(
+@rows(
     ("change", "status", "code"),
     [
         ({"type": "PAYMENT_CARD"}, 400, "BAD_REQUEST"),
@@ -117,7 +119,7 @@ def test_layer_over_http(
     assert len(partner.books(made)) == 1
 
 
-@pytest.mark.parametrize("tokens_sent", [5, [5], [{}], [{"processor_token": "x"}]])
+@rows("tokens_sent", [5, [5], [{}], [{"processor_token": "x"}]])
 def test_what_layer_refuses(tokens_sent: object, layer: tuple[LocalLayer, httpx.Client]) -> None:
     """What are no tokens is refused in Layer's form of errors, and changes nothing."""
     partner, client = layer

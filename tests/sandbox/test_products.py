@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-import pytest
+from ..support.rows import rows
 
 PERIOD = {"start_date": "2020-01-01", "end_date": "2099-12-31"}
 
@@ -103,7 +103,7 @@ def test_sync(api):
     assert sync_all(api, token, cursor)[:2] == (set(), set())
 
 
-@pytest.mark.parametrize("days", [1, 3, 40])
+@rows("days", [1, 3, 40])
 def test_sync_after_days(api, sandbox, days):
     """As the clock moves on, the changes since a cursor lead to what is there then."""
     token = api.access_token()
@@ -144,7 +144,7 @@ def test_cursors_belong_to_their_item(api):
         )
 
 
-@pytest.mark.parametrize(
+@rows(
     "wrong",
     [
         {"start_date": "2026-02-30"},
@@ -209,7 +209,9 @@ def test_any_keys_may_use_a_processor_token(api, sandbox):
     partner = sandbox.new_keys()
     keys = {"client_id": partner.client_id, "secret": partner.secret}
     assert api.ok("/processor/auth/get", processor_token=token, **keys)
-    assert api.error("/accounts/get", access_token=access, **keys)[1] == "INVALID_ACCESS_TOKEN"
+    for no_key_to_the_item in (access, token):
+        error = api.error("/accounts/get", access_token=no_key_to_the_item, **keys)
+        assert error[1] == "INVALID_ACCESS_TOKEN"
 
 
 def test_processor_token_errors(api):

@@ -4,19 +4,9 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from plaid_processors.sandbox import LocalSandbox
 
-
-def test_missing_keys_are_missing_fields(api):
-    """Without keys Plaid names them as missing fields."""
-    reply = api.send("/item/get", json.dumps({"access_token": "x"}).encode())
-    assert reply.error == (
-        "INVALID_REQUEST",
-        "MISSING_FIELDS",
-        "the following required fields are missing: client_id, secret",
-    )
+from ..support.rows import rows
 
 
 def test_missing_fields_are_named_together(api):
@@ -26,25 +16,7 @@ def test_missing_fields_are_named_together(api):
     )
 
 
-def test_null_is_absent(api):
-    """Clients send null for every unset option, and for a required field it is as if missing."""
-    token = api.access_token(options=None, user_token=None, unheard_of=None)
-    assert api.ok("/accounts/get", access_token=token, options=None)
-    assert api.ok("/accounts/get", access_token=token, options={"account_ids": None})
-    assert api.error("/accounts/get", access_token=None)[1] == "MISSING_FIELDS"
-
-
-def test_unknown_fields_are_named_with_their_path(api, link_request):
-    """A field that the endpoint does not know is refused, inside objects too."""
-    link_request["user"] = {"client_user_id": "u", "email": "u@example.com"}
-    assert api.error("/link/token/create", **link_request) == (
-        "INVALID_REQUEST",
-        "UNKNOWN_FIELDS",
-        "the following fields are not recognized by this endpoint: user.email",
-    )
-
-
-@pytest.mark.parametrize("value", [1, True, [], {}])
+@rows("value", [1, True, [], {}])
 def test_wrong_type(api, value):
     """A value of the wrong JSON type is an INVALID_FIELD that names it."""
     assert api.error("/item/get", access_token=value) == (
@@ -64,7 +36,7 @@ def test_odd_body_of_link_token_create(api, link_request):
     )
 
 
-@pytest.mark.parametrize(
+@rows(
     "body",
     [
         b"",
@@ -98,28 +70,6 @@ def test_huge_body(api):
     """More than any request needs is a plain 413, heard by the client to its end."""
     assert api.send("/item/get", b" " * 5_000_000).status == 413
     assert api.access_token()
-
-
-@pytest.mark.parametrize("client_id", ["", "short", "x" * 24, "0" * 25])
-def test_malformed_client_id(api, client_id):
-    """A client id that is not 24 hexadecimal digits is told by its form."""
-    assert api.error("/item/get", access_token="x", client_id=client_id) == (
-        "INVALID_REQUEST",
-        "INVALID_FIELD",
-        "client_id must be a properly formatted, non-empty string",
-    )
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"secret": "0" * 30}, {"secret": "odd"}, {"client_id": "0" * 24}]
-)
-def test_wrong_keys(api, wrong):
-    """Keys that nobody was given are refused, whichever of the two is wrong."""
-    assert api.error("/item/get", access_token="x", **wrong) == (
-        "INVALID_INPUT",
-        "INVALID_API_KEYS",
-        "invalid client_id or secret provided",
-    )
 
 
 def test_any_well_formed_keys():

@@ -17,10 +17,12 @@ import urllib3
 
 from plaid_processors.sandbox import LocalSandbox
 
+from ..support.rows import rows
+
 SERVE = "from plaid_processors.sandbox import serve; serve(port=0)"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@rows("number", [signal.SIGINT, signal.SIGTERM])
 def test_serve_until_a_signal(number):
     """The command's server prints its address once it answers, and ends well on a signal."""
     with subprocess.Popen(
@@ -58,7 +60,7 @@ def test_taken_port():
             LocalSandbox(port=port)
 
 
-@pytest.mark.parametrize(
+@rows(
     "raw",
     [
         b"GARBAGE\r\n\r\n",

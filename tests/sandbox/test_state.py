@@ -10,6 +10,8 @@ import pytest
 
 from plaid_processors.sandbox import LocalSandbox
 
+from ..support.rows import rows
+
 MINUTE = dt.timedelta(minutes=1)
 
 
@@ -107,7 +109,7 @@ def test_invalidated_access_token(api):
     assert api.ok("/processor/auth/get", processor_token=processor)
 
 
-@pytest.mark.parametrize(("processor", "hours"), [("dwolla", 1), ("unit", 24)])
+@rows(("processor", "hours"), [("dwolla", 1), ("unit", 24)])
 def test_processor_tokens_that_expire(api, sandbox, processor, hours):
     """Two partners' tokens are short-lived, the others' live on."""
     access = api.access_token()
@@ -219,7 +221,7 @@ def test_verification_status(api):
     assert api.error("/sandbox/item/set_verification_status", **body)[1] == "INVALID_FIELD"
 
 
-@pytest.mark.parametrize(
+@rows(
     ("username", "password", "code"),
     [
         ("user_good", "error_INVALID_CREDENTIALS", "INVALID_CREDENTIALS"),

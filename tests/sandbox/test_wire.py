@@ -5,25 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-import pytest
-
-KEYS_OF_ERROR = {
-    "display_message",
-    "documentation_url",
-    "error_code",
-    "error_message",
-    "error_type",
-    "request_id",
-    "suggested_action",
-}
-
-
-def test_answers_are_indented_sorted_and_end_without_a_newline(api):
-    """A body reads as two-space JSON with sorted keys, byte for byte."""
-    reply = api.post(
-        "/sandbox/public_token/create", institution_id="ins_109508", initial_products=["auth"]
-    )
-    assert reply.data.decode() == json.dumps(reply.json, indent=2, sort_keys=True)
+from ..support.rows import rows
 
 
 def test_headers_of_every_answer(api):
@@ -46,29 +28,6 @@ def test_angle_brackets_are_escaped(api):
     assert reply.json["error_message"].endswith("public-<environment>-<identifier>")
 
 
-def test_error_body(api):
-    """An error has exactly Plaid's keys, null where there is nothing to say."""
-    body = api.post("/item/get", access_token="access-sandbox-unknown").json
-    assert set(body) == KEYS_OF_ERROR
-    assert body["display_message"] is None
-    assert body["suggested_action"] is None
-    assert body["documentation_url"] == (
-        "https://plaid.com/docs/errors/invalid-input/#invalid_access_token"
-    )
-    assert re.fullmatch(r"[0-9a-f]{15}", body["request_id"])
-
-
-def test_invalid_processor_has_no_documentation_url(api):
-    """An older code was seen without it."""
-    body = api.post(
-        "/processor/token/create",
-        access_token=api.access_token(),
-        account_id="x",
-        processor="nobody",
-    ).json
-    assert set(body) == KEYS_OF_ERROR - {"documentation_url"}
-
-
 def test_formats_of_ids_and_tokens(api):
     """Tokens are typed UUIDs, ids 37 letters and digits."""
     uuid = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
@@ -84,7 +43,7 @@ def test_formats_of_ids_and_tokens(api):
     assert re.fullmatch(r"[0-9A-Za-z]{37}", account["account_id"])
 
 
-@pytest.mark.parametrize("place", ["body", "headers", "both"])
+@rows("place", ["body", "headers", "both"])
 def test_keys_in_body_headers_or_both(api, place):
     """Clients send their keys in any of the three ways."""
     body = {"institution_id": "ins_109508", "initial_products": ["auth"]}
@@ -122,7 +81,7 @@ def test_unknown_version_is_refused(api):
     assert reply.error[:2] == ("INVALID_REQUEST", "INVALID_HEADERS")
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", "/item/get/", "/accounts/get?x=1"])
+@rows("path", ["/", "/nothing", "/item/get/", "/accounts/get?x=1"])
 def test_unknown_path(api, path):
     """What is no endpoint answers as an unknown path; a query changes nothing."""
     reply = api.send(path, b"{}")
@@ -132,7 +91,7 @@ def test_unknown_path(api, path):
         assert (reply.status, reply.error[1]) == (404, "NOT_FOUND")
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"])
+@rows("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"])
 def test_other_methods_are_unknown(api, method):
     """Plaid has nothing but POST."""
     assert api.send("/item/get", b"{}", method=method).status == 404

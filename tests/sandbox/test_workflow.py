@@ -8,6 +8,8 @@ import pytest
 
 from plaid_processors.sandbox import LocalSandbox
 
+from ..support.rows import rows
+
 MASKS = [
     "0000", "1111", "2222", "3333", "4444", "5555", "6666",
     "7777", "8888", "9001", "9002", "9003", "9004", "9999",
@@ -23,7 +25,7 @@ def test_link_token(api, link_request):
     assert dt.timedelta(hours=4) - dt.timedelta(seconds=10) < left <= dt.timedelta(hours=4)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("change", "code", "message"),
     [
         ({"client_name": " "}, "INVALID_FIELD", "client_name must be a non-empty string"),
@@ -114,31 +116,6 @@ def test_complete_link_names_the_choices(api, sandbox):
         sandbox.complete_link("link-sandbox-x")
 
 
-def test_default_user(api):
-    """The default user has fourteen accounts, by mask, each with exactly Plaid's keys."""
-    token = api.access_token(initial_products=["auth"])
-    answer = api.ok("/accounts/get", access_token=token)
-    assert set(answer) == {"accounts", "item", "request_id"}
-    assert [account["mask"] for account in answer["accounts"]] == MASKS
-    assert answer["accounts"][6] == {
-        "account_id": answer["accounts"][6]["account_id"],
-        "apy": None,
-        "balances": {
-            "available": None,
-            "current": 23631.9805,
-            "iso_currency_code": "USD",
-            "limit": None,
-            "unofficial_currency_code": None,
-        },
-        "mask": "6666",
-        "name": "Plaid 401k",
-        "official_name": None,
-        "subtype": "401k",
-        "type": "investment",
-    }
-    assert "created_at" not in answer["item"]
-
-
 def test_account_ids(api):
     """Accounts can be asked for by id, and only the Item's own."""
     token, other = api.access_token(), api.access_token()
@@ -151,44 +128,6 @@ def test_account_ids(api):
     ] == (
         "INVALID_INPUT",
         "INVALID_ACCOUNT_ID",
-    )
-
-
-def test_item_get(api):
-    """An Item shows what it was made with."""
-    answer = api.ok(
-        "/item/get", access_token=api.access_token(initial_products=["identity", "auth"])
-    )
-    assert set(answer) == {"item", "status", "request_id"}
-    assert set(answer["item"]) == {
-        "available_products", "billed_products", "consent_expiration_time", "created_at", "error",
-        "institution_id", "institution_name", "item_id", "products", "update_type", "webhook",
-    }  # fmt: skip
-    assert answer["item"]["billed_products"] == answer["item"]["products"] == ["auth", "identity"]
-    assert answer["item"]["institution_name"] == "First Platypus Bank"
-    assert answer["item"]["webhook"] == ""
-    assert answer["item"]["error"] is None
-    assert answer["status"]["last_webhook"] is None
-
-
-def test_processor_token(api):
-    """A token for one account of the Item; a second one is another, and wrong ids are refused."""
-    token, other = api.access_token(), api.access_token()
-    account_id = api.accounts(token)[0]["account_id"]
-    body = {"access_token": token, "account_id": account_id, "processor": "layer"}
-    first, second = (api.ok("/processor/token/create", **body) for _ in range(2))
-    assert set(first) == {"processor_token", "request_id"}
-    assert first["processor_token"] != second["processor_token"]
-    for wrong in ("", "x", account_id.swapcase(), api.accounts(other)[0]["account_id"]):
-        assert api.error("/processor/token/create", **{**body, "account_id": wrong}) == (
-            "INVALID_REQUEST",
-            "INVALID_FIELD",
-            "account_id must be a valid account ID",
-        )
-    assert api.error("/processor/token/create", **{**body, "processor": "nobody"}) == (
-        "INVALID_INPUT",
-        "INVALID_PROCESSOR",
-        "The provided processor is invalid.",
     )
 
 
@@ -213,23 +152,6 @@ def test_tokens_of_another_client():
         foreign = post("/item/get", "b", access_token=ours["access_token"])
     assert theirs["error_message"] == "could not find matching public token"
     assert foreign["error_message"] == "could not find matching access token"
-
-
-def test_unknown_bank(api):
-    """A bank that does not exist."""
-    assert api.error(
-        "/sandbox/public_token/create", institution_id="ins_0", initial_products=["auth"]
-    ) == ("INVALID_INPUT", "INVALID_INSTITUTION", "invalid institution_id provided")
-
-
-def test_error_password(api):
-    """A test user's password can call for an error at login."""
-    body = {"institution_id": "ins_109508", "initial_products": ["auth"]}
-    reply = api.post(
-        "/sandbox/public_token/create", **body, options={"override_password": "error_ITEM_LOCKED"}
-    )
-    assert reply.error[:2] == ("ITEM_ERROR", "ITEM_LOCKED")
-    assert reply.json["display_message"].startswith("The given account has been locked")
 
 
 def test_same_seed_same_tokens():

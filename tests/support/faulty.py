@@ -261,7 +261,6 @@ class FaultyPlaid:
         self._open: set[socket.socket] = set()
         self._at_once = 0
         self._threads: list[threading.Thread] = []
-        self.hang_up_first = 0
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
 
     @property
@@ -321,9 +320,6 @@ class FaultyPlaid:
         connection = Connection(sock, self._stopped)
         try:
             with sock, sock.makefile("rb") as source:
-                if self.hang_up_first > 0:
-                    self.hang_up_first -= 1
-                    return
                 while (request := _read(source)) is not None:
                     if not request.whole:
                         self.unfinished.append(request.path)

@@ -1,17 +1,12 @@
 """Interrupts links at spread moments, and counts what became of their Items.
 
-Three ways to interrupt the main thread, from the real to the strict:
-
-- `Clock`: a signal of the system's clock, so many microseconds after the link began.
-- `Moments`: a signal that waits at every step of the interpreter. CPython calls a signal's handler
-  only at some of them, and this visits each of these in turn: what `Clock` meets by chance.
-- `Lines`: a trace function that raises at a line of the package, also where no signal can strike.
+The main thread is interrupted by a signal of the system's clock, so many microseconds after the
+link began.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import logging
 import random
@@ -254,11 +249,6 @@ def cancelling(_run: Run) -> None:
     _cancel(lambda loop, task: loop.call_soon_threadsafe(task.cancel))
 
 
-def cancelling_at_once(_run: Run) -> None:
-    """As the handler that `asyncio.run` sets: in the middle of a step."""
-    _cancel(lambda _loop, task: task.cancel())
-
-
 def _cancel(do: Callable[[asyncio.AbstractEventLoop, asyncio.Task[Any]], object]) -> None:
     try:
         loop = asyncio.get_running_loop()
@@ -338,104 +328,6 @@ class Clock:
             self._over = True
             signal.setitimer(signal.ITIMER_REAL, 1.5 * TIMEOUT)
         self._action(run)
-
-
-_pend = ctypes.pythonapi.PyErr_SetInterrupt
-"""Makes SIGINT wait to be handled. Called as a trace function: it needs none of the arguments."""
-_pend.argtypes = [ctypes.py_object] * 3
-_pend.restype = None
-
-
-class Moments:
-    """Interrupts at moments by their number, among all at which a signal can strike.
-
-    A signal waits at every step, so that its handler is called at each moment where that is done.
-
-    Attributes:
-        seen: how many there were.
-    """
-
-    def __init__(self, run: Run, action: Action, at: set[int], *, everywhere: bool = False) -> None:
-        """Set up.
-
-        Args:
-            run: the link.
-            action: what each interruption does.
-            at: the numbers of the moments.
-            everywhere: whether those in the standard library are counted too.
-        """
-        self.seen = 0
-        self._run = run
-        self._action = action
-        self._at = at
-        self._everywhere = everywhere
-
-    def __enter__(self) -> Moments:
-        """Begin to count."""
-        self._before = signal.signal(signal.SIGINT, self._handle)
-        sys.settrace(self._trace)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End."""
-        sys.settrace(None)
-        signal.signal(signal.SIGINT, self._before)
-
-    def _trace(self, frame: FrameType, _event: str, _arg: object) -> Any:
-        name = frame.f_code.co_filename
-        if name == HERE or not (self._everywhere or name.startswith(PACKAGE)):
-            return None
-        frame.f_trace_opcodes = True
-        return _pend
-
-    def _handle(self, _number: int, frame: FrameType | None) -> None:
-        run = self._run
-        if run.ended or not run.begun or frame is None or frame.f_code.co_filename == HERE:
-            return
-        self.seen += 1
-        if self.seen in self._at:
-            run.struck.append(_place(frame))
-            self._action(run)
-
-
-class Lines:
-    """Raises at a line of the package by its number, also where no signal can strike.
-
-    Attributes:
-        seen: how many lines there were.
-    """
-
-    def __init__(self, run: Run, action: Action, at: int) -> None:
-        """Set up.
-
-        Args:
-            run: the link.
-            action: what the interruption does.
-            at: the number of the line, among those that the link runs through.
-        """
-        self.seen = 0
-        self._run = run
-        self._action = action
-        self._at = at
-
-    def __enter__(self) -> Lines:
-        """Begin to count."""
-        sys.settrace(self._trace)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End."""
-        sys.settrace(None)
-
-    def _trace(self, frame: FrameType, event: str, _arg: object) -> Any:
-        if not frame.f_code.co_filename.startswith(PACKAGE):
-            return None
-        if event == "line":
-            self.seen += 1
-            if self.seen == self._at and self._run.begun and not self._run.ended:
-                self._run.struck.append(_place(frame))
-                self._action(self._run)
-        return self._trace
 
 
 class Warned(logging.Handler):
@@ -704,57 +596,5 @@ def by_clock(
             within="raised" in world,
         )
         ground.interrupt(run, Clock(run, chance.choice(actions), first, gaps))
-        number += 1
-    return ground.end()
-
-
-def at_moments(
-    plaid: CountingPlaid,
-    warned: Warned,
-    linker: type[Any],
-    run: Callable[[], Run],
-    action: Action,
-    *,
-    gaps: tuple[int, ...] = (),
-    everywhere: bool = False,
-    cold: bool = False,
-    step: int = 1,
-) -> Count:
-    """Interrupts a link at each moment where a signal can strike: one link for each.
-
-    Args:
-        plaid: the server.
-        warned: what the package warns of.
-        linker: `ProcessorLinker` or `AsyncProcessorLinker`.
-        run: makes the links.
-        action: what each interruption does.
-        gaps: how many moments later further interruptions come.
-        everywhere: whether the moments in the standard library are tried too.
-        cold: whether each link is the first of its client.
-        step: try each, or every second, or every third.
-    """
-    ground = Range(plaid, warned, linker, "each moment")
-    number, missed = 1, 0
-    while ground.goes_on and missed < 5:
-        if cold:
-            ground.fresh()
-        link = run()
-        at = {number, *(number + each for each in gaps)}
-        ground.interrupt(link, Moments(link, action, at, everywhere=everywhere))
-        missed = 0 if link.struck else missed + 1
-        number += step
-    return ground.end()
-
-
-def at_lines(
-    plaid: CountingPlaid, warned: Warned, linker: type[Any], run: Callable[[], Run], action: Action
-) -> Count:
-    """Raises at each line of the package that a link runs through: one link for each."""
-    ground = Range(plaid, warned, linker, "each line")
-    number, missed = 1, 0
-    while ground.goes_on and missed < 5:
-        link = run()
-        ground.interrupt(link, Lines(link, action, number))
-        missed = 0 if link.struck else missed + 1
         number += 1
     return ground.end()

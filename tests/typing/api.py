@@ -48,6 +48,7 @@ from plaid_processors import (
     PublicTokenError,
     RateLimitError,
     RedactingFilter,
+    RequestError,
     RequestEvent,
     SessionState,
     StripeBankAccountToken,
@@ -317,6 +318,8 @@ def errors(error: PlaidProcessorsError) -> None:
         case PlaidConnectionError():
             assert_type(error.outcome_unknown, bool)
             assert_type(error.support, Mapping[str, str] | None)
+        case RequestError():
+            assert_type(error.endpoint, str)
         case LinkIncompleteError():
             assert_type(error.result, LinkResult)
             assert_type(error.errors, tuple[tuple[PendingToken, PlaidProcessorsError], ...])
@@ -388,14 +391,12 @@ def handed_over(token: ProcessorToken, result: LinkResult) -> None:
     assert_type(layer_request("b", result.processor_tokens), HandoffRequest)
     assert_type(request.endpoint, str)
     assert_type(request.changes, bool)
-    assert_type(request.target, str)
     assert_type(request.content, bytes | None)
-    assert_type(request.with_headers(Finix_Version="2022-02-01").headers, Mapping[str, str])
+    assert_type(request.headers, Mapping[str, str])
     finix = FinixSender(username="u", password="p", timeout=(5, 30.0), proxy=None, ca_bundle="ca")
     instrument = finix.hand_over(token, identity="ID")
     assert_type(instrument, PaymentInstrument)
     assert_type(finix.payment_instruments("ID"), tuple[PaymentInstrument, ...])
-    assert_type(PaymentInstrument.from_answer({"id": "PI"}), PaymentInstrument)
     finix.close()
     with LayerSender.from_env({}, timeout=1) as layer:
         assert_type(layer, LayerSender)

@@ -22,26 +22,29 @@ _A_MOMENT = 0.01
 
 
 class Errand(Generic[T]):
-    """One request of a call, with all its attempts.
+    """One request of a call, with all its attempts. Subclasses send it and read its answer.
 
     Attributes:
         once: whether its answer cannot be had again: it is sent only while the caller waits, and
             waited for once it is sent, even after the deadline or an interruption.
         last_error: the error to report if no further attempt is made.
+        attempts: how many were made.
+        due: the `monotonic` moment to make the next one, or None.
+        under_way: the attempt that is under way, or None.
     """
 
     once = False
     last_error: PlaidProcessorsError | None = None
+    attempts = 0
+    due: float | None = 0.0
+    under_way: Attempt | None = None
 
     def attempt(
         self, running: Running, attempt: Attempt, times: tuple[float, float]
     ) -> T | PlaidProcessorsError:
         """Send it once, on a thread: its value, or its error.
 
-        Args:
-            running: the connections to send it over.
-            attempt: the attempt that this is.
-            times: seconds to connect, and to wait for the answer.
+        ``times`` are seconds to connect, and to wait for the answer.
         """
         raise NotImplementedError
 
@@ -49,25 +52,17 @@ class Errand(Generic[T]):
         """One that is `once` is being sent. On a thread."""
 
     def failed(self, failure: HttpFailure, number: int) -> T | PlaidProcessorsError:
-        """What attempt ``number`` comes to where no answer came."""
+        """The outcome of attempt ``number`` where no answer came."""
         raise NotImplementedError
 
-    def wait_before_retry(
+    def retry_in(
         self,
-        error: PlaidProcessorsError,  # noqa: ARG002  for those that retry
-        number: int,  # noqa: ARG002
-        remaining: float | None,  # noqa: ARG002
+        error: PlaidProcessorsError,
+        remaining: float,  # noqa: ARG002  for those that retry
     ) -> float | None:
-        """Seconds to wait before it is sent again, after attempt ``number``; None to give up."""
-        return None
-
-    def retrying(self, number: int, seconds: float) -> None:
-        """Attempt ``number`` is made after so many seconds."""
-
-    def keep(self, error: PlaidProcessorsError) -> PlaidProcessorsError:
-        """An attempt failed: the error to report if no further attempt is made."""
+        """An attempt failed: keep the error to report; seconds until the next, None to give up."""
         self.last_error = error
-        return error
+        return None
 
 
 class Call:
@@ -76,35 +71,21 @@ class Call:
     def __init__(
         self, engine: Engine, port: Port, *, times: tuple[float, float], deadline: float | None
     ) -> None:
-        """Begin it.
-
-        Args:
-            engine: what to send with.
-            port: how to wait, and how to call back.
-            times: seconds to connect, and to wait for an answer.
-            deadline: seconds for the whole call, or None.
-
-        Raises:
-            ConfigurationError: the engine is closed.
-        """
+        """Begin it, with seconds to connect and to wait for one answer, and for all of it."""
         self.engine = engine
         self.running = engine.running()
         self.port = port
         self.times = times
         self.deadline = Deadline(deadline)
-        self._under_way: set[Attempt] = set()
+        self._errands: list[Errand[Any]] = []
 
     async def send(self, errand: Errand[T]) -> T:
-        """Send one request, and wait for its value.
+        """Send one request, and wait for its value, or raise its error.
 
         One that is `Errand.once` and was sent is waited for even when the caller interrupts; its
         value is returned then, and `check` raises the interruption.
-
-        Raises:
-            PlaidProcessorsError: the request's.
         """
-        self.check()
-        batch = Batch(self, [errand])
+        batch = self.start([errand])
         end: float | None = None
         while True:  # however often: anyio cancels again in each turn of the event loop
             try:
@@ -119,7 +100,7 @@ class Call:
                 if batch.withdraw():
                     self.leave()
                     raise interruption from errand.last_error
-        outcome = batch.came[0][1]
+        outcome = batch.outcomes[0][1]
         if isinstance(outcome, PlaidProcessorsError):
             raise outcome
         return outcome
@@ -127,6 +108,7 @@ class Call:
     def start(self, errands: Sequence[Errand[T]]) -> Batch[T]:
         """Requests to be sent side by side; `Batch.next` sends them and waits."""
         self.check()
+        self._errands += errands
         return Batch(self, errands)
 
     async def tell(
@@ -136,13 +118,7 @@ class Call:
         *,
         even_if_interrupted: bool = False,
     ) -> None:
-        """Call the caller's callback; its time does not count.
-
-        Args:
-            callback: what the caller gave.
-            value: what it is called with.
-            even_if_interrupted: whether it is called although the caller has interrupted meanwhile.
-        """
+        """Call the caller's callback; its time does not count."""
         if not even_if_interrupted:
             self.check()
         with self.deadline.paused():
@@ -171,31 +147,19 @@ class Call:
             raise interruption from cause
 
     def leave(self) -> None:
-        """Nobody waits any more: what was not sent yet is not sent."""
-        under_way = self._under_way.copy()
+        """The caller no longer waits: what was not sent yet is not sent."""
+        under_way = [each.under_way for each in self._errands if each.under_way is not None]
         for attempt in under_way:
             attempt.leave()
-            self.forget(attempt)
         # When all are marked: a thread that is free now must not begin another of them.
         for attempt in under_way:
             self.running.leave(attempt)
 
-    def remember(self, attempt: Attempt) -> None:
-        """An attempt is under way."""
-        self._under_way.add(attempt)
-
-    def forget(self, attempt: Attempt) -> None:
-        """An attempt is over, or was left."""
-        self._under_way.discard(attempt)
-
-    def attempt_times(self, *, once: bool) -> tuple[float, float]:
+    def times_left(self, *, once: bool) -> tuple[float, float]:
         """Seconds to connect and to wait, within what is left of the call."""
         connect, read = self.times
-        left = self.deadline.remaining()
-        if left is None:
-            return connect, read
-        least = max(left, 0.001)  # urllib3 refuses a time-out of 0
-        return min(connect, least), read if once else min(read, least)
+        left = max(self.deadline.remaining, 0.001)  # urllib3 refuses a time-out of 0
+        return min(connect, left), read if once else min(read, left)
 
 
 class Batch(Generic[T]):
@@ -204,108 +168,96 @@ class Batch(Generic[T]):
     It can be interrupted at any moment and go on: what it knows is never in a local variable alone.
 
     Attributes:
-        came: each request's place and outcome, in the order in which they came.
+        outcomes: each request's place and outcome, in the order in which they came.
     """
 
     def __init__(self, call: Call, errands: Sequence[Errand[T]]) -> None:
-        """Nothing is sent yet."""
-        self.came: list[tuple[int, T | PlaidProcessorsError]] = []
+        self.outcomes: list[tuple[int, T | PlaidProcessorsError]] = []
         self._call = call
         self._errands = errands
-        self._due: dict[int, float] = dict.fromkeys(range(len(errands)), 0.0)
-        self._open: dict[int, Attempt] = {}
-        self._attempts = dict.fromkeys(range(len(errands)), 0)
         self._handed_out = 0
 
     async def next(self) -> tuple[int, T | PlaidProcessorsError]:
         """The next of the outcomes that come, with its request's place."""
-        while len(self.came) <= self._handed_out:
+        while len(self.outcomes) <= self._handed_out:
             await self._step()
         self._handed_out += 1
-        return self.came[self._handed_out - 1]
+        return self.outcomes[self._handed_out - 1]
 
     async def finish(self) -> None:
         """Wait until all have come."""
-        while len(self.came) < len(self._errands):
+        while len(self.outcomes) < len(self._errands):
             await self._step()
 
     def withdraw(self) -> bool:
         """Send nothing any more; whether nothing was sent that has to be waited for."""
-        self._due.clear()
-        unsent = [attempt.withdraw() for attempt in self._open.copy().values()]
-        return all(unsent) and len(self.came) < len(self._errands)
+        unsent = True
+        for errand in self._errands:
+            errand.due = None
+            if errand.under_way is not None and not errand.under_way.withdraw():
+                unsent = False
+        return unsent and len(self.outcomes) < len(self._errands)
 
     async def _step(self) -> None:
-        """Send what is due, take what came; wait for more if nothing did."""
-        self._send_due()
-        before = len(self.came)
+        """Send what is due, take the outcomes that are there; wait for more if there are none."""
+        now, before = monotonic(), len(self.outcomes)
+        for errand in self._errands:
+            if errand.due is not None and errand.due <= now:
+                self._send(errand)
         # Those that have not begun come first: to give up one that has frees its thread, which must
         # not begin another whose time is over too.
-        for place, attempt in sorted(self._open.items(), key=_has_begun):
-            self._take(place, attempt)
-        if len(self.came) == before and (self._open or self._due):
+        under_way = [each for each in self._errands if each.under_way is not None]
+        for errand in sorted(under_way, key=_has_begun):
+            self._take(errand)
+        if len(self.outcomes) == before < len(self._errands):
             await self._call.port.wait(self._seconds_to_wait())
 
-    def _send_due(self) -> None:
-        now = monotonic()
-        for place, moment in self._due.copy().items():
-            if moment <= now:
-                self._send(place)
-
-    def _send(self, place: int) -> None:
-        errand, call = self._errands[place], self._call
-        self._attempts[place] += 1
-        if call.deadline.remaining() == 0:
-            self._due.pop(place, None)
-            self._fail(place, self._over)
-            return
-        if call.running.lost:
-            self._due.pop(place, None)
-            self._fail(place, _LOST)
-            return
+    def _send(self, errand: Errand[T]) -> None:
+        call = self._call
+        errand.attempts += 1
 
         def work(attempt: Attempt) -> object:
-            if call.deadline.remaining() == 0:  # it ended as a thread became free
+            if call.deadline.remaining == 0:  # it ended as a thread became free
                 return errand.failed(HttpFailure(reason=self._over, sent=False), attempt.number)
-            times = call.attempt_times(once=errand.once)
-            return errand.attempt(call.running, attempt, times)
+            return errand.attempt(call.running, attempt, call.times_left(once=errand.once))
 
-        attempt = Attempt(
-            work,
-            call.port.ring,
-            call.port.waits,
-            sent=errand.sent,
-            number=self._attempts[place],
-            once=errand.once,
-        )
-        self._open[place] = attempt
-        call.remember(attempt)
-        self._due.pop(place, None)
+        if call.deadline.remaining == 0:
+            self._fail(errand, self._over)
+        elif call.running.lost:
+            self._fail(errand, _LOST)
+        else:
+            errand.under_way = attempt = Attempt(
+                work, call.port, errand.sent, errand.attempts, errand.once
+            )
+            errand.due = None
+            self._submit(errand, attempt)
+
+    def _submit(self, errand: Errand[T], attempt: Attempt) -> None:
         try:
-            if not call.running.threads.submit(attempt):
-                self._settle(place, call.engine.closed_error())
+            if not self._call.running.threads.submit(attempt):
+                self._settle(errand, self._call.engine.closed_error())
         except RuntimeError:
             if attempt.withdraw():  # else another call's thread has taken it
-                call.running.leave(attempt)
-                self._fail(place, "there is no thread to be had")
+                self._call.running.leave(attempt)
+                self._fail(errand, "there is no thread to be had")
 
-    def _fail(self, place: int, reason: str) -> None:
-        """An attempt came to nothing before it was sent."""
+    def _fail(self, errand: Errand[T], reason: str) -> None:
+        """An attempt failed before it was sent."""
+        errand.due = None
         failure = HttpFailure(reason=reason, sent=False)
-        self._settle(place, self._errands[place].failed(failure, self._attempts[place]))
+        self._settle(errand, errand.failed(failure, errand.attempts))
 
-    def _take(self, place: int, attempt: Attempt) -> None:
-        """Take what came of an attempt, or give it up where its time is over."""
-        if not attempt.finished and monotonic() < self._moment_to_give_up(attempt):
-            return
-        errand = self._errands[place]
+    def _take(self, errand: Errand[T]) -> None:
+        """Take the outcome of an attempt, or give it up where its time is over."""
+        attempt = errand.under_way
+        assert attempt is not None
         if attempt.finished and attempt.error is None and not attempt.left:
-            self._settle(place, attempt.outcome)
-            return
-        failure = self._failure(attempt, once=errand.once)
-        if failure is not None:
-            self._call.running.leave(attempt)
-            self._settle(place, errand.failed(failure, attempt.number))
+            self._settle(errand, attempt.outcome)
+        elif attempt.finished or monotonic() >= self._moment_to_give_up(attempt):
+            failure = self._failure(attempt, once=errand.once)
+            if failure is not None:
+                self._call.running.leave(attempt)
+                self._settle(errand, errand.failed(failure, attempt.number))
 
     def _failure(self, attempt: Attempt, *, once: bool) -> HttpFailure | None:
         """Why an attempt failed; None where it is just about to be sent."""
@@ -326,24 +278,16 @@ class Batch(Generic[T]):
     def _over(self) -> str:
         return f"the deadline of {self._call.deadline.seconds} s was over before it was sent"
 
-    def _settle(self, place: int, outcome: Any) -> None:
-        """What an attempt came to: another attempt, or the outcome."""
+    def _settle(self, errand: Errand[T], outcome: Any) -> None:
+        """An attempt is over: make another one, or keep the outcome."""
         if isinstance(outcome, PlaidProcessorsError):
-            errand = self._errands[place]
-            wait = None
-            if self._call.port.interruption is None:
-                wait = errand.wait_before_retry(
-                    outcome, self._attempts[place], self._call.deadline.remaining()
-                )
-            if wait is not None:
-                self._due[place] = monotonic() + wait
-                errand.retrying(self._attempts[place] + 1, wait)
-            outcome = errand.keep(outcome)
-        if place not in self._due:
-            self.came.append((place, outcome))
-        opened = self._open.pop(place, None)
-        if opened is not None:
-            self._call.forget(opened)
+            interrupted = self._call.port.interruption is not None
+            wait = errand.retry_in(outcome, 0.0 if interrupted else self._call.deadline.remaining)
+            errand.due = None if wait is None else monotonic() + wait
+            outcome = errand.last_error
+        if errand.due is None:
+            self.outcomes.append((self._errands.index(errand), outcome))
+        errand.under_way = None
 
     def _moment_to_give_up(self, attempt: Attempt) -> float:
         """When an attempt is not waited for any longer."""
@@ -353,19 +297,19 @@ class Batch(Generic[T]):
         if attempt.sent_at is not None:
             return attempt.sent_at + read  # whatever the deadline: its answer must not be lost
         end = self._call.deadline.end
-        moments = [] if end is None else [end]
-        if attempt.began is not None:
-            moments.append(attempt.began + connect + read)
-        return min(moments, default=float("inf"))
+        return end if attempt.began is None else min(end, attempt.began + connect + read)
 
-    def _seconds_to_wait(self) -> float | None:
+    def _seconds_to_wait(self) -> float:
         now = monotonic()
         # One that has not begun may begin at once, and one that was not sent be sent.
-        latest = now + self._call.times[1]
-        moments = [latest, *self._due.values()]
-        moments += [self._moment_to_give_up(attempt) for attempt in self._open.copy().values()]
+        moments = [now + self._call.times[1]]
+        for errand in self._errands:
+            if errand.due is not None:
+                moments.append(errand.due)
+            if errand.under_way is not None:
+                moments.append(self._moment_to_give_up(errand.under_way))
         return max(_A_MOMENT, min(moments) - now)
 
 
-def _has_begun(opened: tuple[int, Attempt]) -> bool:
-    return opened[1].began is not None
+def _has_begun(errand: Errand[Any]) -> bool:
+    return errand.under_way is not None and errand.under_way.began is not None

@@ -14,23 +14,21 @@ class Deadline:
     """
 
     def __init__(self, seconds: float | None) -> None:
-        """Begin now."""
         self.seconds = seconds
-        self._end = None if seconds is None else monotonic() + seconds
+        self._end = float("inf") if seconds is None else monotonic() + seconds
         self._paused_at: float | None = None
 
     @property
-    def end(self) -> float | None:
-        """The `monotonic` moment when it is over, or None where there is no limit."""
-        if self._end is None or self._paused_at is None:
-            return self._end
-        # Stopped, not only made up for later: threads look at it meanwhile.
-        return self._end + monotonic() - self._paused_at
+    def end(self) -> float:
+        """The `monotonic` moment when it is over; infinite where there is no limit."""
+        # While paused it stands still: threads look at it meanwhile.
+        paused = 0.0 if self._paused_at is None else monotonic() - self._paused_at
+        return self._end + paused
 
-    def remaining(self) -> float | None:
-        """Seconds left, 0 when over, None when there is no limit."""
-        end = self.end
-        return None if end is None else max(0.0, end - monotonic())
+    @property
+    def remaining(self) -> float:
+        """Seconds left, 0 when over."""
+        return max(0.0, self.end - monotonic())
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -39,6 +37,5 @@ class Deadline:
         try:
             yield
         finally:
-            if self._end is not None:
-                self._end += monotonic() - began
+            self._end += monotonic() - began
             self._paused_at = None

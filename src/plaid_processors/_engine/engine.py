@@ -24,7 +24,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_count_fork)
 
 
-def _now() -> tuple[int, object]:
+def _world() -> tuple[int, object]:
     """What threads and queues depend on: the process, and whether gevent has patched it."""
     return _forks, queue.SimpleQueue
 
@@ -39,21 +39,20 @@ class Running:
     """
 
     def __init__(self, threads: Threads, pools: Mapping[str, Any]) -> None:
-        """Made now."""
         self.threads = threads
         self.pools = pools
         self.turns: dict[str, object] = {}
-        self._made = _now()
+        self._made_in = _world()
 
     def leave(self, attempt: Attempt) -> None:
-        """Nobody waits for an attempt any more; a forked child leaves its parent's alone."""
+        """The caller no longer waits for an attempt; a forked child leaves its parent's alone."""
         if not self.lost:
             self.threads.leave(attempt)
 
     @property
     def lost(self) -> bool:
         """Whether it is of another process, or from before gevent patched this one."""
-        return self._made != _now()
+        return self._made_in != _world()
 
 
 class Engine:
@@ -62,10 +61,6 @@ class Engine:
     A forked child makes threads and connections of its own: its parent's threads are not there, and
     two processes that write to one socket would get each other's answers. After gevent has patched
     the standard library, threads and queues are made again too.
-
-    Attributes:
-        name: what it belongs to, for messages.
-        max_connections: how many requests run side by side at most.
     """
 
     def __init__(
@@ -79,17 +74,17 @@ class Engine:
         """Set it up.
 
         Args:
-            name: what it belongs to, such as ``PlaidClient``.
+            name: what it belongs to, such as ``PlaidClient``, for messages.
             max_connections: how many threads there are at most.
-            connect: gives the pool managers, by address; new ones where it is called with False,
-                since those that it was set up with are another process's.
+            connect: returns urllib3's pool manager for each address; called with False it makes
+                new ones, since those that it was set up with are another process's.
             owned: whether `close` closes their connections.
         """
-        self.name = name
-        self.max_connections = max_connections
+        self._name = name
+        self._max_connections = max_connections
         self._connect = connect
         self._owned = owned
-        self._at_home = _now()
+        self._set_up_in = _world()
         self._made: dict[tuple[int, object], Running] = {}
         self._closed = False
 
@@ -101,23 +96,23 @@ class Engine:
         """
         if self._closed:
             raise self.closed_error()
-        now = _now()
-        running = self._made.get(now)
+        world = _world()
+        running = self._made.get(world)
         if running is None:
-            threads = Threads(self.max_connections)
+            threads = Threads(self._max_connections)
             # Of several callers that come first at once, one wins: setdefault is atomic.
-            pools = self._connect(now == self._at_home)
-            running = self._made.setdefault(now, Running(threads, pools))
+            pools = self._connect(world == self._set_up_in)
+            running = self._made.setdefault(world, Running(threads, pools))
             if running.threads is threads:
                 finalize(self, threads.end).atexit = False  # idle threads of a forgotten client
-            for other in [each for each in self._made.copy() if each != now]:
+            for other in [each for each in self._made.copy() if each != world]:
                 self._made.pop(other, None)
         return running
 
     def close(self) -> None:
         """End the threads and close idle connections."""
         self._closed = True
-        running = self._made.pop(_now(), None)
+        running = self._made.pop(_world(), None)
         if running is not None:
             running.threads.close()
             for pool in running.pools.values() if self._owned else ():
@@ -125,4 +120,4 @@ class Engine:
 
     def closed_error(self) -> ConfigurationError:
         """What a call after `close` gets."""
-        return ConfigurationError(f"this {self.name} was closed: make a new one")
+        return ConfigurationError(f"this {self._name} was closed: make a new one")

@@ -46,20 +46,10 @@ for _name in ("urllib3.connection", "urllib3.connectionpool"):  # urllib3 2, and
 
 @frozen(kw_only=True)
 class HttpRequest:
-    """What is sent.
-
-    Attributes:
-        method: such as ``POST``.
-        base_url: where to, without the path.
-        target: the path, with the query.
-        headers: all of them but the length.
-        body: its bytes, or None.
-        once: whether it must not be sent when nobody waits for its answer any more.
-    """
+    """What is sent; with ``once``, only while the caller waits for its answer."""
 
     method: str
-    base_url: str
-    target: str
+    url: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes | None = field(repr=False)
     once: bool = False
@@ -67,13 +57,7 @@ class HttpRequest:
 
 @frozen(kw_only=True)
 class HttpAnswer:
-    """What came.
-
-    Attributes:
-        status: the HTTP status.
-        body: its bytes.
-        retry_after: the header of that name, or None.
-    """
+    """What was answered."""
 
     status: int
     body: bytes = field(repr=False)
@@ -82,7 +66,7 @@ class HttpAnswer:
 
 @frozen(kw_only=True)
 class HttpFailure:
-    """Why no whole answer came.
+    """Why no whole answer was received.
 
     Attributes:
         reason: a few words, without any secret.
@@ -97,20 +81,17 @@ class HttpFailure:
 
 HttpOutcome = HttpAnswer | HttpFailure
 
+TIMED_OUT = "timed out while waiting for the answer"
+_NOT_CONNECTED = "timed out while connecting"
+
 
 def send(
     pool: Any, request: HttpRequest, attempt: Attempt, times: tuple[float, float]
 ) -> HttpOutcome:
-    """Send one request, once.
+    """Send one request, once, over a pool manager of urllib3's.
 
     Not by plaid-python's ``call_api``: it cannot switch the pool's retries off, keeps the last
     answer with its token, logs bodies, and raises errors that print them.
-
-    Args:
-        pool: a urllib3 ``PoolManager`` or ``ProxyManager``.
-        request: what is sent.
-        attempt: the attempt that this is.
-        times: seconds to connect, and to wait for the answer.
     """
     connect, read = times
     began = monotonic()
@@ -124,7 +105,7 @@ def send(
     try:
         response = pool.request(
             request.method,
-            request.base_url + request.target,
+            request.url,
             body=content,
             headers=headers,
             timeout=urllib3.Timeout(connect=connect, read=read),
@@ -138,11 +119,13 @@ def send(
     except WithdrawnError:
         outcome = HttpFailure(reason="the call was given up before it was sent", sent=False)
     except (exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
-        # Raised ones hold headers and bodies: none leaves this room, not even as a context.
-        sent = attempt.sent_at is not None if request.once else _may_have_been_sent(error)
+        # These errors hold headers and bodies: none leaves this function, not even as a context.
+        sent = attempt.sent_at is not None if request.once else None
         outcome = _failure(error, sent=sent)
-        if request.once and not sent and outcome.reason == TIMED_OUT:  # in the TLS handshake
-            outcome = HttpFailure(reason="timed out while connecting", sent=False)
+        if (
+            request.once and not outcome.sent and outcome.reason == TIMED_OUT
+        ):  # in the TLS handshake
+            outcome = HttpFailure(reason=_NOT_CONNECTED, sent=False)
     if response is not None and isinstance(outcome, HttpFailure):
         response.close()
     return outcome
@@ -166,54 +149,47 @@ def _read(response: Any, end: float) -> HttpOutcome:
     )
 
 
-TIMED_OUT = "timed out while waiting for the answer"
+_BEFORE_SENDING = (
+    exceptions.ConnectTimeoutError,  # and NewConnectionError, which is one
+    exceptions.LocationValueError,
+    exceptions.URLSchemeUnknown,
+)
 
 
-def _may_have_been_sent(error: Exception) -> bool:
-    """False where the connection did not come about."""
-    if isinstance(error, ValueError) and not isinstance(error, exceptions.HTTPError):
-        return False  # a header that http.client refuses
-    before = (
-        exceptions.ConnectTimeoutError,  # and NewConnectionError, which is one
-        exceptions.LocationValueError,
-        exceptions.URLSchemeUnknown,
-    )
-    if any(isinstance(each, before) for each in _causes(error)):
-        return False
-    return not (_lasting(error) or "Tunnel connection failed" in str(_root(error)))
-
-
-def _lasting(error: Exception) -> bool:
-    """No certificate that is trusted, or no TLS at the other end: that stays so."""
-    tls = any(isinstance(each, exceptions.SSLError) for each in _causes(error))
-    reason = _words(error) if tls else ""
-    # "CertificateError": urllib3 1.26, of a certificate of another host.
-    return "CERTIFICATE" in reason.upper() or "WRONG_VERSION_NUMBER" in reason
-
-
-def _failure(error: Exception, *, sent: bool) -> HttpFailure:
+def _failure(error: Exception, *, sent: bool | None) -> HttpFailure:
+    """Why no answer was received; ``sent`` says whether the request was sent, if that is known."""
     if isinstance(error, ValueError) and not isinstance(error, exceptions.HTTPError):
         # Such as a header that http.client refuses, with the key in its words.
         reason = "a key or another header cannot be sent"
-        return HttpFailure(reason=reason, sent=sent, passing=False)
-    if isinstance(error, exceptions.ProxyError) and not (sent or _lasting(error)):
-        refused = re.search(r"Tunnel connection failed: (\d{3})", str(_root(error)))
-        if refused is None:
-            return HttpFailure(reason=f"no way to the proxy: {_words(error)}", sent=False)
-        status = refused[1]  # 4xx: a wrong password, or a rule; 5xx may pass
-        reason = f"the proxy refused with status {status}"
-        return HttpFailure(reason=reason, sent=False, passing=status >= "500")
-    passing = not (_lasting(error) or isinstance(error, exceptions.LocationValueError))
-    return HttpFailure(reason=_words(error), sent=sent, passing=passing)
+        return HttpFailure(reason=reason, sent=bool(sent), passing=False)
+    causes = list(_causes(error))
+    root = causes[-1]
+    reason = _words(error, root)
+    # No certificate that is trusted, or no TLS at the other end: that stays so. "CertificateError":
+    # urllib3 1.26, of a certificate of another host.
+    lasting = any(isinstance(each, exceptions.SSLError) for each in causes) and (
+        "CERTIFICATE" in reason.upper() or "WRONG_VERSION_NUMBER" in reason
+    )
+    refused = re.search(r"Tunnel connection failed: (\d{3})", str(root))
+    if sent is None:
+        unconnected = any(isinstance(each, _BEFORE_SENDING) for each in causes)
+        sent = not (lasting or refused or unconnected)
+    if not (isinstance(error, exceptions.ProxyError) and not sent and not lasting):
+        passing = not (lasting or isinstance(error, exceptions.LocationValueError))
+        return HttpFailure(reason=reason, sent=sent, passing=passing)
+    if refused is None:
+        return HttpFailure(reason=f"no way to the proxy: {reason}", sent=False)
+    status = refused[1]  # 4xx: a wrong password, or a rule; 5xx may pass
+    reason = f"the proxy refused with status {status}"
+    return HttpFailure(reason=reason, sent=False, passing=status >= "500")
 
 
-def _words(error: Exception) -> str:
+def _words(error: Exception, root: BaseException) -> str:
     """What happened, in our words: those of the error could show what was sent."""
-    root = _root(error)
-    if isinstance(error, exceptions.ConnectTimeoutError) and not isinstance(
-        error, exceptions.NewConnectionError
-    ):
-        return "timed out while connecting"
+    if isinstance(error, exceptions.NewConnectionError):
+        pass  # a ConnectTimeoutError only by its class
+    elif isinstance(error, exceptions.ConnectTimeoutError):
+        return _NOT_CONNECTED
     if isinstance(root, TimeoutError) or isinstance(error, exceptions.ReadTimeoutError):
         return TIMED_OUT
     if isinstance(root, http.client.RemoteDisconnected):
@@ -225,13 +201,8 @@ def _words(error: Exception) -> str:
     return f"the connection broke ({type(root).__name__})"
 
 
-def _root(error: BaseException) -> BaseException:
-    """The lowest error that urllib3 wrapped."""
-    return list(_causes(error))[-1]
-
-
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, and what urllib3 wrapped in it: in its arguments, or as the cause."""
+    """The error, and what urllib3 wrapped in it, in its arguments or as the cause."""
     seen: list[BaseException] = []
     found: BaseException | None = error
     while found is not None and found not in seen:

@@ -42,7 +42,7 @@ class Network:
 
     @property
     def proxy_headers(self) -> Mapping[str, str] | None:
-        """What the proxy is told of its user, where its address names one."""
+        """The user's name and password for the proxy, where its address has them."""
         parts = urlsplit(self.proxy or "")
         if not parts.username:
             return None
@@ -63,9 +63,10 @@ class Network:
         files = tuple((name, path, _changed_at(path)) for name, path in self.certificates.items())
         return _context(files, ssl.SSLContext)
 
-    def pool(self, connections: int, ssl_context: ssl.SSLContext | None) -> Any:
-        """A urllib3 pool manager that goes this way."""
+    def pool(self, connections: int, base_url: str) -> Any:
+        """A urllib3 pool manager that goes this way to an address."""
         settings: dict[str, Any] = {"maxsize": connections}
+        ssl_context = self.ssl_context(base_url)
         if ssl_context is not None:
             settings["ssl_context"] = ssl_context
         if self.shown_proxy is None:
@@ -82,7 +83,7 @@ _CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 
 
 @cache
-def _context(files: tuple[tuple[str, str, float], ...], _kind: type) -> ssl.SSLContext:
+def _context(files: tuple[tuple[str, str, float | None], ...], _kind: type) -> ssl.SSLContext:
     """One for all clients that trust the same: to load a system's certificates takes 40 ms."""
     if _gevent_came_late():  # urllib3's function still makes those of before, which recurse
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -103,8 +104,11 @@ def _context(files: tuple[tuple[str, str, float], ...], _kind: type) -> ssl.SSLC
     return context
 
 
-def _changed_at(path: str) -> float:
-    return Path(path).stat().st_mtime
+def _changed_at(path: str) -> float | None:
+    try:
+        return Path(path).stat().st_mtime
+    except OSError:  # gone meanwhile
+        return None
 
 
 def _gevent_came_late() -> bool:
@@ -117,7 +121,6 @@ def network_for(
     *,
     proxy: str | None = None,
     ca_bundle: str | os.PathLike[str] | None = None,
-    environ: Mapping[str, str] | None = None,
 ) -> Network:
     """How an address is reached, by what the caller says, else by the usual variables.
 
@@ -128,41 +131,38 @@ def network_for(
     Raises:
         ConfigurationError: the proxy's address or the certificates' place cannot be used.
     """
-    variables = os.environ if environ is None else environ
-    proxy_source = None if proxy is None else "proxy="
+    source = "proxy="
     if proxy is None:
-        proxy_source, proxy = _proxy_of(base_url, variables)
+        source, proxy = _proxy_of(base_url)
     certificates: dict[str, object] = {}
     if ca_bundle is not None:
         certificates["ca_bundle="] = ca_bundle
     elif base_url.startswith("https:"):
-        named = ((name, variables.get(name, "").strip()) for name in _CERTIFICATES)
-        certificates.update({name: value for name, value in named if value})
+        certificates.update(_variables(*_CERTIFICATES))
     return Network(
-        proxy=None if proxy is None else _checked_proxy(proxy, proxy_source),
-        proxy_source=proxy_source,
+        proxy=None if proxy is None else _checked_proxy(proxy, source),
+        proxy_source=None if proxy is None else source,
         certificates={name: _checked_path(value, name) for name, value in certificates.items()},
     )
 
 
-def _proxy_of(base_url: str, variables: Mapping[str, str]) -> tuple[str | None, str | None]:
+def _proxy_of(base_url: str) -> tuple[str, str | None]:
+    """The variable that names a proxy for this address, and its value."""
     parts = urlsplit(base_url)
     if parts.scheme == "http" and is_loopback(parts.hostname):
-        return None, None
+        return "", None
     named = f"{parts.scheme}_proxy"
-    source, proxy = _first(variables, named, named.upper(), "all_proxy", "ALL_PROXY")
-    _, exceptions = _first(variables, "no_proxy", "NO_PROXY")
-    if proxy is None or proxy_bypass_environment(parts.netloc, {"no": exceptions or ""}):
-        return None, None
-    return source, proxy
+    proxies = _variables(named, named.upper(), "all_proxy", "ALL_PROXY")
+    exceptions = "".join(list(_variables("no_proxy", "NO_PROXY").values())[:1])
+    if not proxies or proxy_bypass_environment(parts.netloc, {"no": exceptions}):
+        return "", None
+    return next(iter(proxies.items()))
 
 
-def _first(variables: Mapping[str, str], *names: str) -> tuple[str | None, str | None]:
-    """The first of these variables that is set, and its value."""
-    for name in names:
-        if value := variables.get(name, "").strip():
-            return name, value
-    return None, None
+def _variables(*names: str) -> dict[str, str]:
+    """Those of these variables of the environment that are set, in this order."""
+    values = {name: os.environ.get(name, "").strip() for name in names}
+    return {name: value for name, value in values.items() if value}
 
 
 def _without_user(proxy: str) -> str:
@@ -170,7 +170,7 @@ def _without_user(proxy: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
-def _checked_proxy(value: object, source: str | None) -> str:
+def _checked_proxy(value: object, source: str) -> str:
     given = value if isinstance(value, str) else ""
     address = given if "://" in given else f"http://{given}"
     try:
@@ -190,7 +190,7 @@ def _checked_proxy(value: object, source: str | None) -> str:
     return address
 
 
-def _checked_path(value: object, source: str | None) -> str:
+def _checked_path(value: object, source: str) -> str:
     if not isinstance(value, (str, os.PathLike)):
         raise ConfigurationError(f"{source} must be a path, not {type(value).__name__}")
     path = os.fspath(value)

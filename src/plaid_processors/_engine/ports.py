@@ -12,7 +12,7 @@ import queue
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from inspect import isawaitable, iscoroutine, iscoroutinefunction
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -22,72 +22,42 @@ _SLICE = 0.5
 _UNSET = object()
 
 
-class Port(Protocol):
-    """What a call needs of the world of its caller.
+class BlockingPort:
+    """For `ProcessorLinker` and the blocking senders; a new one for each call.
 
     Attributes:
         interruption: a KeyboardInterrupt, a cancellation or the like, that has to wait until what
             must not be lost is safe.
     """
 
-    interruption: BaseException | None
-
-    def check_callback(self, name: str, callback: object) -> None:
-        """Refuse what cannot be called in this world."""
-
-    def ring(self) -> None:
-        """Wake `wait`. Called on the threads."""
-
-    def waits(self) -> bool:
-        """Whether anybody can still be waiting. Called on the threads."""
-
-    async def wait(self, seconds: float | None) -> None:
-        """Wait until `ring`, or so long at most."""
-
-    async def checkpoint(self) -> None:
-        """Let a cancellation that came since the last wait be raised here."""
-
-    async def call(
-        self, callback: Callable[[Any], object], value: object, patience: float | None
-    ) -> None:
-        """Call the caller's callback, and await what it returns, if it has to be.
-
-        With ``patience``, a cancellation waits so many seconds for it to end.
-        """
-
-
-class BlockingPort:
-    """For `ProcessorLinker` and the blocking senders."""
+    interruption: BaseException | None = None
 
     def __init__(self) -> None:
-        """A new one for each call."""
-        self.interruption: BaseException | None = None
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def check_callback(self, name: str, callback: object) -> None:
-        """Refuse a coroutine function: nothing here would run its coroutine."""
+        """Refuse what cannot be called, before anything is sent."""
         _check_callable(name, callback)
         if iscoroutinefunction(callback):
             raise TypeError(f"{name} is a coroutine function: AsyncProcessorLinker awaits it")
 
     def ring(self) -> None:
-        """Wake `wait`."""
+        """Wake `wait`. Called on the threads."""
         self._bell.put(None)
 
     def waits(self) -> bool:
-        """A thread that waits does so until it leaves."""
-        return True
+        """Whether the caller can still be waiting. Called on the threads."""
+        return True  # until it leaves
 
-    async def wait(self, seconds: float | None) -> None:
-        """Block, without suspending."""
+    async def wait(self, seconds: float) -> None:
+        """Wait until `ring`, or so long at most."""
         # In slices: a signal that another thread got, or that came just before the wait began,
         # is not handled until it ends.
-        least = _SLICE if seconds is None else min(seconds, _SLICE)
         with suppress(queue.Empty):
-            self._bell.get(timeout=least)
+            self._bell.get(timeout=min(seconds, _SLICE))
 
     async def checkpoint(self) -> None:
-        """Nothing to do: nothing cancels a blocking call."""
+        """Let a cancellation that came since the last wait be raised here: none comes."""
 
     async def call(
         self,
@@ -95,15 +65,11 @@ class BlockingPort:
         value: object,
         patience: float | None,  # noqa: ARG002  nothing can cancel it
     ) -> None:
-        """Call it.
-
-        Raises:
-            TypeError: it returned an awaitable, whose work nothing here would do.
-        """
-        came = callback(value)
-        if isawaitable(came):
-            if iscoroutine(came):
-                came.close()
+        """Call the caller's callback."""
+        returned = callback(value)
+        if isawaitable(returned):  # and nothing here would do its work
+            if iscoroutine(returned):
+                returned.close()
             raise TypeError("the callback returned an awaitable: AsyncProcessorLinker awaits it")
 
 
@@ -119,26 +85,23 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 class AsyncPort:
-    """For `AsyncProcessorLinker` and the asynchronous senders, in the running event loop."""
+    """For `AsyncProcessorLinker` and the asynchronous senders: as `BlockingPort`, in the loop."""
+
+    interruption: BaseException | None = None
 
     def __init__(self) -> None:
-        """A new one for each call, in the loop that awaits it."""
-        self.interruption: BaseException | None = None
         self._loop = asyncio.get_running_loop()
         self._rung = False
         self._waiter: asyncio.Future[None] | None = None
 
     def check_callback(self, name: str, callback: object) -> None:
-        """Functions and coroutine functions are both welcome."""
         _check_callable(name, callback)
 
     def ring(self) -> None:
-        """Wake `wait`."""
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed: the caller no longer waits
             self._loop.call_soon_threadsafe(self._wake)
 
     def waits(self) -> bool:
-        """Whether the loop is not closed yet."""
         return not self._loop.is_closed()
 
     def _wake(self) -> None:
@@ -146,35 +109,32 @@ class AsyncPort:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def wait(self, seconds: float | None) -> None:
-        """Await the ring."""
+    async def wait(self, seconds: float) -> None:
         if not self._rung:
             self._waiter = self._loop.create_future()
-            timer = None if seconds is None else self._loop.call_later(seconds, self._wake)
+            timer = self._loop.call_later(seconds, self._wake)
             try:
                 await self._waiter
             finally:
-                if timer is not None:
-                    timer.cancel()
+                timer.cancel()
         self._rung = False
 
     async def checkpoint(self) -> None:
-        """Suspend once: asyncio cancels a task that returns with a cancellation to come."""
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # asyncio cancels a task that returns with a cancellation to come
 
     async def call(
         self, callback: Callable[[Any], object], value: object, patience: float | None
     ) -> None:
-        """Call it, and await what it returns if that is awaitable."""
-        came = callback(value)
-        if not isawaitable(came):
+        """Call it, and await what it returns; a cancellation waits so long for it, if at all."""
+        returned = callback(value)
+        if not isawaitable(returned):
             return
         if patience is None:
-            await came
+            await returned
             return
         # A task of its own, which a cancellation does not reach.
         context = contextvars.copy_context()
-        task = self._loop.create_task(_awaited(came), context=context)
+        task = self._loop.create_task(_awaited(returned), context=context)
         end: float | None = None
         while not task.done() and (end is None or self._loop.time() < end):
             try:
@@ -197,7 +157,10 @@ async def _awaited(work: Awaitable[T]) -> T:
     return await work
 
 
+Port = BlockingPort | AsyncPort
+"""How a call waits, in either world."""
+
+
 def _check_callable(name: str, callback: object) -> None:
-    """Refuse what cannot be called before anything is sent, not after."""
     if callback is not None and not callable(callback):
         raise TypeError(f"{name} must be callable, not {type(callback).__name__}")

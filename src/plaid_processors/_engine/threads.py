@@ -17,8 +17,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from time import monotonic
 
+from attrs import define, field
+
+from .ports import Port
+
 MOST_LEFT = 64
-"""How many threads may hang in requests that nobody waits for, beside those that are counted."""
+"""How many threads may hang in requests whose callers have left, beside those that are counted."""
 
 THREAD_NAME = "plaid-processors"
 """How the threads' names begin."""
@@ -31,98 +35,81 @@ class WithdrawnError(Exception):
     """The request was withdrawn before it was sent."""
 
 
+@define(eq=False, repr=False)
 class Attempt:
     """One request, to be sent once, on one of the threads.
 
     Attributes:
+        work: sends it; runs in a copy of the caller's context, and raises nothing.
+        port: how the caller waits.
+        sent: called when its `body` is sent.
         number: which attempt at its request it is, from 1.
+        once: whether it can be withdrawn until its `body` is sent, and not only until it begins.
         outcome: what the work returned, once `finished`.
-        error: what it raised, which it should not.
+        error: what it raised all the same.
         finished: whether it is over.
-        left: whether nobody waits for it any more; one that has not begun then never begins.
+        left: whether the caller no longer waits; one that has not begun then never begins.
         began: the `monotonic` moment when a thread took it.
         sent_at: the moment when its body was sent, where `body` made that body.
     """
 
-    def __init__(
-        self,
-        work: Callable[[Attempt], object],
-        ring: Callable[[], None],
-        waits: Callable[[], bool],
-        *,
-        sent: Callable[[], None],
-        number: int,
-        once: bool,
-    ) -> None:
-        """Set it up.
-
-        Args:
-            work: sends the request; runs on a thread, in a copy of the caller's context.
-            ring: wakes the caller; runs on a thread.
-            waits: whether there is a caller still; runs on a thread.
-            sent: called when its `body` is sent; runs on a thread.
-            number: which attempt at its request it is, from 1.
-            once: whether it can be withdrawn until its `body` is sent, rather than until it begins.
-        """
-        self.number = number
-        self.outcome: object = None
-        self.error: BaseException | None = None
-        self.finished = False
-        self.left = False
-        self.began: float | None = None
-        self.sent_at: float | None = None
-        self._work = work
-        self._ring = ring
-        self._waits = waits
-        self._sent = sent
-        self._context = contextvars.copy_context()  # each its own: one cannot be entered twice
-        self._once = once
-        self._taken: dict[str, str] = {}
+    work: Callable[[Attempt], object]
+    port: Port
+    sent: Callable[[], None]
+    number: int
+    once: bool
+    outcome: object = None
+    error: BaseException | None = None
+    finished: bool = False
+    left: bool = False
+    began: float | None = None
+    sent_at: float | None = None
+    _context: contextvars.Context = field(factory=contextvars.copy_context)  # entered but once
+    _taken: dict[str, str] = field(factory=dict)
 
     def run(self) -> None:
         """Do the work, unless the caller has left."""
-        if not self.left and (self._once or self._take("thread")):
+        if not self.left and (self.once or self._take("thread")):
             self.began = monotonic()
             try:
-                self.outcome = self._context.run(self._work, self)
-            except BaseException as error:  # noqa: BLE001  whoever waits has to get something
+                self.outcome = self._context.run(self.work, self)
+            except BaseException as error:  # noqa: BLE001  the caller has to get something
                 self.error = error
         self.finished = True
-        self._ring()
+        self.port.ring()
 
     def body(self, content: bytes) -> Iterator[bytes]:
-        """The body of a request that must not be sent if nobody waits for its answer.
+        """The body of a request that must not be sent when the caller no longer waits.
 
         urllib3 asks for it when the connection stands, which may have taken long.
 
         Raises:
             WithdrawnError: the caller withdrew it, or its event loop is closed.
         """
-        if not self._waits() or not self._take("thread"):
+        if not self.port.waits() or not self._take("thread"):
             raise WithdrawnError
         self.sent_at = monotonic()
-        self._sent()
+        self.sent()
         yield content
 
     def withdraw(self) -> bool:
         """Have it not sent: True if it was not, and will not be."""
         return self._take("caller")
 
+    def leave(self) -> None:
+        """The caller no longer waits."""
+        self.left = True
+        self.withdraw()
+
     def _take(self, taker: str) -> bool:
         """Whether this side was the first: a thread, to send it, or the caller, to withdraw it."""
         return self._taken.setdefault("by", taker) == taker  # atomic, by no lock that could stay
-
-    def leave(self) -> None:
-        """Nobody waits for it any more."""
-        self.left = True
-        self.withdraw()
 
 
 class Threads:
     """Runs attempts on at most so many threads, started when they are needed."""
 
     def __init__(self, most: int) -> None:
-        """No thread is started yet."""
         self._most = most
         self._waiting: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
         self._running: dict[threading.Thread, Attempt | None] = {}
@@ -163,14 +150,13 @@ class Threads:
                     thread.join(max(0.0, until - monotonic()))
 
     def _grow(self) -> None:
-        """Start a thread where an attempt waits for one and there may be one more.
+        """Start a thread, if there may be one more.
 
         It asks for admission itself: a start that is interrupted, or one too many, harms nothing.
         """
-        idle = sum(attempt is None for attempt in self._running.copy().values())
-        if self._waiting.qsize() > idle and self._counted() < self._most:
-            # Not by Thread.start on the caller's thread: it waits on a Condition.
+        if self._counted() < self._most:
             try:
+                # Not by Thread.start on the caller's thread: it waits on a Condition.
                 _thread.start_new_thread(self._start, ())
             except RuntimeError:
                 if not self._running:
@@ -196,7 +182,6 @@ class Threads:
         try:
             while (attempt := self._waiting.get()) is not None:
                 self._running[me] = attempt
-                self._grow()
                 attempt.run()
                 del attempt  # and with it what it holds: tokens, answers
                 with self._admission:

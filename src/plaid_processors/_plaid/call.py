@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from time import monotonic
@@ -14,32 +13,26 @@ from typing_extensions import override
 
 from .._engine.call import Batch, Call, Errand
 from .._engine.engine import Engine, Running
-from .._engine.http import HttpFailure, HttpRequest, send
+from .._engine.http import HttpAnswer, HttpFailure, HttpRequest, send
 from .._engine.ports import Port
 from .._engine.threads import Attempt
-from ..errors import PlaidProcessorsError
+from ..errors import PlaidProcessorsError, RequestError
 from ..events import EventKind, OnEvent, report
+from ..results import Environment
 from ..settings import Limits
-from .answers import PlaidOutcome, RequestError, connection_error, outcome_of
+from .answers import connection_error, outcome_of
 from .requests import PlaidRequest
-from .retry import after, wait_before_retry
+from .retry import error_to_report, wait_before_retry
 
 T = TypeVar("T")
 
 
 @frozen(kw_only=True)
 class Access:
-    """Where and as whom Plaid is asked.
-
-    Attributes:
-        engine: the threads and connections.
-        base_url: Plaid's address.
-        headers: makes the headers of a request, keys included.
-        keys: what must not show in any text.
-        on_event: the caller's hook, or None.
-    """
+    """Where and as whom Plaid is asked; ``keys`` are masked in all texts."""
 
     engine: Engine
+    environment: Environment
     base_url: str
     headers: Callable[[], Mapping[str, str]] = field(repr=False)
     keys: tuple[str, ...] = field(repr=False)
@@ -47,45 +40,33 @@ class Access:
 
 
 class PlaidCall(Call):
-    """One public call: what the workflow asks Plaid with."""
+    """One public call: the workflow asks Plaid with it."""
 
     def __init__(self, access: Access, port: Port, limits: Limits) -> None:
-        """Begin it.
-
-        Raises:
-            ConfigurationError: the client is closed.
-        """
         super().__init__(
             access.engine, port, times=limits.connect_and_read, deadline=limits.deadline
         )
-        self._access = access
-        self._max_attempts = limits.max_attempts
+        self.access = access
+        self.environment = access.environment
+        self.max_attempts = limits.max_attempts
 
     async def ask(self, request: PlaidRequest[T]) -> T:
-        """Send a request, again where that may help, and read its answer.
-
-        Raises:
-            PlaidApiError: Plaid answered with an error.
-            PlaidConnectionError: no usable answer came.
-        """
-        return await self.send(self._errand(request))
+        """Send a request, again where that may help, and read its answer."""
+        return await self.send(_PlaidErrand(request, self))
 
     def ask_all(self, requests: Sequence[PlaidRequest[T]]) -> Batch[T]:
-        """Requests to be sent side by side."""
-        return self.start([self._errand(each) for each in requests])
-
-    def _errand(self, request: PlaidRequest[T]) -> _PlaidErrand[T]:
-        return _PlaidErrand(request, self._access, self._max_attempts)
+        """Send requests side by side, each again where that may help."""
+        return self.start([_PlaidErrand(each, self) for each in requests])
 
 
 class _PlaidErrand(Errand[T]):
     """One request to Plaid, with all its attempts."""
 
-    def __init__(self, request: PlaidRequest[T], access: Access, max_attempts: int) -> None:
-        self.once = request.once
+    def __init__(self, request: PlaidRequest[T], call: PlaidCall) -> None:
+        self.once = request.sent is not None
         self._request = request
-        self._access = access
-        self._max_attempts = max_attempts
+        self._access = call.access
+        self._max_attempts = call.max_attempts
 
     @override
     def attempt(
@@ -94,21 +75,24 @@ class _PlaidErrand(Errand[T]):
         access, request = self._access, self._request
         self._report(EventKind.SENT, attempt.number)
         began = monotonic()
-        wire = HttpRequest(
+        http_request = HttpRequest(
             method="POST",
-            base_url=access.base_url,
-            target=request.endpoint,
+            url=access.base_url + request.endpoint,
             headers=access.headers(),
             body=json.dumps(request.body).encode(),
-            once=request.once,
+            once=self.once,
         )
-        came = send(running.pools[access.base_url], wire, attempt, times)
-        outcome = outcome_of(request, came, access.keys)
-        if isinstance(outcome.value, RequestError):
-            outcome.value.occurred_at = datetime.now(UTC)
+        answer = send(running.pools[access.base_url], http_request, attempt, times)
+        outcome, request_id = outcome_of(request, answer, access.keys)
         if not attempt.left:  # else it was reported as failed when the caller gave it up
-            self._report_outcome(outcome, attempt.number, monotonic() - began)
-        return outcome.value
+            self._report_outcome(
+                outcome,
+                attempt.number,
+                seconds=monotonic() - began,
+                http_status=answer.status if isinstance(answer, HttpAnswer) else None,
+                request_id=request_id,
+            )
+        return outcome
 
     @override
     def sent(self) -> None:
@@ -118,51 +102,29 @@ class _PlaidErrand(Errand[T]):
     @override
     def failed(self, failure: HttpFailure, number: int) -> RequestError:
         error = connection_error(self._request, failure)
-        error.occurred_at = datetime.now(UTC)
-        self._report_outcome(PlaidOutcome(value=error), number, None)
+        self._report_outcome(error, number)
         return error
 
     @override
-    def wait_before_retry(
-        self, error: PlaidProcessorsError, number: int, remaining: float | None
-    ) -> float | None:
-        if not isinstance(error, RequestError):
-            return None
-        return wait_before_retry(
-            error,
-            attempt=number,
-            max_attempts=self._max_attempts,
-            chance=random.random(),  # noqa: S311  not for secrets
-            remaining=remaining,
-        )
+    def retry_in(self, error: PlaidProcessorsError, remaining: float) -> float | None:
+        wait = None
+        if isinstance(error, RequestError):
+            wait = wait_before_retry(
+                error, attempt=self.attempts, max_attempts=self._max_attempts, remaining=remaining
+            )
+        if wait is not None:
+            self._report(EventKind.RETRIED, self.attempts + 1, seconds=wait)
+        self.last_error = error_to_report(self.last_error, error)
+        return wait
 
-    @override
-    def retrying(self, number: int, seconds: float) -> None:
-        self._report(EventKind.RETRIED, number, seconds=seconds)
+    def _report_outcome(self, outcome: T | RequestError, number: int, **known: Any) -> None:
+        if isinstance(outcome, RequestError):
+            outcome.occurred_at = datetime.now(UTC)
+            code = getattr(outcome, "error_code", type(outcome).__name__)
+            self._report(EventKind.FAILED, number, error_code=code, **known)
+        else:
+            self._report(EventKind.ANSWERED, number, **known)
 
-    @override
-    def keep(self, error: PlaidProcessorsError) -> PlaidProcessorsError:
-        earlier = self.last_error
-        if isinstance(earlier, RequestError):
-            if isinstance(error, RequestError):
-                error = after(earlier, error)
-            elif earlier.outcome_unknown:
-                error = earlier  # the client was closed before the next attempt
-        self.last_error = error
-        return error
-
-    def _report_outcome(
-        self, outcome: PlaidOutcome[T], attempt: int, seconds: float | None
-    ) -> None:
-        self._report(
-            EventKind.ANSWERED if outcome.error_code is None else EventKind.FAILED,
-            attempt,
-            seconds=seconds,
-            http_status=outcome.http_status,
-            error_code=outcome.error_code,
-            request_id=outcome.request_id,
-        )
-
-    def _report(self, kind: EventKind, attempt: int, **known: Any) -> None:
+    def _report(self, kind: EventKind, number: int, **known: Any) -> None:
         endpoint = self._request.endpoint
-        report(self._access.on_event, kind, endpoint=endpoint, attempt=attempt, **known)
+        report(self._access.on_event, kind, endpoint=endpoint, attempt=number, **known)

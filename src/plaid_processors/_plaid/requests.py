@@ -1,6 +1,6 @@
 """The requests of this workflow: what is asked of Plaid, and how each answer is read. Pure.
 
-Answers are read tolerantly: only what the workflow cannot do without is demanded.
+Answers are read tolerantly: only the fields that the workflow needs are required.
 """
 
 from __future__ import annotations
@@ -11,246 +11,171 @@ from typing import Generic, TypeVar
 
 from attrs import field, frozen
 
-from ..adapters.lifetimes import LIFETIMES, STRIPE
+from ..adapters.catalogue import LIFETIMES, STRIPE
 from ..errors import PlaidConnectionError
-from ..results import Account, LinkToken, ProcessorToken, StripeBankAccountToken, as_accounts
+from ..results import (
+    Account,
+    Environment,
+    LinkedItem,
+    LinkToken,
+    ProcessorToken,
+    StripeBankAccountToken,
+    as_accounts,
+    text_in,
+)
 from ..sessions import LinkSession, read_session
+from .codes import meaning_of
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+Body = Mapping[str, object]
 
 EXCHANGE = "/item/public_token/exchange"
 _SECRET_FIELDS = ("access_token", "public_token", "processor_token", "link_token")
 
 
-@frozen(kw_only=True)
-class PlaidAnswer:
-    """A successful answer of Plaid's.
-
-    Attributes:
-        endpoint: the path that was asked.
-        body: its JSON object.
-        received_at: when it came, in UTC.
-    """
+@frozen
+class PlaidRequest(Generic[T_co]):
+    """One request to Plaid, and the reader of its answer, which may raise PlaidConnectionError."""
 
     endpoint: str
-    body: Mapping[str, object] = field(repr=False)
-    received_at: datetime
-
-    def optional(self, name: str) -> str | None:
-        """A text of the answer, or None where it is missing or null."""
-        value = self.body.get(name)
-        return value if isinstance(value, str) and value else None
-
-    def text(self, name: str, *, advice: str | None = None) -> str:
-        """A text of the answer that the workflow cannot do without.
-
-        Raises:
-            PlaidConnectionError: it is missing.
-        """
-        value = self.optional(name)
-        if value is None:
-            raise self.unusable(name, advice=advice)
-        return value
-
-    def unusable(self, name: str, *, advice: str | None = None) -> PlaidConnectionError:
-        """The error for a field that is missing or cannot be read."""
-        return PlaidConnectionError(
-            f"its answer has no usable {name!r}",
-            endpoint=self.endpoint,
-            request_id=self.optional("request_id"),
-            outcome_unknown=True,
-            advice=advice,
-        )
-
-
-@frozen(kw_only=True)
-class PlaidRequest(Generic[T]):
-    """One request to Plaid, and the reader of its answer.
-
-    Attributes:
-        endpoint: the path.
-        body: the JSON object, without the keys.
-        read: makes the value of the answer, or raises PlaidConnectionError.
-        once: whether its answer, if lost, cannot be had again.
-        sent: called on a thread when one that is `once` is being sent, or None.
-    """
-
-    endpoint: str
-    body: Mapping[str, object] = field(repr=False)
-    read: Callable[[PlaidAnswer], T]
-    once: bool = False
-    sent: Callable[[], None] | None = None
+    body: Body = field(repr=False)
+    read: Callable[[Body], T_co]
+    sent: Callable[[], None] | None = None  # called on a thread; only for what is `Errand.once`
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The tokens that it sends, which must not show in what is said of it."""
+        """The tokens in its body, to be masked in all texts."""
         return tuple(str(self.body[name]) for name in _SECRET_FIELDS if self.body.get(name))
 
 
-def create_link_token(body: Mapping[str, object]) -> PlaidRequest[LinkToken]:
-    """``/link/token/create``."""
-    return PlaidRequest(endpoint="/link/token/create", body=body, read=_link_token)
+def _text(answer: Body, name: str, advice: str = "") -> str:
+    value = text_in(answer, name)
+    if value is None:
+        raise _unusable(name, advice)
+    return value
 
 
-def _link_token(answer: PlaidAnswer) -> LinkToken:
-    return LinkToken(
-        link_token=answer.text("link_token"),
-        expiration=_moment(answer, "expiration"),
-        request_id=answer.optional("request_id"),
-        hosted_link_url=answer.optional("hosted_link_url"),
+def _unusable(name: str, advice: str = "") -> PlaidConnectionError:
+    return PlaidConnectionError(
+        f"its answer has no usable {name!r}", outcome_unknown=True, advice=advice
     )
 
 
-def _moment(answer: PlaidAnswer, name: str) -> datetime:
+def create_link_token(body: Body) -> PlaidRequest[LinkToken]:
+    return PlaidRequest("/link/token/create", body, _link_token)
+
+
+def _link_token(answer: Body) -> LinkToken:
     try:
-        moment = datetime.fromisoformat(answer.text(name))
+        expiration = datetime.fromisoformat(_text(answer, "expiration"))
     except ValueError:
-        raise answer.unusable(name) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        raise _unusable("expiration") from None
+    return LinkToken(
+        link_token=_text(answer, "link_token"),
+        expiration=expiration if expiration.tzinfo else expiration.replace(tzinfo=UTC),
+        request_id=text_in(answer, "request_id"),
+        hosted_link_url=text_in(answer, "hosted_link_url"),
+    )
 
 
 def get_link_session(link_token: str) -> PlaidRequest[LinkSession]:
-    """``/link/token/get``: how Link went."""
-    return PlaidRequest(
-        endpoint="/link/token/get", body={"link_token": link_token}, read=_link_session
-    )
+    return PlaidRequest("/link/token/get", {"link_token": link_token}, _link_session)
 
 
-def _link_session(answer: PlaidAnswer) -> LinkSession:
+def _link_session(answer: Body) -> LinkSession:
     try:
-        return read_session(answer.body.get("link_sessions"), answer.optional("request_id"))
+        return read_session(answer.get("link_sessions"), text_in(answer, "request_id"))
     except (TypeError, ValueError):
-        raise answer.unusable("link_sessions") from None
+        raise _unusable("link_sessions") from None
 
 
 def create_sandbox_public_token(
-    institution_id: str, products: Sequence[str], options: Mapping[str, object] | None
+    institution_id: str, products: Sequence[str], options: Body | None
 ) -> PlaidRequest[str]:
-    """``/sandbox/public_token/create``: a bank linked without Link."""
-    body: dict[str, object] = {
-        "institution_id": institution_id,
-        "initial_products": list(products),
-    }
+    body: dict[str, object] = {"institution_id": institution_id, "initial_products": products}
     if options is not None:  # Plaid's description: options "must not be null".
-        body["options"] = dict(options)
+        body["options"] = options
     return PlaidRequest(
-        endpoint="/sandbox/public_token/create",
-        body=body,
-        read=lambda answer: answer.text("public_token"),
+        "/sandbox/public_token/create", body, lambda answer: _text(answer, "public_token")
     )
 
 
 def exchange(
     public_token: str,
-    land: Callable[[str, str | None, str | None], None],
+    environment: Environment,
+    origin: Mapping[str, str | None],
+    keep_item: Callable[[LinkedItem], None],
     sent: Callable[[], None],
 ) -> PlaidRequest[None]:
-    """``/item/public_token/exchange``: makes the Item. ``item_id`` is optional in the answer.
+    """Makes the Item. ``keep_item`` and ``sent`` are called on a thread; see `Progress`."""
 
-    Args:
-        public_token: what Link gave.
-        land: takes the access token, the Item's id and the request's id, as soon as they are read.
-        sent: called when it is being sent.
-    """
-    return PlaidRequest(
-        endpoint=EXCHANGE,
-        body={"public_token": public_token},
-        read=lambda answer: land(
-            answer.text("access_token"), answer.optional("item_id"), answer.optional("request_id")
-        ),
-        once=True,
-        sent=sent,
-    )
+    def read(answer: Body) -> None:
+        keep_item(
+            LinkedItem(
+                access_token=_text(answer, "access_token"),
+                item_id=text_in(answer, "item_id"),
+                request_id=text_in(answer, "request_id"),
+                environment=environment,
+                **origin,
+            )
+        )
+
+    return PlaidRequest(EXCHANGE, {"public_token": public_token}, read, sent)
 
 
 def get_accounts(access_token: str) -> PlaidRequest[tuple[Account, ...]]:
-    """``/accounts/get``."""
-    return PlaidRequest(
-        endpoint="/accounts/get", body={"access_token": access_token}, read=_accounts
-    )
+    return PlaidRequest("/accounts/get", {"access_token": access_token}, _accounts)
 
 
-def _accounts(answer: PlaidAnswer) -> tuple[Account, ...]:
-    accounts = answer.body.get("accounts")
+def _accounts(answer: Body) -> tuple[Account, ...]:
+    accounts = answer.get("accounts")
     if not isinstance(accounts, list):
-        raise answer.unusable("accounts")
-    usable = [each for each in accounts if _has_an_id(each)]
-    if accounts and not usable:
-        raise answer.unusable("accounts")
-    return as_accounts(usable)
-
-
-def _has_an_id(account: object) -> bool:
+        raise _unusable("accounts")
     # One odd entry must not lose the others of its Item.
-    try:
-        return isinstance(account, Mapping) and bool(Account.from_mapping(account))
-    except ValueError:
-        return False
+    usable = [
+        each
+        for each in accounts
+        if isinstance(each, Mapping) and (text_in(each, "account_id") or text_in(each, "id"))
+    ]
+    if accounts and not usable:
+        raise _unusable("accounts")
+    return as_accounts(usable)
 
 
 def create_processor_token(
     processor: str, access_token: str, account: Account
 ) -> PlaidRequest[ProcessorToken]:
-    """``/processor/token/create``: one partner, one account; Stripe has an endpoint of its own."""
+    """The token of one partner for one account; Stripe's has an endpoint of its own."""
+    body = {"access_token": access_token, "account_id": account.account_id}
+    kind: type[ProcessorToken]
     if processor == STRIPE:
-        return _create_stripe_token(access_token, account)
-    return PlaidRequest(
-        endpoint="/processor/token/create",
-        body={
-            "access_token": access_token,
-            "account_id": account.account_id,
-            "processor": processor,
-        },
-        read=lambda answer: ProcessorToken(
+        endpoint, name = "/processor/stripe/bank_account_token/create", "stripe_bank_account_token"
+        # "Stripe bank account token not returned", https://plaid.com/docs/auth/partnerships/stripe/
+        kind, advice = StripeBankAccountToken, meaning_of("INVALID_STRIPE_ACCOUNT", "").advice
+    else:
+        endpoint, name = "/processor/token/create", "processor_token"
+        kind, advice = ProcessorToken, ""
+        body["processor"] = processor
+
+    def read(answer: Body) -> ProcessorToken:
+        issued_at, lifetime = datetime.now(UTC), LIFETIMES.get(processor)
+        return kind(
             processor=processor,
             account=account,
-            processor_token=answer.text("processor_token"),
-            request_id=answer.optional("request_id"),
-            issued_at=answer.received_at,
-            expires_at=_end(processor, answer.received_at),
-        ),
-    )
+            processor_token=_text(answer, name, advice),
+            request_id=text_in(answer, "request_id"),
+            issued_at=issued_at,
+            expires_at=None if lifetime is None else issued_at + lifetime,
+        )
 
-
-def _end(processor: str, issued_at: datetime) -> datetime | None:
-    """When a partner's token ends, for the partners whose tokens do."""
-    lifetime = LIFETIMES.get(processor)
-    return None if lifetime is None else issued_at + lifetime
-
-
-def _create_stripe_token(access_token: str, account: Account) -> PlaidRequest[ProcessorToken]:
-    """``/processor/stripe/bank_account_token/create``."""
-    return PlaidRequest(
-        endpoint="/processor/stripe/bank_account_token/create",
-        body={"access_token": access_token, "account_id": account.account_id},
-        read=lambda answer: StripeBankAccountToken(
-            processor=STRIPE,
-            account=account,
-            processor_token=answer.text("stripe_bank_account_token", advice=_STRIPE_ADVICE),
-            request_id=answer.optional("request_id"),
-            issued_at=answer.received_at,
-        ),
-    )
-
-
-# "Stripe bank account token not returned", https://plaid.com/docs/auth/partnerships/stripe/
-_STRIPE_ADVICE = (
-    "Plaid leaves it out where the Stripe account and the Plaid account are not linked: link them "
-    "at https://dashboard.plaid.com/developers/integrations."
-)
+    return PlaidRequest(endpoint, body, read)
 
 
 def narrow(token: ProcessorToken, permissions: Sequence[str]) -> PlaidRequest[ProcessorToken]:
-    """``/processor/token/permissions/set``: the token, good for these products only."""
-    return PlaidRequest(
-        endpoint="/processor/token/permissions/set",
-        body={"processor_token": token.processor_token, "products": list(permissions)},
-        read=lambda _answer: token,
-    )
+    """Limits the token to these products."""
+    body = {"processor_token": token.processor_token, "products": permissions}
+    return PlaidRequest("/processor/token/permissions/set", body, lambda _answer: token)
 
 
 def remove_item(access_token: str) -> PlaidRequest[None]:
-    """``/item/remove``: the Item and every partner's token of it are gone."""
-    return PlaidRequest(
-        endpoint="/item/remove", body={"access_token": access_token}, read=lambda _answer: None
-    )
+    return PlaidRequest("/item/remove", {"access_token": access_token}, lambda _answer: None)

@@ -1,80 +1,66 @@
-"""Whether a failed request is sent again, and when. Pure.
+"""Whether a failed request is sent again, and when.
 
 Full jitter: a random wait between nothing and a ceiling that doubles with each attempt, so that
-many clients that failed together do not come back together.
+many clients that failed together do not return together.
 """
 
 from __future__ import annotations
 
 import math
+import random
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
-from ..errors import PlaidApiError, PlaidConnectionError, PublicTokenError
+from ..errors import PlaidConnectionError, PlaidProcessorsError, PublicTokenError, RequestError
 
 BASE_SECONDS = 0.25
 CAP_SECONDS = 8.0
-LONGEST_WAIT = 60.0
-"""A Retry-After beyond this is not waited for but told, by ``error.retry_after``."""
+LONGEST_WAIT = 60.0  # a longer Retry-After is not waited for: it is in `error.retry_after`
 
 
 def wait_before_retry(
-    error: PlaidApiError | PlaidConnectionError,
-    *,
-    attempt: int,
-    max_attempts: int,
-    chance: float,
-    remaining: float | None = None,
+    error: RequestError, *, attempt: int, max_attempts: int, remaining: float
 ) -> float | None:
-    """Seconds to wait before the next attempt, or None to give up.
+    """Seconds to wait after this attempt (its number counts from 1), or None to give up.
 
-    Args:
-        error: what the attempt ended with.
-        attempt: its number, from 1.
-        max_attempts: how many there may be.
-        chance: a random number from 0 to 1.
-        remaining: what is left of the call's deadline; a wait that would outlast it is not begun.
+    The wait must not outlast the ``remaining`` seconds.
     """
     if attempt >= max_attempts or not error.retryable:
         return None
-    ceiling = min(CAP_SECONDS, BASE_SECONDS * 2 ** min(attempt - 1, 16))
-    wait = chance * ceiling if error.retry_after is None else error.retry_after
-    too_long = wait > LONGEST_WAIT or (remaining is not None and wait >= remaining)
-    return None if too_long else wait
+    wait = error.retry_after
+    if wait is None:
+        ceiling = min(CAP_SECONDS, BASE_SECONDS * 2 ** min(attempt - 1, 16))
+        wait = random.uniform(0, ceiling)  # noqa: S311  not for secrets
+    return None if wait > LONGEST_WAIT or wait >= remaining else wait
 
 
-def after(
-    earlier: PlaidApiError | PlaidConnectionError | None,
-    latest: PlaidApiError | PlaidConnectionError,
-) -> PlaidApiError | PlaidConnectionError:
-    """What stands after one more attempt failed: once Plaid may have acted, nothing undoes that."""
-    if earlier is None or not earlier.outcome_unknown:
+def error_to_report(
+    earlier: PlaidProcessorsError | None, latest: PlaidProcessorsError
+) -> PlaidProcessorsError:
+    """The error to report after several attempts; "outcome unknown" is never cleared."""
+    if not isinstance(earlier, RequestError) or not earlier.outcome_unknown:
         return latest
     if isinstance(latest, PublicTokenError):
-        # No plain bad token: it was spent, perhaps by the attempt whose answer was lost.
+        # The token was spent, perhaps by the attempt whose answer was lost.
         earlier.retryable = False
         return earlier
-    if isinstance(latest, PlaidConnectionError) and not latest.outcome_unknown:
-        return earlier  # refused, or not even sent: the earlier one has more to tell
+    not_sent = isinstance(latest, PlaidConnectionError) and not latest.outcome_unknown
+    if not_sent or not isinstance(latest, RequestError):
+        return earlier
     latest.outcome_unknown = True
     return latest
 
 
 def retry_after_seconds(header: str | None, now: datetime | None = None) -> float | None:
-    """The seconds that a Retry-After header asks for: a number, or a date."""
-    if header is None:
-        return None
+    """The seconds of a Retry-After header, which is a number or a date; None if it is neither."""
     try:
-        seconds = float(header)
+        seconds = float(header or "")
+        return seconds if math.isfinite(seconds) and seconds >= 0 else None
     except ValueError:
-        return _seconds_until(header, now or datetime.now(UTC))
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
-
-
-def _seconds_until(date: str, now: datetime) -> float | None:
-    from email.utils import parsedate_to_datetime
-
+        pass
     try:
-        moment = parsedate_to_datetime(date)
+        moment = parsedate_to_datetime(header or "")
+        moment = moment.replace(tzinfo=moment.tzinfo or UTC)
+        return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
     except (ValueError, OverflowError):
         return None
-    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())

@@ -1,87 +1,78 @@
-"""What callers pass, checked before anything is sent and made plain. Pure.
+"""The callers' arguments, checked before anything is sent and made plain. Pure.
 
-No message shows what was given: it may be a token, by mistake.
+No message shows a value: it may be a token, by mistake.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import ConfigurationError
 from ..redaction import token_kind
-
-if TYPE_CHECKING:
-    from ..results import Environment
+from ..results import Environment
 
 
 def names(name: str, values: object) -> list[str]:
-    """Several texts."""
-    several = isinstance(values, Iterable) and not isinstance(values, (str, bytes, Mapping))
-    listed: list[Any] = list(values) if several else [None]  # type: ignore[call-overload]
-    if not all(isinstance(each, str) for each in listed):
-        raise TypeError(f"{name} must be a sequence of strings")
-    return listed
+    if isinstance(values, Iterable) and not isinstance(values, (str, Mapping)):
+        listed = list(values)
+        if all(isinstance(each, str) for each in listed):
+            return listed
+    raise TypeError(f"{name} must be a sequence of strings")
 
 
 def flag(name: str, value: object) -> bool:
-    """Yes or no; ``"no"`` would count as yes."""
-    if not isinstance(value, bool):
+    if not isinstance(value, bool):  # "no" would count as yes
         raise TypeError(f"{name} must be True or False, not {type(value).__name__}")
     return value
 
 
 def text(name: str, value: object) -> str:
-    """A text, perhaps an empty one: Plaid says what it thinks of that."""
+    """A text, perhaps an empty one: Plaid decides whether it takes that."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, not {type(value).__name__}")
     return value
 
 
 def filled_text(name: str, value: object) -> str:
-    """A text that must not be missing."""
-    given = text(name, value)
-    if not given.strip():
-        raise ValueError(f"{name} must not be empty")
-    return given
-
-
-def checked_token(name: str, value: object, wanted: str, environment: Environment) -> str:
-    """The token, if nothing about it says that it is another one than is wanted here.
-
-    Plaid's tokens are ``<type>-<environment>-…``; what does not look like that is sent as it is.
-
-    Raises:
-        TypeError: it is not a string.
-        ConfigurationError: it is empty, or of another type or environment.
-    """
     given = text(name, value)
     if not given.strip():
         raise ConfigurationError(f"{name} is empty")
-    kind = token_kind(given)
-    if kind is not None and kind[0] != wanted:
-        raise ConfigurationError(f"{name} is a token of type {kind[0]!r}, expected {wanted!r}")
-    if kind is not None and kind[1] != environment:
+    return given
+
+
+def checked_token(name: str, value: object, environment: Environment) -> str:
+    """The token, unless it is of another type than its name says, or of another environment.
+
+    Plaid's tokens are ``<type>-<environment>-…``; what does not look like that is sent as it is.
+    """
+    given, expected = filled_text(name, value), name.removesuffix("_token")
+    kind, where = token_kind(given) or (expected, environment)
+    if (kind, where) != (expected, environment):
         raise ConfigurationError(
-            f"{name} is of the environment {kind[1]!r}, but this client is of {environment.value!r}"
+            f"{name} is a token of type {kind!r} and environment {where!r}, "
+            f"not {expected!r} and {environment.value!r}"
         )
     return given
 
 
 def plain_mapping(name: str, value: object) -> dict[str, Any]:
-    """A mapping as JSON has it, of whatever mappings and sequences it is made."""
+    """A copy of a mapping, made of JSON's own types."""
     if not isinstance(value, Mapping):
         raise TypeError(f"{name} must be a mapping, not {type(value).__name__}")
     try:
-        return {key: _plain(name, each) for key, each in _by_text(name, value)}
+        plain: dict[str, Any] = _plain(name, value)
     except RecursionError:
         raise ValueError(f"{name} is nested too deep") from None
+    return plain
 
 
-def _plain(name: str, value: object) -> object:
+def _plain(name: str, value: object) -> Any:
     if isinstance(value, Mapping):
-        return {key: _plain(name, each) for key, each in _by_text(name, value)}
+        if not all(isinstance(key, str) for key in value):
+            raise TypeError(f"{name} has a key that is not a string")
+        return {key: _plain(name, each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(name, each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
@@ -89,9 +80,3 @@ def _plain(name: str, value: object) -> object:
     if value is None or isinstance(value, (str, int, float)):
         return value
     raise TypeError(f"{name} has a value that JSON does not have: {type(value).__name__}")
-
-
-def _by_text(name: str, value: Mapping[Any, object]) -> Iterable[tuple[str, object]]:
-    if not all(isinstance(key, str) for key in value):
-        raise TypeError(f"{name} has a key that is not a string")
-    return value.items()

@@ -1,25 +1,22 @@
-"""What a partner asks of a link, as data, and the choice of accounts that follows from it."""
+"""The partners' rules as data, and the choice of accounts that follows from them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
 from attrs import field, frozen
+from attrs.converters import optional
 
 from ..errors import AccountSelectionError
 from ..results import Account
 
 
-def _names(values: Iterable[str]) -> tuple[str, ...]:
-    # What was given is not shown: it may be a token, by mistake.
-    names = () if isinstance(values, str) else tuple(values)
-    if isinstance(values, str) or not all(isinstance(name, str) for name in names):
+def names(values: Iterable[str]) -> tuple[str, ...]:
+    """A converter for attrs; its error does not show the value, which may be a token."""
+    read = tuple(values)
+    if isinstance(values, str) or not all(isinstance(name, str) for name in read):
         raise TypeError("expected a sequence of names such as ('auth',)")
-    return names
-
-
-def _optional_names(values: Iterable[str] | None) -> tuple[str, ...] | None:
-    return None if values is None else _names(values)
+    return read
 
 
 @frozen(kw_only=True)
@@ -31,30 +28,27 @@ class PartnerAdapter:
 
     Attributes:
         processor: Plaid's name of the partner, sent to ``/processor/token/create``.
-        products: what Link must be opened with.
+        products: the products that Link must be opened with.
         subtypes: the account subtypes that fit; None: any.
         single: whether the partner takes one account, or all that fit.
-        as_given: whether it takes exactly the accounts that the caller names (``account_id``,
-            ``account_ids``, ``accounts``), since no source says which it takes: never all of them
-            by default.
+        as_given: whether it takes exactly the accounts that a call names: its rule is not known.
         permissions: the products that the partner reads, for ``narrow=True``; None: not known.
     """
 
     processor: str
-    products: tuple[str, ...] = field(default=(), converter=_names)
-    subtypes: tuple[str, ...] | None = field(default=None, converter=_optional_names)
+    products: tuple[str, ...] = field(default=(), converter=names)
+    subtypes: tuple[str, ...] | None = field(default=None, converter=optional(names))
     single: bool = False
     as_given: bool = field(default=False, repr=False)
-    permissions: tuple[str, ...] | None = field(default=None, converter=_optional_names, repr=False)
+    permissions: tuple[str, ...] | None = field(default=None, converter=optional(names), repr=False)
 
     def __attrs_post_init__(self) -> None:
-        # Here, and not on the fields: a subclass that sets a default of its own keeps the checks.
+        # Not by validators: a subclass that gives a field another default would lose them.
         if not isinstance(self.processor, str):
             raise TypeError(f"processor must be a string, not {type(self.processor).__name__}")
         if not self.processor.strip():
             raise ValueError("processor must be Plaid's name of the partner, not empty")
-        for name in ("single", "as_given"):
-            value = getattr(self, name)
+        for name, value in (("single", self.single), ("as_given", self.as_given)):
             if not isinstance(value, bool):
                 raise TypeError(f"{name} must be True or False, not {type(value).__name__}")
         if self.permissions == ():
@@ -65,64 +59,88 @@ class PartnerAdapter:
     @property
     def rule(self) -> str:
         """The rule in words, such as ``one account, checking or savings``."""
-        return f"{self._count}, {self._kinds}"
-
-    @property
-    def _count(self) -> str:
+        count = "one account" if self.single else "all accounts"
         if self.as_given:
-            return "exactly the accounts it is given"
-        return "one account" if self.single else "all accounts"
-
-    @property
-    def _kinds(self) -> str:
-        return "of any type" if self.subtypes is None else " or ".join(self.subtypes)
+            count = "exactly the accounts it is given"
+        return f"{count}, {'of any type' if self.subtypes is None else ' or '.join(self.subtypes)}"
 
     def fits(self, account: Account) -> bool:
         """Whether the partner takes an account of this subtype."""
         return self.subtypes is None or account.subtype in self.subtypes
 
     def select_accounts(self, accounts: Sequence[Account]) -> tuple[Account, ...]:
-        """The accounts that get a token, in their order.
-
-        Keeps those that fit. A partner of one account needs exactly one left.
-
-        Raises:
-            AccountSelectionError: none fits, or more than one where one is taken.
-        """
+        """The accounts that fit, in order; an AccountSelectionError if none does, or too many."""
         eligible = tuple(account for account in accounts if self.fits(account))
-        if not eligible:
-            raise self._refusal(accounts, eligible, _none_fits(accounts))
         if self.single and len(eligible) > 1:
-            raise self._refusal(accounts, eligible, f"{_list(eligible)} fit")
-        return eligible
-
-    def _refusal(
-        self, accounts: Sequence[Account], eligible: Sequence[Account], found: str
-    ) -> AccountSelectionError:
-        ask = (
-            "set Account Select to 'enabled for one account' in Plaid's Dashboard (Link "
-            "customization), so that Link asks the user for it"
-        )
-        if not self.single:
-            way_out = "Let the user connect other accounts in Link."
-        elif eligible:
-            way_out = f"Pass account_id= to pick one, or {ask}."
-        else:
-            way_out = f"Let the user connect one that fits: {ask}, or pass its account_id=."
-        return AccountSelectionError(
-            f"{self.processor} takes {self.rule}, but {found}. {way_out}",
-            processor=self.processor,
-            accounts=accounts,
-            eligible=eligible,
-        )
+            raise refusal(self, accounts, f"{_list(eligible)} fit")
+        if eligible:
+            return eligible
+        if len(accounts) == 1:
+            raise refusal(self, accounts, f"the only account ({accounts[0].label}) does not fit")
+        found = f"none of the {_list(accounts)} fits" if accounts else "there is no account"
+        raise refusal(self, accounts, found)
 
 
-def _none_fits(accounts: Sequence[Account]) -> str:
-    if len(accounts) == 1:
-        return f"the only account ({accounts[0].label}) does not fit"
-    return f"none of the {_list(accounts)} fits" if accounts else "there is no account"
+@frozen(kw_only=True)
+class FinixAdapter(PartnerAdapter):
+    """One account, checking or savings; each rule can be adjusted by keyword."""
+
+    processor: str = "finix"
+    # "You must include both auth and identity in the Plaid Link Token products array."
+    # https://docs.finix.com/guides/online-payments/bank-payments/plaid-integration
+    products: tuple[str, ...] = field(default=("auth", "identity"), converter=names)
+    # Tested "with any returned account ID associated with an account with the subtype checking
+    # or savings"; "set Account Select to 'enabled for one account'" for a single account.
+    # https://plaid.com/docs/auth/partnerships/finix/
+    subtypes: tuple[str, ...] | None = field(
+        default=("checking", "savings"), converter=optional(names)
+    )
+    single: bool = True
+    # "Finix uses Plaid's Auth and Identity endpoints", says the same guide of Finix's.
+    permissions: tuple[str, ...] | None = field(
+        default=("auth", "identity"), converter=optional(names), repr=False
+    )
+
+
+@frozen(kw_only=True)
+class LayerAdapter(PartnerAdapter):
+    """Every account that the user connected, of any type; each rule can be adjusted by keyword.
+
+    This is the partner Layer (layerfi.com), not Plaid's own product of that name.
+    """
+
+    processor: str = "layer"
+    # Plaid lists Layer under Transactions; neither page names the products in so many words, so
+    # this is read from "securely retrieve transaction data". "In most cases, you will want your
+    # users to connect all of their accounts so that they can be tracked in Layer."
+    # https://plaid.com/docs/transactions/partnerships/layer/
+    products: tuple[str, ...] = field(default=("transactions",), converter=names)
+    # Weak evidence for the balance: a draft in Layer's public layer-react repository (August 2026,
+    # removed the same evening) has Layer's server read /processor/balance/get beside transactions.
+    permissions: tuple[str, ...] | None = field(
+        default=("transactions", "balance"), converter=optional(names), repr=False
+    )
+
+
+def refusal(
+    adapter: PartnerAdapter, accounts: Sequence[Account], found: str
+) -> AccountSelectionError:
+    """The error of a partner's rule: what it takes, what was found, and the way out."""
+    eligible = tuple(account for account in accounts if adapter.fits(account))
+    ask = "set Account Select to 'enabled for one account' in the Dashboard (Link customization)"
+    if not adapter.single:
+        way_out = "Let the user connect other accounts in Link."
+    elif eligible:
+        way_out = f"Pass account_id= to pick one, or {ask}."
+    else:
+        way_out = f"Let the user connect one that fits: {ask}, or pass its account_id=."
+    return AccountSelectionError(
+        f"{adapter.processor} takes {adapter.rule}, but {found}. {way_out}",
+        processor=adapter.processor,
+        accounts=accounts,
+        eligible=eligible,
+    )
 
 
 def _list(accounts: Sequence[Account]) -> str:
-    shown = ", ".join(account.label for account in accounts)
-    return f"{len(accounts)} accounts ({shown})"
+    return f"{len(accounts)} accounts ({', '.join(account.label for account in accounts)})"

@@ -1,25 +1,27 @@
-"""Every partner of Plaid's, with what Plaid's page for each says. The data is in catalogue.tsv.
-
-The names are those of plaid-python 46, and Stripe. Where no page says which accounts a partner
-takes, its adapter takes exactly those that the caller names, and never all of them by default.
-"""
+"""Every partner of plaid-python 46, and Stripe. What Plaid's pages say is in catalogue.tsv."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import timedelta
+from difflib import get_close_matches
 from functools import cache
+from pkgutil import get_data
 
 from attrs import frozen
 
-from . import OWN
-from .base import PartnerAdapter
+from ..errors import UnknownProcessorError
+from .base import FinixAdapter, LayerAdapter, PartnerAdapter
 
-# plaid-python 44.0.0: https://github.com/plaid/plaid-python/pull/586
-_RENAMED = {"paynote": "seamlessach"}
+# Not a value of `processor`: it has an endpoint of its own.
+# "one-time use", https://plaid.com/docs/auth/partnerships/stripe/
+STRIPE = "stripe"
 
-_NEAR = 0.6
-"""How like a known name a wrong one must be for that name to be suggested."""
-_MARGIN = 0.15
-"""How much less alike than the nearest the other suggestions may be."""
+# How long a token lives; those of other partners do not expire.
+# "Do processor tokens expire?", https://support.plaid.com/hc/en-us/articles/14977241619991
+LIFETIMES = {"dwolla": timedelta(hours=1), "unit": timedelta(hours=24)}
+
+_OWN = {"finix": FinixAdapter(), "layer": LayerAdapter()}
 
 
 @frozen(kw_only=True)
@@ -48,33 +50,49 @@ def partners() -> tuple[Partner, ...]:
     return tuple(_catalogue().values())
 
 
-def find(processor: str) -> PartnerAdapter | None:
-    """The adapter of that name, if the catalogue has it."""
-    found = _catalogue().get(processor)
-    return None if found is None else found.adapter
+def get_adapter(processor: str) -> PartnerAdapter:
+    """The adapter for Plaid's name of a partner; an UnknownProcessorError names the nearest."""
+    if not isinstance(processor, str):
+        raise TypeError(f"a partner's name must be a string, not {type(processor).__name__}")
+    known = _catalogue()
+    if processor not in known:
+        raise UnknownProcessorError(processor, suggestions=_nearest(processor), known=[*known])
+    return known[processor].adapter
 
 
-def names() -> list[str]:
-    """The names in the catalogue."""
-    return list(_catalogue())
+def get_adapters(
+    partner: str | PartnerAdapter | Iterable[str | PartnerAdapter],
+) -> tuple[PartnerAdapter, ...]:
+    """The adapters for what was given as "the partner": a name, an adapter, or several."""
+    several = [partner] if isinstance(partner, (str, PartnerAdapter)) else partner
+    if not isinstance(several, Iterable):
+        raise TypeError(
+            "the partner must be a name, a PartnerAdapter, or a sequence of these, "
+            f"not {type(partner).__name__}"
+        )
+    adapters = tuple(
+        each if isinstance(each, PartnerAdapter) else get_adapter(each) for each in several
+    )
+    names = [adapter.processor for adapter in adapters]
+    if not names:
+        raise ValueError("no partner was given; known are finix, layer and others")
+    if len(set(names)) < len(names):
+        raise ValueError(f"a partner was given twice: {', '.join(names)}")
+    return adapters
 
 
-def nearest(processor: str) -> list[str]:
-    """The names that may have been meant, the nearest first, at most three."""
+def products_of(adapters: Iterable[PartnerAdapter]) -> list[str]:
+    """The products of all these partners, each once, in their order."""
+    return list(dict.fromkeys(product for each in adapters for product in each.products))
+
+
+def _nearest(processor: str) -> list[str]:
     wrong = _folded(processor)
-    if wrong in _RENAMED:
-        return [_RENAMED[wrong]]
-    scores = {each.processor: _likeness(wrong, each) for each in partners()}
-    best = max(scores.values())
-    near = [name for name in scores if scores[name] >= max(_NEAR, best - _MARGIN)]
-    return sorted(near, key=lambda name: -scores[name])[:3]
-
-
-def _likeness(wrong: str, partner: Partner) -> float:
-    from difflib import SequenceMatcher
-
-    known = (partner.processor, _folded(partner.name))
-    return max(SequenceMatcher(None, wrong, each).ratio() for each in known)
+    known = {_folded(each.name): each.processor for each in partners()}
+    known.update((processor, processor) for processor in _catalogue())
+    known["paynote"] = "seamlessach"  # https://github.com/plaid/plaid-python/pull/586
+    near = get_close_matches(wrong, known, cutoff=0.8) or get_close_matches(wrong, known, n=1)
+    return list(dict.fromkeys(known[name] for name in near))
 
 
 def _folded(name: str) -> str:
@@ -83,33 +101,25 @@ def _folded(name: str) -> str:
 
 @cache
 def _catalogue() -> dict[str, Partner]:
-    import csv
-    from importlib.resources import files
-
-    text = files(__package__).joinpath("catalogue.tsv").read_text(encoding="utf-8")
-    rows = csv.DictReader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
-    return {row["processor"]: _partner(row) for row in rows}
+    text = get_data(__package__, "catalogue.tsv") or b""
+    header, *rows = (line.split("\t") for line in text.decode().splitlines())
+    return {row[0]: _partner(dict(zip(header, row, strict=True))) for row in rows}
 
 
 def _partner(row: dict[str, str]) -> Partner:
+    adapter = _OWN.get(row["processor"]) or PartnerAdapter(
+        processor=row["processor"],
+        products=row["products"].split(),
+        subtypes=None if row["subtypes"] == "any" else row["subtypes"].split(),
+        single=row["accounts"] == "one",
+        as_given=row["accounts"] == "given",
+        permissions=row["permissions"].split() or None,
+    )
     return Partner(
         processor=row["processor"],
         name=row["name"],
-        adapter=OWN.get(row["processor"]) or _adapter(row),
+        adapter=adapter,
         source=row["source"] or None,
         permissions_source=row["permissions_source"] or None,
         note=row["note"] or None,
-    )
-
-
-def _adapter(row: dict[str, str]) -> PartnerAdapter:
-    any_type = row["subtypes"] == "any"
-    permissions = tuple(row["permissions"].split())
-    return PartnerAdapter(
-        processor=row["processor"],
-        products=row["products"].split(),
-        subtypes=None if any_type else row["subtypes"].split(),
-        single=row["accounts"] == "one",
-        as_given=row["accounts"] == "given",
-        permissions=permissions or None,
     )

@@ -1,8 +1,4 @@
-"""The last step: from the processor token to the partner.
-
-The builders (`finix_request`, `layer_request`) make the exact request, without any network. The
-senders make it, send it and read the answer.
-"""
+"""The last step, from the token to the partner: builders of its requests, and senders of them."""
 
 from __future__ import annotations
 
@@ -13,12 +9,9 @@ from .errors import (
     PartnerConnectionError,
     PartnerFault,
 )
-from .finix import PaymentInstrument
-from .finix import payment_instrument as finix_request
-from .layer import LayerAccount, LayerHandoff
-from .layer import business_update as layer_request
+from .finix import AsyncFinixSender, FinixSender, PaymentInstrument, finix_request
+from .layer import AsyncLayerSender, LayerAccount, LayerHandoff, LayerSender, layer_request
 from .requests import HandoffRequest
-from .senders import AsyncFinixSender, AsyncLayerSender, FinixSender, LayerSender
 
 __all__ = [
     "AsyncFinixSender",

@@ -1,56 +1,41 @@
-"""What a hand-off may end with, besides its value.
-
-::
-
-    PlaidProcessorsError
-    └── HandoffError                     the partner does not have what was to be handed over
-        ├── HandoffRefusedError          not sent: it could make something twice, or drop something
-        ├── PartnerApiError              the partner answered with an error
-        └── PartnerConnectionError       no usable answer came
-
-No error holds a token or a key in its text: what the partner answered is masked first.
-"""
+"""The errors of a hand-off. None shows a token or a key: what a partner answers is masked first."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 
 from attrs import frozen
+from typing_extensions import override
 
 from ..errors import PlaidProcessorsError
 
 
+@dataclass(eq=False, repr=False)
 class HandoffError(PlaidProcessorsError):
-    """A hand-off did not come to its end.
+    """A hand-off failed.
 
     Attributes:
+        message: what happened.
         partner: ``finix`` or ``layer``.
+        advice: what to do next.
         outcome_unknown: whether the partner may have acted all the same.
         retryable: whether the same call may succeed later, unchanged.
-        advice: what to do next.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        partner: str,
-        advice: str,
-        outcome_unknown: bool = False,
-        retryable: bool = False,
-    ) -> None:
-        self.message = message
-        self.partner = partner
-        self.advice = advice
-        self.outcome_unknown = outcome_unknown
-        self.retryable = retryable
-        super().__init__(message)
+    message: str
+    _: KW_ONLY
+    partner: str
+    advice: str
+    outcome_unknown: bool = False
+    retryable: bool = False
 
+    @override
     def __str__(self) -> str:
         unknown = f" {self.partner} may have acted all the same." if self.outcome_unknown else ""
         return f"{self.message}.{unknown} {self.advice}"
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class HandoffRefusedError(HandoffError):
     """Not sent: it could make something a second time, or take something away.
 
@@ -58,17 +43,7 @@ class HandoffRefusedError(HandoffError):
         existing: what the partner has that stands in the way, such as payment instruments.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        partner: str,
-        advice: str,
-        existing: Sequence[object] = (),
-        outcome_unknown: bool = False,
-    ) -> None:
-        self.existing = tuple(existing)
-        super().__init__(message, partner=partner, advice=advice, outcome_unknown=outcome_unknown)
+    existing: tuple[object, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -78,7 +53,7 @@ class PartnerFault:
     Attributes:
         code: its code, such as ``INVALID_FIELD`` (Finix) or ``SpecifiedIdNotFound`` (Layer).
         message: its words.
-        field: the field that it is about, where it tells.
+        field: the field that it is about, or None.
     """
 
     code: str | None = None
@@ -86,72 +61,36 @@ class PartnerFault:
     field: str | None = None
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class PartnerApiError(HandoffError):
     """The partner answered with an error.
 
     Attributes:
-        http_status: the status of the answer.
-        endpoint: the method and the path that were asked.
+        endpoint: the method and the path of the request.
+        http_status: the HTTP status of the answer.
         faults: the errors that the answer lists.
-        codes: their codes: decide on these, not on the words.
     """
 
-    def __init__(
-        self,
-        *,
-        partner: str,
-        endpoint: str,
-        http_status: int,
-        faults: Sequence[PartnerFault] = (),
-        advice: str,
-        outcome_unknown: bool = False,
-        retryable: bool = False,
-    ) -> None:
-        self.endpoint = endpoint
-        self.http_status = http_status
-        self.faults = tuple(faults)
-        listed = "; ".join(f"{each.code}: {each.message}" for each in self.faults)
-        super().__init__(
-            f"{partner} refused {endpoint}, HTTP {http_status}{': ' if listed else ''}{listed}",
-            partner=partner,
-            advice=advice,
-            outcome_unknown=outcome_unknown,
-            retryable=retryable,
-        )
+    endpoint: str
+    http_status: int
+    faults: tuple[PartnerFault, ...] = ()
 
     @property
     def codes(self) -> tuple[str, ...]:
-        """The codes of the errors that the answer lists."""
+        """The codes of the errors that the answer lists: decide on these, not on the words."""
         return tuple(each.code for each in self.faults if each.code is not None)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class PartnerConnectionError(HandoffError):
-    """No usable answer came: refused, reset, timed out, or not the partner's JSON.
+    """No usable answer: refused, reset, timed out, or not the partner's JSON.
 
     Attributes:
-        endpoint: the method and the path that were asked.
         reason: what happened, in a few words.
-        http_status: the status of the answer, where one came.
+        endpoint: the method and the path of the request.
+        http_status: the HTTP status of the answer, or None without one.
     """
 
-    def __init__(
-        self,
-        reason: str,
-        *,
-        partner: str,
-        endpoint: str,
-        advice: str,
-        http_status: int | None = None,
-        outcome_unknown: bool = False,
-        retryable: bool = True,
-    ) -> None:
-        self.reason = reason
-        self.endpoint = endpoint
-        self.http_status = http_status
-        super().__init__(
-            f"no usable answer from {partner} to {endpoint}: {reason}",
-            partner=partner,
-            advice=advice,
-            outcome_unknown=outcome_unknown,
-            retryable=retryable,
-        )
+    reason: str
+    endpoint: str
+    http_status: int | None = None

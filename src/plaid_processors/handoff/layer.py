@@ -1,47 +1,32 @@
-"""Layer: the processor tokens of all of a business's accounts. Pure: requests and their answers.
+"""Layer: the processor tokens of all of a business's accounts. Nothing was tried against Layer.
 
-What is confirmed, by Layer's published documentation: the endpoints, ``plaid_processor_tokens`` and
-its elements, the list of accounts. Not confirmed: whether the PUT adds to the business's tokens or
-replaces them, and what becomes of a token that is sent twice. So all of the business's tokens are
-sent each time, after a read-back, and nothing is sent where nothing is new. Nothing was tried
-against Layer.
+Whether the PUT adds to the business's tokens or replaces them, and what becomes of a token that is
+sent twice, is not known. So all of its tokens are sent each time, and only where one is new.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+import os
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from time import time
+from typing import ClassVar
 from urllib.parse import quote
 
-from attrs import field, frozen
+from attrs import evolve, field, fields, frozen
+from typing_extensions import override
 
-from .._engine.http import HttpOutcome
+from .._engine.call import Call
+from .._engine.ports import AsyncPort, BlockingPort, run
 from ..errors import ConfigurationError
 from ..redaction import mask_repr
 from ..results import LinkResult, ProcessorToken
-from . import answers
-from .answers import Json
-from .errors import HandoffRefusedError, PartnerApiError, PartnerFault
-from .requests import HandoffRequest, basic, check_environment, token_text
-from .sending import PartnerCall
+from ..settings import Timeout, checked_address
+from .errors import HandoffRefusedError, PartnerApiError
+from .requests import HandoffRequest, basic, token_text
+from .sending import AwaitedSender, BlockingSender, Json, Sender, objects, text
 
-LAYER = "layer"
-
-# https://docs.layerfi.com/api-details/authentication
-AUTH_URL = "https://auth.layerfi.com"
-HOSTS = {"sandbox": "https://sandbox.layerfi.com", "production": "https://api.layerfi.com"}
-SCOPES = {
-    "sandbox": "https://sandbox.layerfi.com/sandbox",
-    "production": "https://api.layerfi.com/production",
-}
-
-_LEEWAY = timedelta(seconds=60)
-"""How long before its end a bearer token is not used any more."""
-
-UNKNOWN = (
-    "Layer may have taken the tokens or not: call again; what is there already is read back first, "
-    "and only what is missing makes it send again."
-)
+Tokens = LinkResult | Iterable[ProcessorToken]
 
 
 @frozen(kw_only=True)
@@ -76,12 +61,12 @@ class LayerAccount:
 
 @frozen(kw_only=True)
 class LayerHandoff:
-    """What a hand-off to Layer came to.
+    """The result of a hand-off to Layer.
 
     Attributes:
         business_id: whose accounts they are.
         new: the tokens that Layer did not have, in their order.
-        sent: every token that was sent, those that were there included; none if nothing was new.
+        sent: how many tokens were sent, those that were there included; 0 if nothing was new.
         before: the accounts that Layer listed before anything was sent.
     """
 
@@ -96,255 +81,290 @@ class LayerHandoff:
         return self.sent > 0
 
 
-def business_update(business_id: str, tokens: Iterable[ProcessorToken | str]) -> HandoffRequest:
+def layer_request(business_id: str, tokens: Iterable[ProcessorToken | str]) -> HandoffRequest:
     """``PUT /v1/businesses/{id}``: the request that hands tokens to Layer.
 
-    Give it **all** of the business's tokens, of every bank: whether Layer adds them to those that
-    it has or puts them in their place is not known.
+    Give it **all** of the business's tokens: whether Layer adds them or replaces all is not known.
+
+    Args:
+        business_id: Layer's id of the business.
+        tokens: processor tokens for Layer, or their texts.
 
     Raises:
         ConfigurationError: there is none, or one is no processor token for Layer.
     """
-    listed = list(dict.fromkeys(token_text(each, LAYER) for each in tokens))
+    listed = list(dict.fromkeys(token_text(each, "layer") for each in tokens))
     if not listed:
         raise ConfigurationError("no processor token to hand to Layer")
     return HandoffRequest(
         method="PUT",
-        path=_business(business_id),
+        path=_path_of(business_id),
         headers={"Content-Type": "application/json", "Accept": "application/json"},
         json={"plaid_processor_tokens": [{"processor_token": each} for each in listed]},
     )
 
 
-def business_accounts(business_id: str) -> HandoffRequest:
-    """``GET /v1/businesses/{id}/plaid/accounts``: what Layer has of a business."""
-    path = f"{_business(business_id)}/plaid/accounts"
-    return HandoffRequest(method="GET", path=path, headers={"Accept": "application/json"})
-
-
-def bearer_request(client_id: str, client_secret: str, scope: str) -> HandoffRequest:
-    """``POST /oauth2/token`` at Layer's own address for it: client credentials."""
-    return HandoffRequest(
-        method="POST",
-        path="/oauth2/token",
-        headers={
-            "Authorization": basic(client_id, client_secret),
-            "Content-Type": "application/x-www-form-urlencoded",
-            "Accept": "application/json",
-        },
-        form={"grant_type": "client_credentials", "scope": scope, "client_id": client_id},
-    )
-
-
-def _business(business_id: object) -> str:
+def _path_of(business_id: object) -> str:
     if not isinstance(business_id, str) or not business_id.strip():
         raise ConfigurationError("business_id must be Layer's id of the business")
     return f"/v1/businesses/{quote(business_id, safe='')}"
 
 
-def faults(body: Json) -> list[PartnerFault]:
-    """The errors that an answer of Layer's lists.
-
-    https://docs.layerfi.com/api-details/json-data
-    """
-    return [
-        PartnerFault(
-            code=answers.text(each, "error_enum") or answers.text(each, "type"),
-            message=answers.text(each, "description"),
-        )
-        for each in answers.objects(body.get("errors"))
-    ]
-
-
-@frozen(kw_only=True)
-class LayerSettings:
-    """Who asks Layer, and where."""
-
-    client_id: str
-    client_secret: str = field(repr=False)
-    environment: str
-    base_url: str
-    auth_url: str
-    scope: str
-
-
-class Bearer:
-    """Layer's access token, kept until it expires."""
-
-    def __init__(self, settings: LayerSettings) -> None:
-        self._settings = settings
-        self._token: str | None = None
-        self._end = datetime.min.replace(tzinfo=UTC)
-
-    def forget(self) -> None:
-        """Ask for another one next time."""
-        self._token = None
-
-    async def get(self, call: PartnerCall) -> str:
-        """The token; one request where there is none that is still good."""
-        if self._token is not None and datetime.now(UTC) < self._end:
-            return self._token
-        settings = self._settings
-        request = bearer_request(settings.client_id, settings.client_secret, settings.scope)
-        asked = datetime.now(UTC)
-        came = await call.ask(request, settings.auth_url)
-        body = answers.read(LAYER, request, came, faults_of_oauth, secrets=self.secrets)
-        token, seconds = answers.text(body, "access_token"), body.get("expires_in")
-        if token is None or not token.isascii() or not token.isprintable():
-            raise answers.unusable(LAYER, request, came, "without an access token")
-        self._token = token
-        self._end = asked + _lifetime(seconds) - _LEEWAY
-        return token
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """What must not show in any text."""
-        settings = self._settings
-        header = basic(settings.client_id, settings.client_secret).removeprefix("Basic ")
-        return tuple(filter(None, (settings.client_secret, header, self._token)))
-
-
-def _lifetime(seconds: object) -> timedelta:
-    """How long a bearer token lives; no time at all where that is not told."""
-    if isinstance(seconds, (int, float)) and 0 < seconds < 10**9:
-        return timedelta(seconds=seconds)
-    return timedelta(0)
-
-
-def faults_of_oauth(body: Json) -> list[PartnerFault]:
-    """The error of an OAuth2 answer (RFC 6749, section 5.2), or Layer's own."""
-    code = answers.text(body, "error")
-    if code is None:
-        return faults(body)
-    return [PartnerFault(code=code, message=answers.text(body, "error_description"))]
-
-
-async def _authorized(
-    call: PartnerCall,
-    settings: LayerSettings,
-    bearer: Bearer,
-    request: HandoffRequest,
-    secrets: tuple[str, ...] = (),
-) -> tuple[Json, HttpOutcome]:
-    """Send a request with the bearer token; once more with a new one where it is refused."""
-    for attempt in (1, 2):
-        token = await bearer.get(call)
-        authorized = request.with_headers(Authorization=f"Bearer {token}")
-        came = await call.ask(authorized, settings.base_url)
-        try:
-            body = answers.read(
-                LAYER,
-                request,
-                came,
-                faults,
-                secrets=(*bearer.secrets, token, *secrets),
-                unknown_advice=UNKNOWN,
-            )
-        except PartnerApiError as error:
-            # It was withdrawn before its end; a refused request changed nothing.
-            if error.http_status != 401 or attempt == 2:
-                raise
-            bearer.forget()
-        else:
-            return body, came
-    raise AssertionError("unreachable")
-
-
-async def list_accounts(
-    call: PartnerCall, settings: LayerSettings, bearer: Bearer, business_id: str
-) -> tuple[LayerAccount, ...]:
-    """The accounts that Layer has of a business."""
-    request = business_accounts(business_id)
-    body, came = await _authorized(call, settings, bearer, request)
-    listed = body.get("data")
-    if not isinstance(listed, list):
-        raise answers.unusable(LAYER, request, came, "no list of accounts")
-    accounts = answers.objects(listed)
-    # Layer's list names no business; if it ever does, it has to be the one that was asked for.
-    if any(answers.text(each, "business_id") not in (None, business_id) for each in accounts):
-        raise answers.unusable(LAYER, request, came, "about another business")
-    return tuple(_account(each) for each in accounts)
-
-
-def _account(data: Json) -> LayerAccount:
-    names = (
-        "id", "plaid_account_id", "plaid_processor_token", "status", "name", "mask",
-        "account_type", "subtype",
-    )  # fmt: skip
-    return LayerAccount(**{name: answers.text(data, name) for name in names})
-
-
-def layer_tokens(given: LinkResult | Iterable[ProcessorToken]) -> tuple[ProcessorToken, ...]:
-    """The tokens for Layer, one for each account, the newest.
-
-    Of a result those that are Layer's, of a list all that it has.
-
-    Raises:
-        ConfigurationError: there is none, or one is another partner's.
-    """
+def layer_tokens(given: Tokens, environment: str | None = None) -> tuple[ProcessorToken, ...]:
+    """The tokens for Layer, the newest of each account: of a result Layer's, of a list all."""
     if isinstance(given, LinkResult):
-        tokens = tuple(each for each in given.processor_tokens if each.processor == LAYER)
+        tokens = tuple(each for each in given.processor_tokens if each.processor == "layer")
     else:
         tokens = tuple([given] if isinstance(given, ProcessorToken) else given)
     for each in tokens:
         if not isinstance(each, ProcessorToken):
             raise TypeError(f"expected ProcessorToken objects, not {type(each).__name__}")
-        token_text(each, LAYER)
+        token_text(each, "layer", environment)
     if not tokens:
         raise ConfigurationError("no processor token to hand to Layer")
-    newest = {each.account.account_id: each for each in sorted(tokens, key=_issued_at)}
+    by_age = sorted(tokens, key=attrgetter("issued_at"))
+    newest = {each.account.account_id: each for each in by_age}
     return tuple(each for each in dict.fromkeys(tokens) if each in newest.values())
 
 
-def _issued_at(token: ProcessorToken) -> datetime:
-    return token.issued_at
-
-
-async def hand_over(
-    call: PartnerCall,
-    settings: LayerSettings,
-    bearer: Bearer,
-    business_id: str,
-    tokens: Sequence[ProcessorToken],
-) -> LayerHandoff:
-    """Read back what Layer has; if any token is new, send all of the business's.
-
-    Raises:
-        HandoffRefusedError: Layer does not tell the tokens of accounts that it reads now, so that
-            sending the others might drop them.
-    """
-    for each in tokens:
-        check_environment(each.processor_token, settings.environment, LAYER)
-    before = await list_accounts(call, settings, bearer, business_id)
-    known = {each.plaid_processor_token for each in before}
-    new = tuple(each for each in tokens if each.processor_token not in known)
-    if not new:
-        return LayerHandoff(business_id=business_id, new=(), sent=0, before=before)
-    everything = _everything(business_id, before, tokens)
-    request = business_update(business_id, everything)
-    await _authorized(call, settings, bearer, request, secrets=tuple(everything))
-    return LayerHandoff(business_id=business_id, new=new, sent=len(everything), before=before)
-
-
-def _everything(
+def _all_tokens(
     business_id: str, before: Sequence[LayerAccount], tokens: Sequence[ProcessorToken]
 ) -> list[str]:
     """What Layer is to have afterwards: the tokens it reads with now, and those given.
 
-    A token that was issued anew takes the place of the older one of its account. What was archived
-    stays so, unless its account is given a new token.
+    A newer token replaces the older one of its account. An archived account stays archived, unless
+    a new token is given for it.
     """
-    given: Mapping[str, str] = {each.account.account_id: each.processor_token for each in tokens}
+    given = {each.account.account_id: each.processor_token for each in tokens}
     kept = [each for each in before if not each.archived and each.plaid_account_id not in given]
-    if untold := [each for each in kept if each.plaid_processor_token is None]:
+    hidden = tuple(each for each in kept if each.plaid_processor_token is None)
+    if hidden:
         raise HandoffRefusedError(
-            f"Layer reads {len(untold)} accounts of business {business_id} whose tokens it does "
-            "not tell, and they might be dropped",
-            partner=LAYER,
-            existing=untold,
+            f"Layer reads {len(hidden)} accounts of business {business_id} whose tokens it does "
+            "not list, and they might be dropped",
+            partner="layer",
+            existing=hidden,
             advice="Nothing was sent. Pass the tokens of these accounts too.",
         )
+    known = [each.plaid_processor_token for each in kept if each.plaid_processor_token is not None]
     archived = {each.plaid_processor_token for each in before if each.archived}
-    there = [each.plaid_processor_token for each in kept if each.plaid_processor_token is not None]
     fresh = [token for token in given.values() if token not in archived]
-    return list(dict.fromkeys([*there, *fresh]))
+    return list(dict.fromkeys([*known, *fresh]))
+
+
+class BaseLayerSender(Sender):
+    """What both senders to Layer share."""
+
+    # https://docs.layerfi.com/api-details/authentication
+    _hosts: ClassVar = {
+        "sandbox": "https://sandbox.layerfi.com",
+        "production": "https://api.layerfi.com",
+    }
+    _partner = "layer"
+    _variables: ClassVar = {
+        "client_id": "LAYER_CLIENT_ID",
+        "client_secret": "LAYER_CLIENT_SECRET",
+        "environment": "LAYER_ENV",
+        "base_url": "LAYER_BASE_URL",
+        "auth_url": "LAYER_AUTH_URL",
+    }
+    _if_unknown = "Call again: it reads back what Layer has, and sends only if a token is missing."
+
+    def __init__(
+        self,
+        *,
+        client_id: str,
+        client_secret: str,
+        environment: str = "sandbox",
+        base_url: str | None = None,
+        auth_url: str | None = None,
+        scope: str | None = None,
+        timeout: Timeout = 30.0,
+        max_connections: int = 8,
+        proxy: str | None = None,
+        ca_bundle: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """Set it up; nothing is sent yet.
+
+        Args:
+            client_id: the client id from Layer's team.
+            client_secret: the secret that belongs to it.
+            environment: ``"sandbox"`` or ``"production"``.
+            base_url: another address than Layer's; http only on loopback.
+            auth_url: another address for bearer tokens than Layer's; http only on loopback.
+            scope: another scope than the environment's.
+            timeout: seconds to connect and seconds to wait for the answer of one request, each, or
+                a (connect, read) pair; one call may take four times their sum.
+            max_connections: how many requests of this sender run side by side at most.
+            proxy: the address of a proxy; by default the variables HTTPS_PROXY and NO_PROXY decide.
+            ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE or
+                SSL_CERT_FILE, else the system's.
+
+        Raises:
+            ConfigurationError: one of these is missing or malformed.
+        """
+        own = "https://auth.layerfi.com"
+        self._auth_url = own if auth_url is None else checked_address(auth_url)
+        super().__init__(
+            self._auth_url,
+            keys={"client_id": client_id, "client_secret": client_secret},
+            environment=environment,
+            base_url=base_url,
+            timeout=timeout,
+            max_connections=max_connections,
+            proxy=proxy,
+            ca_bundle=ca_bundle,
+        )
+        self._scope = scope or f"{self._hosts[self._environment]}/{self._environment}"
+        self._bearer = ("", 0.0)  # the bearer token, and until when it is used
+
+    async def _hand_over(self, call: Call, tokens: Tokens, business_id: str) -> LayerHandoff:
+        listed = layer_tokens(tokens, self._environment)
+        return await call.turn(business_id, self._send_new(call, business_id, listed))
+
+    async def _send_new(
+        self, call: Call, business_id: str, tokens: Sequence[ProcessorToken]
+    ) -> LayerHandoff:
+        """Read back what Layer has; if any token is new, send all of the business's."""
+        before = await self._list(call, business_id)
+        known = {each.plaid_processor_token for each in before}
+        new = tuple(each for each in tokens if each.processor_token not in known)
+        everything = _all_tokens(business_id, before, tokens) if new else []
+        if everything:
+            request = layer_request(business_id, everything)
+            await self._ask_with_bearer(call, request, secrets=tuple(everything))
+        return LayerHandoff(business_id=business_id, new=new, sent=len(everything), before=before)
+
+    async def _list(self, call: Call, business_id: str) -> tuple[LayerAccount, ...]:
+        request = HandoffRequest(method="GET", path=f"{_path_of(business_id)}/plaid/accounts")
+        status, body = await self._ask_with_bearer(call, request)
+        if not isinstance(body.get("data"), list):
+            raise self._unusable(request, status, "no list of accounts")
+        listed = objects(body["data"])
+        # Layer's list names no business; if it ever does, it has to be the one that was asked for.
+        if any(text(each, "business_id") not in (None, business_id) for each in listed):
+            raise self._unusable(request, status, "about another business")
+        names = [each.name for each in fields(LayerAccount)]
+        return tuple(LayerAccount(**{name: text(each, name) for name in names}) for each in listed)
+
+    async def _ask_with_bearer(
+        self, call: Call, request: HandoffRequest, *, secrets: tuple[str, ...] = ()
+    ) -> tuple[int, Json]:
+        """Send a request with the bearer token; once more with a new one where it is refused."""
+        again = False
+        while True:
+            bearer = await self._bearer_token(call)
+            headers = {**request.headers, "Authorization": f"Bearer {bearer}"}
+            authorized = evolve(request, headers=headers)
+            try:
+                return await self._ask(call, authorized, secrets=(bearer, *secrets))
+            except PartnerApiError as error:
+                # It was withdrawn before its end; a refused request changed nothing.
+                if error.http_status != 401 or again:
+                    raise
+                again = True
+                self._bearer = ("", 0.0)
+
+    async def _bearer_token(self, call: Call) -> str:
+        """The bearer token: the one that is kept, or a new one when that expires."""
+        kept, end = self._bearer
+        if time() < end:
+            return kept
+        headers = {
+            "Authorization": f"Basic {basic(*self._keys)}",
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        form = {
+            "grant_type": "client_credentials",
+            "scope": self._scope,
+            "client_id": self._keys[0],
+        }
+        request = HandoffRequest(method="POST", path="/oauth2/token", headers=headers, form=form)
+        asked = time()
+        status, body = await self._ask(call, request, base_url=self._auth_url)
+        token, seconds = text(body, "access_token"), body.get("expires_in")
+        if token is None or not token.isascii() or not token.isprintable():
+            raise self._unusable(request, status, "without an access token")
+        lasts = seconds if isinstance(seconds, (int, float)) and 0 < seconds < 1e9 else 0
+        self._bearer = token, asked + lasts - 60  # seconds: not used shortly before its end
+        return token
+
+    @override
+    def _faults(self, body: Json) -> list[dict[str, str | None]]:
+        # OAuth2's own form: RFC 6749, section 5.2.
+        if code := text(body, "error"):
+            return [{"code": code, "message": text(body, "error_description")}]
+        # https://docs.layerfi.com/api-details/json-data
+        return [
+            {
+                "code": text(each, "error_enum") or text(each, "type"),
+                "message": text(each, "description"),
+            }
+            for each in objects(body.get("errors"))
+        ]
+
+
+class LayerSender(BaseLayerSender, BlockingSender):
+    """Hands a business's processor tokens to Layer; it may serve many threads."""
+
+    def hand_over(self, tokens: Tokens, *, business_id: str) -> LayerHandoff:
+        """See that Layer has these tokens of the business, and keeps those of its other banks.
+
+        The tokens that Layer has are read back first; nothing is sent where nothing is new. Hand
+        over one result of a business at a time: two processes at once may drop each other's.
+
+        Args:
+            tokens: a `LinkResult`, or processor tokens for Layer.
+            business_id: Layer's id of the business.
+
+        Raises:
+            ConfigurationError: no token for Layer, or one of another environment.
+            HandoffRefusedError: Layer does not list other accounts' tokens, and might drop them.
+            PartnerApiError: Layer refused; see ``codes``.
+            PartnerConnectionError: no usable answer; calling again does no harm.
+        """
+        return run(self._hand_over(self._call(BlockingPort()), tokens, business_id))
+
+    def accounts(self, business_id: str) -> tuple[LayerAccount, ...]:
+        """The accounts that Layer has of a business.
+
+        Args:
+            business_id: Layer's id of the business.
+
+        Raises:
+            HandoffError: Layer refused, or there is no usable answer.
+        """
+        return run(self._list(self._call(BlockingPort()), business_id))
+
+
+class AsyncLayerSender(BaseLayerSender, AwaitedSender):
+    """`LayerSender`, awaited; it may serve several event loops."""
+
+    async def hand_over(self, tokens: Tokens, *, business_id: str) -> LayerHandoff:
+        """See that Layer has these tokens of the business, and keeps those of its other banks.
+
+        The tokens that Layer has are read back first; nothing is sent where nothing is new. Hand
+        over one result of a business at a time: two processes at once may drop each other's.
+
+        Args:
+            tokens: a `LinkResult`, or processor tokens for Layer.
+            business_id: Layer's id of the business.
+
+        Raises:
+            ConfigurationError: no token for Layer, or one of another environment.
+            HandoffRefusedError: Layer does not list other accounts' tokens, and might drop them.
+            PartnerApiError: Layer refused; see ``codes``.
+            PartnerConnectionError: no usable answer; calling again does no harm.
+        """
+        return await self._hand_over(self._call(AsyncPort()), tokens, business_id)
+
+    async def accounts(self, business_id: str) -> tuple[LayerAccount, ...]:
+        """The accounts that Layer has of a business.
+
+        Args:
+            business_id: Layer's id of the business.
+
+        Raises:
+            HandoffError: Layer refused, or there is no usable answer.
+        """
+        return await self._list(self._call(AsyncPort()), business_id)

@@ -1,4 +1,4 @@
-"""A local Plaid: the Sandbox's endpoints with real state behind them, over HTTP."""
+"""A local Plaid: the Sandbox's endpoints over HTTP, with real state."""
 
 from .courier import Delivery
 from .engine import ItemState, Keys

@@ -1,4 +1,4 @@
-"""The ASGI application: reads a request, lets the local Plaid answer, sends what it says."""
+"""The ASGI application: reads a request, lets the local Plaid answer it, sends the answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONTROL = "/_sandbox"
 
 
 class BodyTooLargeError(Exception):
-    """The client sent more than any request of Plaid's could need."""
+    """The request is larger than any request of Plaid's."""
 
 
 _TOO_LARGE = Answer(
@@ -28,7 +28,7 @@ _TOO_LARGE = Answer(
 
 
 async def read_request(scope: Scope, receive: Receive) -> Request:
-    """Read a request; what is too large is read on, so that the client hears the answer."""
+    """Read a request; a too large one is read to its end, so that the client gets an answer."""
     chunks, size, more = [], 0, True
     while more:
         message = await receive()
@@ -46,7 +46,7 @@ async def read_request(scope: Scope, receive: Receive) -> Request:
 
 
 class Exchange:
-    """One request and the way its answer goes out, faults and all."""
+    """One request and how its answer is sent, with faults."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send):
         self._scope = scope
@@ -59,7 +59,7 @@ class Exchange:
         try:
             await self._run(engine)
         except asyncio.CancelledError:
-            # The server closes; uvicorn would make up a 500 and log an error.
+            # The server closes; uvicorn would send a 500 and log an error.
             self._connection.reset()
             await self._gone()
 
@@ -89,7 +89,7 @@ class Exchange:
             await self._send_whole(outcome.answer)
 
     async def _gone(self) -> None:
-        """Wait until the connection is, so that uvicorn misses no answer."""
+        """Wait until the connection is gone, so that uvicorn does not miss the answer."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
@@ -105,7 +105,7 @@ class Exchange:
     async def _send_bit_by_bit(
         self, answer: Answer, cut: int | None, trickle: float | None
     ) -> None:
-        """Promise the whole length; send up to the cut, byte by byte if it shall trickle."""
+        """Announce the whole length; send up to the cut, byte by byte if it trickles."""
         await self._start(answer)
         body = answer.body if cut is None else answer.body[:cut]
         step = 1 if trickle is not None else max(len(body), 1)
@@ -122,7 +122,7 @@ class Exchange:
 
 
 def plaid_app(engine: Engine) -> ASGIApp:
-    """Make the application that speaks as Plaid does."""
+    """Make the application that answers as Plaid does."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await Exchange(scope, receive, send).run(engine)
@@ -131,7 +131,7 @@ def plaid_app(engine: Engine) -> ASGIApp:
 
 
 def make_app(engine: Engine) -> Starlette:
-    """Put the control plane beside Plaid's own paths."""
+    """Add the control plane to Plaid's own paths."""
     return Starlette(
         routes=[
             *link_routes(engine),

@@ -9,8 +9,8 @@ from .model import Account, Bank, Number
 from .tables import table
 from .wire import Json
 
-# What every Sandbox bank offers. Kept to names that clients of any age know: the
-# generated ones of old refuse a product that they have not heard of.
+# What every Sandbox bank offers. Only names that all client versions know: the models of old
+# generated clients refuse an unknown product.
 BANK_PRODUCTS = (
     "assets",
     "auth",
@@ -21,7 +21,7 @@ BANK_PRODUCTS = (
     "transactions",
 )
 CURRENCIES = {"US": "USD", "CA": "CAD", "GB": "GBP"}
-# https://plaid.com/docs/auth/: the account types that have numbers to pay by.
+# https://plaid.com/docs/auth/: the account types that have account numbers.
 AUTH_SUBTYPES = frozenset({"checking", "savings", "cash management"})
 
 
@@ -51,7 +51,7 @@ def find_bank(institution_id: str) -> Bank:
 
 
 def bank_to_link(institution_id: str) -> Bank:
-    """Return the bank, if new Items can be made at it."""
+    """Return the bank, if it allows new Items."""
     bank = find_bank(institution_id)
     if not bank.supported:
         raise PlaidError("INSTITUTION_NO_LONGER_SUPPORTED")

@@ -1,4 +1,4 @@
-"""The list of endpoints, and what an endpoint is given to answer a call."""
+"""The list of endpoints, and the call that an endpoint answers."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from .world import World
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One admitted call: its arguments fit the endpoint's fields, its keys are good."""
+    """One accepted call: its arguments fit the endpoint's fields, its keys are valid."""
 
     world: World
     client_id: str
     arguments: Mapping[str, Any]
     user_agent: str = ""
-    # The name that the caller has for this server; without one, there is no page to open.
+    # The server's host name as the caller wrote it; without one, there is no page to open.
     host: str | None = None
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return an argument that may be left out."""
+        """Return an optional argument."""
         return self.arguments.get(name, default)
 
     def option(self, name: str, default: Any = None) -> Any:
-        """Return one of `options`, or the default where it is unset or null."""
+        """Return one of `options`, or the default if it is unset or null."""
         value = (self.get("options") or {}).get(name)
         return default if value is None else value
 
@@ -43,7 +43,7 @@ class Call:
 
     @property
     def hosted_at(self) -> str:
-        """Return where Hosted Link's pages are."""
+        """Return the address of Hosted Link's pages."""
         return f"http://{self.host}" if self.host else "https://secure.plaid.com"
 
     def item(self) -> Item:
@@ -51,7 +51,7 @@ class Call:
         return self.world.item_of(self["access_token"], self.client_id)
 
     def healthy_item(self) -> Item:
-        """Return the Item of `access_token`, if its data can be had."""
+        """Return the Item of `access_token`, if its data is available."""
         item = self.item()
         self.world.check_login(item)
         return item
@@ -66,12 +66,12 @@ Handler = Callable[[Call], Json]
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """One path: its fields and what answers it."""
+    """One path: its fields and its handler."""
 
     path: str
     fields: Mapping[str, Field]
     handler: Handler
-    # The error code for a body whose values have the wrong types, where it has its own.
+    # The error code for values of a wrong type, if the endpoint has its own.
     odd_body: str | None = None
 
     def arguments(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,7 +85,7 @@ ENDPOINTS: dict[str, Endpoint] = {}
 def endpoint(
     path: str, odd_body: str | None = None, /, **fields: Field
 ) -> Callable[[Handler], Handler]:
-    """Register the decorated function as the answer to a path."""
+    """Register the decorated function as the handler of a path."""
 
     def register(handler: Handler) -> Handler:
         ENDPOINTS[path] = Endpoint(path=path, fields=fields, handler=handler, odd_body=odd_body)

@@ -1,15 +1,15 @@
-"""Time as the local Plaid sees it: the machine's, or a still one; both can be moved on."""
+"""The local Plaid's clock: the machine's time, or a stopped one; both can be moved forward."""
 
 from __future__ import annotations
 
 import datetime as dt
 
-# Far enough from the calendar's end that no lifetime goes past it.
+# Far enough from the end of the calendar for every token's lifetime.
 END = dt.datetime(9000, 1, 1, tzinfo=dt.UTC)
 
 
 class Clock:
-    """Tells the time, and is moved by hand."""
+    """A clock that is moved by hand."""
 
     def __init__(self, now: dt.datetime | None = None):
         if now is not None and now.tzinfo is None:
@@ -22,7 +22,7 @@ class Clock:
         return (self._still or dt.datetime.now(dt.UTC)) + self._moved
 
     def advance(self, by: dt.timedelta) -> None:
-        """Move the time on; backwards it does not go."""
+        """Move the time forward; moving it back is refused."""
         if by < dt.timedelta():
             raise ValueError("time can only be moved forwards")
         if by > END - self.now():

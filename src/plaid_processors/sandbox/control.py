@@ -1,4 +1,4 @@
-"""The control plane over HTTP, under a path of its own, for tests in any language."""
+"""The control plane over HTTP, under its own path, for tests in any language."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _route(engine: Engine, method: str, path: str, action: Action) -> Route:
         try:
             body = from_json(await request.body() or b"{}")
             if not isinstance(body, dict):
-                raise TypeError("the body is a JSON object")  # noqa: TRY301 - told as below
+                raise TypeError("the body is a JSON object")  # noqa: TRY301 - answered as below
             return JSONResponse(await run_in_threadpool(action, engine, body))
         except KeyError as error:
             return JSONResponse({"error": f"{error} is missing"}, status_code=400)

@@ -1,4 +1,4 @@
-"""The whole of the local Plaid without I/O: a request in, an answer out."""
+"""The local Plaid without I/O: a request in, an answer out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .world import World
 
 
 def dispatch(world: World, request: Request) -> Answer:
-    """Answer one request. Never raises: what goes wrong is an answer too."""
+    """Answer one request. Errors are answers too: it never raises."""
     request_id = world.ids.hexadecimal("request", 15)  # the form seen since September 2026
     version = request.headers.get("plaid-version", "")
     try:
@@ -46,7 +46,7 @@ def _answer(world: World, request: Request) -> Json:
 
 
 def find_endpoint(request: Request) -> Endpoint:
-    """Return the endpoint of a request; Plaid has nothing but POST."""
+    """Return the endpoint of a request; Plaid accepts only POST."""
     if request.method != "POST" or request.path not in ENDPOINTS:
         raise PlaidError("NOT_FOUND")
     return ENDPOINTS[request.path]
@@ -66,7 +66,7 @@ def _check_headers(request: Request) -> None:
 
 
 def read_body(request: Request, found: Endpoint) -> dict[str, Any]:
-    """Read the body, with the keys of the headers where it has none of its own."""
+    """Read the body, with the keys from the headers if it has none."""
     try:
         body = from_json(request.body)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Delivers webhooks, off the path of requests: one after the other for each Item."""
+"""Delivers webhooks in the background: one after the other for each Item."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PATIENCE = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """A webhook that was sent, or tried to be.
+    """A webhook that was sent, or that could not be delivered.
 
     Attributes:
-        url: where it went.
-        body: what it said.
-        status: the HTTP status that came back; None if there was no answer.
+        url: the address it was sent to.
+        body: its body.
+        status: the HTTP status of the answer; None if there was none.
         error: why there was no answer.
 
     """
@@ -42,7 +42,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 
 class Courier:
-    """Sends webhooks in daemon threads, one for each order that has some in wait."""
+    """Sends webhooks in daemon threads, one for each order that has some waiting."""
 
     def __init__(self, sign: Callable[[bytes, int], str]):
         self._sign = sign
@@ -54,7 +54,7 @@ class Courier:
         self._done: list[Delivery] = []
 
     def send(self, webhook: Webhook) -> None:
-        """Take a webhook; it is sent once those before it in its order are."""
+        """Queue a webhook; it is sent after those before it in its order."""
         with self._changed:
             queue = self._waiting.get(webhook.order)
             if queue is not None:
@@ -83,7 +83,7 @@ class Courier:
         body = to_json(webhook.body)
         headers = {
             "Content-Type": "application/json",
-            # The machine's clock: receivers compare it with theirs, not with a moved one.
+            # The machine's clock, because receivers compare the time with theirs.
             "Plaid-Verification": self._sign(body, int(time.time())),
         }
         try:
@@ -98,17 +98,17 @@ class Courier:
             return Delivery(url=webhook.url, body=webhook.body, status=None, error=str(error))
 
     def deliveries(self) -> tuple[Delivery, ...]:
-        """Return what was sent so far, in the order in which it ended."""
+        """Return the deliveries so far, in the order in which they ended."""
         with self._changed:
             return tuple(self._done)
 
     def wait(self, timeout: float) -> bool:
-        """Wait until nothing is left to send; tell whether that came in time."""
+        """Wait until all are sent; return False if the time ran out."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._waiting, timeout)
 
     def clear(self) -> None:
-        """Forget what was sent and what is still in wait."""
+        """Forget all deliveries, and those that still wait."""
         with self._changed:
             self._done.clear()
             for queue in self._waiting.values():

@@ -1,4 +1,4 @@
-"""The custom test user: a password that is a JSON object and says what the bank holds.
+"""The custom test user: the password is a JSON object that describes the accounts.
 
 https://plaid.com/docs/sandbox/user-custom/
 """
@@ -106,7 +106,7 @@ def _read(password: str) -> Json:
         raise invalid_field(f"{_WHERE} must be a JSON object for user_custom")
     report = Report()
     report.look_inside(user, _USER, f"{_WHERE}.")
-    report.unknown.clear()  # there is more to a custom user than what is used here
+    report.unknown.clear()  # a custom user has more fields than are used here
     report.raise_first(None)
     return user
 
@@ -143,7 +143,7 @@ def _available(override: Json, balance: Any) -> Any:
 
 
 def _numbers(bank: Bank, given: Json, mask: str) -> Json:
-    """Put the given numbers over the bank's usual ones."""
+    """Replace the bank's usual numbers with the given ones."""
     numbers = default_numbers(bank, mask)
     names = {
         "ach": {"account": "account", "ach_routing": "routing", "ach_wire_routing": "wire_routing"},
@@ -159,7 +159,7 @@ def _numbers(bank: Bank, given: Json, mask: str) -> Json:
 
 
 def _owner(given: Json) -> Json:
-    """Put the given identity over the default user's."""
+    """Replace the default user's identity with the given one."""
     owner = default_owner()
     for name, value in given.items():
         if value is not None:
@@ -168,7 +168,7 @@ def _owner(given: Json) -> Json:
 
 
 def _filled(name: str, entry: Json) -> Json:
-    """Fill in what an answer always has and a custom user may leave out."""
+    """Fill in the keys that an answer always has and a custom user may omit."""
     if name == "addresses":
         nothing = dict.fromkeys(("city", "region", "postal_code", "country"))
         return {"primary": True, "data": {**nothing, **entry["data"]}}

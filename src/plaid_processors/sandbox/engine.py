@@ -1,4 +1,4 @@
-"""The local Plaid without its server: its world, its faults, its log, under one lock."""
+"""The local Plaid without its server: its state, faults and log, under one lock."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class ItemState:
 
     Attributes:
         item_id: its id.
-        client_id: whose it is.
-        access_token: the one that is good for it now.
+        client_id: the client that it belongs to.
+        access_token: its current access token.
         institution_id: its bank.
         account_ids: the accounts that the user shared.
-        processor_tokens: the tokens issued for it, in their order.
-        exchanged: whether a public token of it was ever exchanged.
+        processor_tokens: the tokens issued for it, in order.
+        exchanged: whether one of its public tokens was exchanged.
         removed: whether it was removed.
 
     """
@@ -64,14 +64,14 @@ class ItemState:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What to send back: an answer, or none; and the fault that bends how it is sent."""
+    """An answer, or none; and the fault that changes how it is sent."""
 
     answer: Answer | None
     fault: Fault | None = None
 
 
 class Engine:
-    """All of the local Plaid but the socket, and its control plane from Python."""
+    """The local Plaid without the socket, and its control plane in Python."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class Engine:
         return self._faults.take(path)
 
     def handle(self, request: Request, fault: Fault | None = None) -> Outcome:
-        """Answer a request, bent by the fault that struck it."""
+        """Answer a request, changed by the fault that strikes it."""
         number = self._journal.next_number()
         outcome = Outcome(answer=self._answer(request, fault), fault=fault)
         self._log(number, request, outcome)
@@ -159,19 +159,19 @@ class Engine:
         username: str = "user_good",
         password: str = "pass_good",  # noqa: S107 - the Sandbox's, printed in Plaid's docs
     ) -> Linked:
-        """Do what the user does in Link, and return what `onSuccess` would get.
+        """Do what the user does in Link, and return the arguments of `onSuccess`.
 
         Args:
-            link_token: from `/link/token/create` of this sandbox; the text, or an object that
+            link_token: from `/link/token/create` of this sandbox; a string, or an object that
                 has it as `link_token`.
             institution_id: the bank that the user chooses.
-            masks: the accounts that the user chooses; all that Link offers if not given.
+            masks: the accounts that the user chooses; by default all that Link offers.
             username: the test user that logs in.
             password: its password.
 
         Raises:
             TypeError: `masks` is a string.
-            ValueError: no such link token, bank, user or account; tells what there is.
+            ValueError: no such link token, bank, user or account; the message lists the valid ones.
 
         """
         with self._lock:
@@ -195,7 +195,7 @@ class Engine:
         error_code: str | None = None,
         status: str | None = None,
     ) -> Exited:
-        """Leave Link as a user does, and return what `onExit` would get.
+        """Leave Link as a user does, and return the arguments of `onExit`.
 
         Raises:
             ValueError: no such link token, bank or error code.
@@ -216,7 +216,7 @@ class Engine:
     # Control
 
     def reset(self, seed: int | str | None = None) -> None:
-        """Begin anew: no Items, no tokens, no faults, an empty log; the keys stay."""
+        """Remove all Items, tokens, faults and log entries; the keys stay."""
         with self._lock:
             self._seed = self._seed if seed is None else seed
             self._world = self._new_world()
@@ -226,11 +226,11 @@ class Engine:
 
     @property
     def now(self) -> dt.datetime:
-        """The time as this Plaid sees it."""
+        """The time of this Plaid's clock."""
         return self._world.now()
 
     def advance(self, by: dt.timedelta | float) -> dt.datetime:
-        """Move the clock on, by a timedelta or by seconds, and return the new time."""
+        """Move the clock forward, by a timedelta or by seconds, and return the new time."""
         by = by if isinstance(by, dt.timedelta) else dt.timedelta(seconds=by)
         with self._lock:
             world, before = self._world, self._world.now()
@@ -241,13 +241,13 @@ class Engine:
             return world.now()
 
     def enable_partner(self, processor: str) -> None:
-        """Switch a partner on for the keys, as the Dashboard does; all are, at first."""
+        """Enable a partner for the keys, as in the Dashboard; all are enabled by default."""
         _check_partner(processor)
         with self._lock:
             self._world.disabled_partners.discard(processor)
 
     def disable_partner(self, processor: str) -> None:
-        """Switch a partner off for the keys."""
+        """Disable a partner for the keys."""
         _check_partner(processor)
         with self._lock:
             self._world.disabled_partners.add(processor)
@@ -255,11 +255,11 @@ class Engine:
     def set_account_select(
         self, select: AccountSelect, customization: str = linking.DEFAULT_CUSTOMIZATION
     ) -> None:
-        """Set Link's Account Select, as the Dashboard does for a customization.
+        """Set Link's Account Select for a customization, as in the Dashboard.
 
         Args:
-            select: `one` account, or `many`, as it is at first.
-            customization: its name; link tokens name it by `link_customization_name`.
+            select: `one` account, or `many` (the default).
+            customization: its name, as in a link token's `link_customization_name`.
 
         """
         if select not in ACCOUNT_SELECTS:
@@ -269,7 +269,7 @@ class Engine:
             (names.add if select == "one" else names.discard)(customization)
 
     def link_page(self, action: str, body: Json) -> Json:
-        """Answer what Link's pane asks of its server; `pane` tells what there is.
+        """Answer a request of Link's pane; the module `pane` has the actions.
 
         Raises:
             PlaidError: Link shows this error.
@@ -279,7 +279,7 @@ class Engine:
             return pane.ACTIONS[action](self._world, body)
 
     def new_keys(self) -> Keys:
-        """Make keys of another client, admitted from now on."""
+        """Make keys of another client, accepted from now on."""
         with self._lock:
             ids = self._world.ids
             keys = Keys(
@@ -290,7 +290,7 @@ class Engine:
             return keys
 
     def fail(self, path: str = ANYWHERE, **what: Unpack[FaultFields]) -> None:
-        """Lay a fault in wait for requests to a path; `what` as in `Fault`.
+        """Set a fault for requests to a path; `what` as in `Fault`.
 
         Raises:
             ValueError: no such path, code or kind of fault.
@@ -305,16 +305,16 @@ class Engine:
 
     @property
     def unspent_faults(self) -> tuple[tuple[Fault, int], ...]:
-        """The faults that struck less often than they were laid for, and how often they did."""
+        """The faults that have not struck as often as set, each with how often it has."""
         return self._faults.unspent()
 
     def clear_faults(self) -> None:
-        """Take all faults back."""
+        """Remove all faults."""
         self._faults.clear()
 
     @property
     def requests(self) -> tuple[LoggedRequest, ...]:
-        """The log of requests, secrets masked, in the order in which they came."""
+        """The log of requests, secrets masked, in order of arrival."""
         return tuple(sorted(self._journal.entries(), key=lambda entry: entry.number))
 
     def clear_requests(self) -> None:
@@ -324,7 +324,7 @@ class Engine:
     def limit_rates(
         self, enabled: bool = True, per_client: Mapping[str, int] | None = None
     ) -> None:
-        """Switch the documented rate limits on or off; `per_client` sets other ones by path."""
+        """Switch the documented rate limits on or off; `per_client` sets others by path."""
         with self._lock:
             self._world.limits.set(enabled, per_client)
 
@@ -334,7 +334,7 @@ class Engine:
         return self._courier.deliveries()
 
     def wait_for_webhooks(self, timeout: float = 15) -> bool:
-        """Wait until every webhook so far is sent; tell whether that came in time."""
+        """Wait until every webhook so far is sent; return False if the time ran out."""
         return self._courier.wait(timeout)
 
     def rotate_webhook_key(self) -> None:
@@ -351,17 +351,17 @@ class Engine:
         age: float = 0,
         **more: Any,
     ) -> SignedWebhook:
-        """Make a signed webhook, headers and body, to feed to a handler; nothing is sent.
+        """Make a signed webhook, headers and body, for a handler; nothing is sent.
 
         Args:
             webhook_type: such as `ITEM`.
             webhook_code: such as `ERROR`.
-            item_id: the Item that it is about, if it is about one.
-            age: how many seconds ago it was signed; a handler refuses what is over 300.
-            more: other keys of its body.
+            item_id: the Item that it is about, if any.
+            age: how many seconds ago it was signed; handlers refuse more than 300.
+            more: further keys of its body.
 
         Raises:
-            ValueError: there is no such Item here.
+            ValueError: there is no such Item.
 
         """
         with self._lock:
@@ -369,7 +369,7 @@ class Engine:
 
     @property
     def items(self) -> tuple[ItemState, ...]:
-        """Every Item that was ever made here, removed ones too."""
+        """Every Item that was made, removed ones too."""
         with self._lock:
             tokens: dict[str, list[str]] = {}
             for token in self._world.processor_tokens.values():

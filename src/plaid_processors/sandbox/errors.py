@@ -24,13 +24,13 @@ class ErrorSpec:
 
     @property
     def documentation_url(self) -> str | None:
-        """Where Plaid's docs explain it, in the form answers show since 2026."""
+        """Its page in Plaid's docs, in the form used in answers since 2026."""
         return f"{DOCS}/{self.page}/#{self.code.lower()}" if self.page else None
 
 
 @cache
 def documented() -> dict[str, ErrorSpec]:
-    """Every documented error by its code; of a doubled code the more common type."""
+    """Every documented error by its code; for a code with two types, the more common type."""
     specs: dict[str, ErrorSpec] = {}
     for row in table("errors"):
         spec = ErrorSpec(
@@ -46,7 +46,7 @@ def documented() -> dict[str, ErrorSpec]:
 
 
 class PlaidError(Exception):
-    """Ends a call: Plaid's error is the answer."""
+    """Ends a call with an error of Plaid's as the answer."""
 
     def __init__(self, code: str, message: str | None = None, *, status: int | None = None):
         self.spec = documented()[code]
@@ -55,23 +55,23 @@ class PlaidError(Exception):
         super().__init__(f"{self.spec.type} / {code}: {self.message}")
 
     def body(self, request_id: str | None = None) -> Json:
-        """Write the error object; webhooks and Items carry it without a request id."""
+        """Write the error object; in webhooks and Items it has no request id."""
         body: Json = {
             "display_message": self.spec.display,
             "error_code": self.spec.code,
             "error_message": self.message,
             "error_type": self.spec.type,
         }
-        # A few older codes were seen without it.
+        # Seen without it for a few older codes.
         if self.spec.documentation_url:
             body["documentation_url"] = self.spec.documentation_url
         if request_id is not None:
             body["request_id"] = request_id
-            # Not inside Items: there plaid-python 8 cannot read the null.
+            # Not in Items, where plaid-python 8 cannot read the null.
             body["suggested_action"] = None
         return body
 
 
 def invalid_field(message: str) -> PlaidError:
-    """Refuse one field's value, in words that name it."""
+    """Refuse one field's value, in a message that names the field."""
     return PlaidError("INVALID_FIELD", message)

@@ -1,4 +1,4 @@
-"""Faults on demand: what shall go wrong, where, and how often."""
+"""Faults on demand: what fails, where, and how often."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UNSET: Any = object()
 
 
 class FaultFields(TypedDict, total=False):
-    """The fields of a `Fault` but its path, as keywords."""
+    """The fields of a `Fault` without its path, as keywords."""
 
     times: int | None
     skip: int
@@ -40,26 +40,26 @@ class FaultFields(TypedDict, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What goes wrong with a request.
+    """A failure of a request.
 
     Attributes:
         path: the endpoint, or `*` for any.
-        times: how many requests it strikes; None is all from now on.
-        skip: how many requests it lets pass first.
+        times: how many requests it strikes; None: all from now on.
+        skip: how many requests it skips first.
         delay: seconds before the answer begins.
         drop: reset the connection: `unread` (before the request's body is read),
-            `before` the work is done, or `after` it.
+            `before` the request takes effect, or `after`.
         error_code: answer with this error; one of Plaid's, or any with `error_type`.
-        error_type: the error's type, where the code alone does not tell it.
-        error_message: the error's message, where it shall not be the documented one.
-        status: answer with this HTTP status; a gateway's HTML page unless there is a body.
+        error_type: the error's type; required if the code is not documented.
+        error_message: the error's message, in place of the documented one.
+        status: answer with this HTTP status, and a gateway's HTML page unless a body is given.
         headers: set these headers on the answer.
         body: answer with this text.
         json: answer with this value as JSON.
-        work: whether the work is done although its answer is replaced.
-        change: set these keys in the true answer.
-        remove: take these keys out of the true answer.
-        cut: send so many bytes of the body, then close the connection.
+        work: whether the request takes effect although its answer is replaced.
+        change: set these keys in the real answer.
+        remove: remove these keys from the real answer.
+        cut: send this many bytes of the body, then close the connection.
         trickle: seconds between the bytes of the body, sent one by one.
 
     """
@@ -108,12 +108,12 @@ class Fault:
 
     @property
     def replaces(self) -> bool:
-        """Whether another answer takes the true one's place."""
+        """Whether the real answer is replaced."""
         bodies = self.body is not None or self.json is not _UNSET
         return bool(self.error_code or self.status is not None or bodies)
 
     def to_dict(self) -> Json:
-        """Write what is set, as the control plane takes it."""
+        """Write the fields that are set, as the control plane reads them."""
         default = Fault()
         return {
             name: value
@@ -123,7 +123,7 @@ class Fault:
 
 
 def replacement(fault: Fault, request_id: str) -> Answer:
-    """Write the answer that a fault puts in the true one's place."""
+    """Write the answer that replaces the real one."""
     if fault.error_code:
         return _error_answer(fault, fault.error_code, request_id)
     headers = {"Content-Type": "application/json; charset=utf-8", "Plaid-Version": API_VERSION}
@@ -141,7 +141,7 @@ def replacement(fault: Fault, request_id: str) -> Answer:
     )
 
 
-# https://www.rfc-editor.org/rfc/rfc9110#section-6.4.1: these have none.
+# https://www.rfc-editor.org/rfc/rfc9110#section-6.4.1: these have no body.
 _NO_BODY = (204, 205, 304)
 
 
@@ -170,7 +170,7 @@ def _error_answer(fault: Fault, code: str, request_id: str) -> Answer:
 
 
 def altered(fault: Fault, answer: Answer) -> Answer:
-    """Change keys and headers of the true answer."""
+    """Change keys and headers of the real answer."""
     if not (fault.change or fault.remove or fault.headers):
         return answer
     body = from_json(answer.body)
@@ -185,7 +185,7 @@ def altered(fault: Fault, answer: Answer) -> Answer:
 def bent(
     fault: Fault | None, work: Callable[[], Answer], request_id: Callable[[], str]
 ) -> Answer | None:
-    """Do the work as far as a fault lets it be done, and answer as it says; None: no answer."""
+    """Do the work and answer, as far as the fault allows; None: no answer."""
     if fault is None:
         return work()
     if fault.drop in ("unread", "before"):
@@ -201,19 +201,19 @@ def bent(
 
 
 class Faults:
-    """The faults in wait, in the order in which they were set."""
+    """The faults that are set, in order."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: list[tuple[Fault, list[int]]] = []
 
     def add(self, fault: Fault) -> None:
-        """Lay a fault in wait."""
+        """Set a fault."""
         with self._lock:
             self._waiting.append((fault, [0]))
 
     def clear(self) -> None:
-        """Take all faults back."""
+        """Remove all faults."""
         with self._lock:
             self._waiting.clear()
 
@@ -223,7 +223,7 @@ class Faults:
             return tuple(fault for fault, _ in self._waiting)
 
     def unspent(self) -> tuple[tuple[Fault, int], ...]:
-        """Return the faults that have yet to strike, each with how often it has."""
+        """Return the faults that have not struck as often as set, each with how often it has."""
         with self._lock:
             counted = [(fault, max(seen[0] - fault.skip, 0)) for fault, seen in self._waiting]
         return tuple(each for each in counted if each[0].times is not None or not each[1])

@@ -1,7 +1,7 @@
-"""Request schemas as data, and the one place that checks a body against them.
+"""Request schemas as data, and the check of a body against them.
 
-Problems are told in one order for all endpoints: what is missing, then what is
-unknown, then the first value that does not fit.
+Problems are reported in the same order for all endpoints: missing fields, unknown fields, then
+the first value that does not fit.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ Check = Callable[[Any, str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
-    """What one field may hold.
+    """The schema of one field.
 
     Attributes:
         type: the JSON type.
-        required: whether it must be given.
-        nullable: whether null says something, and is not as if absent.
-        words: what it must be, where Plaid says that in words of its own.
-        check: refuses a value of the right type.
-        fields: what an object may hold.
-        items: what a list may hold.
+        required: whether it is required.
+        nullable: whether null has a meaning; otherwise null counts as absent.
+        words: Plaid's own message for a wrong type, if it has one.
+        check: checks a value of the right type.
+        fields: the fields of an object.
+        items: the elements of a list.
 
     """
 
@@ -43,12 +43,12 @@ class Field:
 
 
 def required(spec: Field) -> Field:
-    """Mark a field that must be given."""
+    """Mark a field as required."""
     return replace(spec, required=True)
 
 
 def nullable(spec: Field) -> Field:
-    """Mark a required field for which null says something."""
+    """Mark a required field for which null has a meaning."""
     return replace(spec, nullable=True)
 
 
@@ -65,7 +65,7 @@ def text(*, nonempty: bool = False, longest: int | None = None) -> Field:
 
 
 def choice(options: Sequence[str]) -> Field:
-    """Describe a string out of a closed list."""
+    """Describe a string from a closed list."""
 
     def check(value: str, path: str) -> None:
         if value not in options:
@@ -97,7 +97,7 @@ def number() -> Field:
 
 
 def told(words: str, fits: Callable[[Any], bool], kind: str = "string") -> Field:
-    """Describe a value that is refused in the same words for its type and for its form."""
+    """Describe a value whose type and form are refused with the same message."""
 
     def check(value: Any, path: str) -> None:
         if not fits(value):
@@ -107,12 +107,12 @@ def told(words: str, fits: Callable[[Any], bool], kind: str = "string") -> Field
 
 
 def url() -> Field:
-    """Describe an address that a webhook can be sent to (words seen on the Sandbox, 2020)."""
+    """Describe an address that a webhook can be sent to (message seen on the Sandbox, 2020)."""
     return told("must be a non-empty string URL", is_url)
 
 
 def is_url(value: str) -> bool:
-    """Tell whether this is an http or https address with a host."""
+    """Return whether this is an http or https address with a host."""
     try:
         parts = urlsplit(value)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -124,12 +124,12 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 def date() -> Field:
-    """Describe a day (words seen on the Sandbox, 2020)."""
+    """Describe a day (message seen on the Sandbox, 2020)."""
     return told("must be a string of the format 'YYYY-MM-DD'", is_date)
 
 
 def is_date(value: str) -> bool:
-    """Tell whether this is a day of the calendar, YYYY-MM-DD."""
+    """Return whether this is a day of the calendar, YYYY-MM-DD."""
     try:
         return bool(_DATE.fullmatch(value) and dt.date.fromisoformat(value))
     except ValueError:
@@ -164,11 +164,11 @@ def record(**fields: Field) -> Field:
 
 
 def free() -> Field:
-    """Describe an object of which nothing is looked at."""
+    """Describe an object whose content is not checked."""
     return Field(type="object")
 
 
-# What a client sends beside the fields of the endpoint.
+# The keys, which every request has in addition to the endpoint's fields.
 _KEY = Field(type="string", required=True, words="must be a properly formatted, non-empty string")
 CREDENTIALS = {"client_id": _KEY, "secret": _KEY}
 
@@ -196,7 +196,7 @@ def _must_be(kind: str) -> str:
 
 @dataclass
 class Report:
-    """What was found wrong with a body."""
+    """The problems of a body."""
 
     missing: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
@@ -204,7 +204,7 @@ class Report:
     refused: list[PlaidError] = field(default_factory=list)
 
     def look(self, value: Any, spec: Field, path: str) -> None:
-        """Check one value and what is inside it."""
+        """Check one value and its content."""
         if not _fits(value, spec.type):
             self.mistyped.append(f"{path} {spec.words or _must_be(spec.type)}")
             return
@@ -220,7 +220,7 @@ class Report:
             self.look_inside(value, spec.fields, f"{path}." if path else "")
 
     def look_inside(self, value: Mapping[str, Any], fields: Mapping[str, Field], at: str) -> None:
-        """Check an object's fields; null is as if absent, unless it says something."""
+        """Check an object's fields; null counts as absent, unless it has a meaning."""
         for name, spec in fields.items():
             given = value.get(name)
             if given is not None:
@@ -232,7 +232,7 @@ class Report:
                 self.unknown.append(at + name)
 
     def raise_first(self, odd_body: str | None) -> None:
-        """Raise what is told first; `odd_body` is the code for any value of a wrong type."""
+        """Raise the first problem; `odd_body` is the code for any value of a wrong type."""
         if self.missing:
             names = ", ".join(self.missing)
             raise PlaidError(
@@ -251,7 +251,7 @@ class Report:
 def checked(
     body: Mapping[str, Any], fields: Mapping[str, Field], odd_body: str | None
 ) -> dict[str, Any]:
-    """Refuse a body that does not fit; return it without the nulls at its top."""
+    """Refuse a body that does not fit; return it without the nulls at its top level."""
     report = Report()
     report.look_inside(body, {**CREDENTIALS, **fields}, "")
     report.raise_first(odd_body)

@@ -1,4 +1,4 @@
-"""Everything made up comes from one seed: ids, tokens, keys."""
+"""Ids, tokens and keys, all derived from one seed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LETTERS_AND_DIGITS = string.ascii_letters + string.digits
 
 
 class Ids:
-    """Draws ids; each kind has a stream of its own, so that one does not shift another."""
+    """Draws ids; each kind has its own stream, so that one does not shift another."""
 
     def __init__(self, seed: int | str):
         self.seed = seed
@@ -36,7 +36,7 @@ class Ids:
 
 
 def derived_word(*parts: object, length: int = 37) -> str:
-    """Derive letters and digits from what they name: the same parts, the same word."""
+    """Derive letters and digits from the parts: the same parts give the same word."""
     digest = hashlib.sha512("\0".join(map(str, parts)).encode()).digest()
     value, letters = int.from_bytes(digest, "big"), []
     for _ in range(length):

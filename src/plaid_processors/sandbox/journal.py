@@ -19,16 +19,16 @@ _HIDDEN = frozenset({"secret", "override_password"})
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedRequest:
-    """One request as it came, and how it was answered.
+    """One request and its answer.
 
     Attributes:
         number: counts from 1.
-        at: when it came, by the sandbox's clock.
+        at: when it arrived, by the sandbox's clock.
         method: the HTTP method.
         path: the path, without a query.
-        body: the JSON that was sent, masked; None if there was none to read.
+        body: the JSON that was sent, masked; None if there was none.
         status: the HTTP status sent back; None if the connection was dropped.
-        error_code: the code of the error that was sent back, if one was.
+        error_code: the code of the error that was sent back, if any.
         request_id: Plaid's id of the request, if the answer had one.
         fault: the fault that struck it, as the control plane writes it.
 
@@ -58,7 +58,7 @@ def masked(value: Any) -> Any:
 
 
 def masked_text(text: str) -> str:
-    """Hide tokens and secrets in a text: the type and the last four letters stay."""
+    """Hide tokens and secrets in a text, except their type and last four letters."""
     return _SECRET.sub("…", _TOKEN.sub(_mask_token, text))
 
 
@@ -87,11 +87,11 @@ class Journal:
             self._entries.append(entry)
 
     def entries(self) -> tuple[LoggedRequest, ...]:
-        """Return what is kept, in the order of the answers."""
+        """Return the entries, in the order of the answers."""
         with self._lock:
             return tuple(self._entries)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all entries."""
         with self._lock:
             self._entries.clear()

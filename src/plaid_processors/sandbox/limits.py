@@ -1,4 +1,4 @@
-"""The Sandbox's documented rate limits, off unless switched on.
+"""The Sandbox's documented rate limits, off by default.
 
 https://plaid.com/docs/errors/rate-limit-exceeded/
 """
@@ -33,7 +33,7 @@ class Limits:
         self._calls: defaultdict[tuple[str, str], deque[dt.datetime]] = defaultdict(deque)
 
     def set(self, enabled: bool, own: Mapping[str, int] | None = None) -> None:
-        """Switch the limits on or off; `own` are numbers for a client to use instead."""
+        """Switch the limits on or off; `own` replaces limits of a client."""
         self.enabled = enabled
         self._own = dict(own or {})
         self._calls.clear()

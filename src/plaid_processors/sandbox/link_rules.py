@@ -28,7 +28,7 @@ _PHONE = re.compile(r"\+?[1-9]\d{6,14}", re.ASCII)
 
 
 def check_user(call: Call) -> None:
-    """Refuse a user without an id, or one told by what identifies a person."""
+    """Refuse a missing user, an e-mail address as its id, and malformed personal data."""
     user = call.get("user")
     if user is None:
         if call.get("user_id") is None and call.get("user_token") is None:
@@ -51,7 +51,7 @@ def _digits(phone_number: str) -> str:
 
 
 def check_link_products(call: Call, item: Item | None) -> None:
-    """Refuse no products, odd ones, ones named twice, and most of them in update mode."""
+    """Refuse missing, unknown and repeated products, and most products in update mode."""
     for name in _PRODUCT_LISTS:
         check_products(call.get(name) or (), link=True)
     products: Sequence[str] = call.get("products") or ()
@@ -70,7 +70,7 @@ def check_link_products(call: Call, item: Item | None) -> None:
 
 
 def check_redirect_uri(call: Call) -> None:
-    """Refuse an address that the Dashboard's list does not, or could not, hold."""
+    """Refuse an address that is not, or could not be, in the Dashboard's list."""
     uri = call.get("redirect_uri")
     if uri is None:
         return
@@ -83,7 +83,7 @@ def check_redirect_uri(call: Call) -> None:
 
 
 def _fit_for_redirect(uri: str) -> bool:
-    """Tell whether the Dashboard's list could hold it at all."""
+    """Return whether the Dashboard's list could contain it."""
     try:
         parts = urlsplit(uri)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What happens between a link token and `onSuccess`: the user's part, done by code."""
+"""The user's part of Link, from a link token to `onSuccess`, done by code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DEFAULT_CUSTOMIZATION = "default"
 
 @dataclass(frozen=True, kw_only=True)
 class Linked:
-    """What the browser hands over when Link is done.
+    """What the browser sends when Link is complete.
 
     Attributes:
         public_token: the first argument of `onSuccess`.
@@ -34,10 +34,10 @@ class Linked:
 
 @dataclass(frozen=True, kw_only=True)
 class Exited:
-    """What the browser hands over when the user leaves Link.
+    """What the browser sends when the user leaves Link.
 
     Attributes:
-        error: the first argument of `onExit`, None if the user just left.
+        error: the first argument of `onExit`, None if there was no error.
         metadata: its second argument, JSON-ready.
 
     """
@@ -59,21 +59,21 @@ def allowed_accounts(token: LinkToken, accounts: Sequence[Account]) -> list[Acco
 
 
 def _passes(filters: Json, account: Account) -> bool:
-    """Apply the filters; a type that none is given for is left out."""
+    """Apply the filters; a type without a filter is left out."""
     subtypes = (filters.get(account.type) or {}).get("account_subtypes") or ()
     return "all" in subtypes or account.subtype in subtypes
 
 
 class HasLinkToken(Protocol):
-    """What a client made of the answer to `/link/token/create`."""
+    """A client's object for the answer to `/link/token/create`."""
 
     @property
     def link_token(self) -> str:
-        """The token itself."""
+        """The token."""
 
 
 def find_link_token(world: World, link_token: str | HasLinkToken) -> LinkToken:
-    """Return a link token that Link would still open."""
+    """Return a link token that still opens Link."""
     text: object = getattr(link_token, "link_token", link_token)
     token = world.link_tokens.get(text) if isinstance(text, str) else None
     if token is None:
@@ -117,7 +117,7 @@ def exit_link(
     error_code: str | None = None,
     status: str | None = None,
 ) -> Exited:
-    """Leave Link without an Item, with an error or of the user's own will."""
+    """Leave Link without an Item, with or without an error."""
     token = find_link_token(world, link_token)
     bank = find_bank(institution_id) if institution_id else None
     error = PlaidError(error_code) if error_code else None
@@ -138,7 +138,7 @@ def connect(
     accounts: list[Account],
     chosen: Sequence[Account],
 ) -> Item:
-    """Make the Item of a user who shares the chosen ones of these accounts."""
+    """Make the Item of a user who shares the chosen accounts."""
     options = token.options
     item = world.add_item(
         client_id=token.client_id,
@@ -153,7 +153,7 @@ def connect(
 
 
 def mend(world: World, item: Item, chosen: Sequence[Account] | None) -> Item:
-    """Mend an Item and, where some were chosen anew, change its accounts."""
+    """Repair an Item and, if accounts were chosen again, change its accounts."""
     if chosen is not None:
         item.shared = {account.account_id for account in chosen}
     item.error_code = None
@@ -177,7 +177,7 @@ def leave(
     error: PlaidError | None,
     status: str | None,
 ) -> Exited:
-    """End a session without one."""
+    """End a session without an Item."""
     request_id = world.ids.hexadecimal("request", 15)
     session.error = error.body(request_id) if error else None
     session.metadata = {
@@ -191,7 +191,7 @@ def leave(
 
 
 def link_error(error: Json | None) -> Json | None:
-    """Show an error as Link's callbacks do: four of its keys."""
+    """Show an error as in Link's callbacks, with four of its keys."""
     kept = ("error_type", "error_code", "error_message", "display_message")
     return {name: error[name] for name in kept} if error else None
 
@@ -202,7 +202,7 @@ def _finish(world: World, token: LinkToken, session: LinkSession) -> None:
 
 
 def _initial_products(options: Json) -> list[str]:
-    """Return the products asked for, with those that the bank happens to support."""
+    """Return the requested products, and the optional ones that the bank supports."""
     if_supported = options.get("required_if_supported_products") or ()
     return [
         *(options.get("products") or ()),
@@ -211,13 +211,13 @@ def _initial_products(options: Json) -> list[str]:
 
 
 def selects_one(world: World, token: LinkToken) -> bool:
-    """Tell whether the customization's Account Select is "enabled for one account"."""
+    """Return whether the customization's Account Select is "enabled for one account"."""
     name = token.options.get("link_customization_name") or DEFAULT_CUSTOMIZATION
     return name in world.single_account
 
 
 def selects_anew(token: LinkToken) -> bool:
-    """Tell whether update mode lets the user choose the accounts again."""
+    """Return whether update mode lets the user choose the accounts again."""
     return bool((token.options.get("update") or {}).get("account_selection_enabled"))
 
 
@@ -234,7 +234,7 @@ def _choose_anew(
 def _choose(
     world: World, token: LinkToken, accounts: list[Account], masks: Sequence[str] | None
 ) -> list[Account]:
-    """Return the accounts with these masks, or all that may be chosen together."""
+    """Return the accounts with these masks; by default all that may be chosen together."""
     offered = [account.mask for account in accounts]
     if not accounts:
         raise ValueError("no account of this user passes the link token's products and filters")
@@ -252,7 +252,7 @@ def _choose(
 
 
 def institution_view(bank: Bank) -> Json:
-    """Show a bank as Link's metadata does."""
+    """Show a bank as in Link's metadata."""
     return {"name": bank.name, "institution_id": bank.institution_id}
 
 

@@ -1,13 +1,14 @@
-"""`LocalSandbox`: the local Plaid behind a socket, and `serve`, as a command runs it."""
+"""`LocalSandbox`, the local Plaid with an HTTP server, and `serve`, which the command runs."""
 
 from __future__ import annotations
 
 import datetime as dt
+import os
 import signal
 import threading
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 from .app import make_app
 from .engine import DEFAULT_SEED, Engine
@@ -15,21 +16,37 @@ from .server import ThreadedServer
 
 if TYPE_CHECKING:
     from plaid_processors.client import PlaidClient
-    from plaid_processors.settings import ClientOptions
+    from plaid_processors.events import OnEvent
+
+
+class ClientOptions(TypedDict, total=False):
+    """The arguments of a `PlaidClient`."""
+
+    client_id: str
+    secret: str
+    environment: str
+    base_url: str | None
+    timeout: float | tuple[float, float]
+    deadline: float | None
+    max_attempts: int
+    max_connections: int
+    proxy: str | None
+    ca_bundle: str | os.PathLike[str] | None
+    on_event: OnEvent | None
 
 
 class LocalSandbox(Engine):
     """Plaid's Sandbox on this machine, for as long as the `with` block lasts.
 
     Args:
-        client_id: the only client id that is admitted; made from the seed if not given.
-        secret: its secret; made from the seed if not given.
-        any_keys: admit any other well-formed keys as well.
-        seed: what every id, token and key is made from.
-        host: the address to listen at; the loopback unless told otherwise.
+        client_id: the only accepted client id; derived from the seed by default.
+        secret: its secret; derived from the seed by default.
+        any_keys: whether any other well-formed keys are accepted too.
+        seed: every id, token and key is derived from it.
+        host: the address to listen at; the loopback by default.
         port: the port; 0 takes a free one.
-        now: the time at which the clock stands still; the machine's clock if not given.
-        redirect_uris: the Dashboard's list of redirect URIs; any fit one if not given.
+        now: stops the clock at this time; by default the machine's clock is used.
+        redirect_uris: the Dashboard's list of redirect URIs; by default any valid one is accepted.
 
     """
 
@@ -61,11 +78,11 @@ class LocalSandbox(Engine):
         return self._server.url
 
     def start(self) -> None:
-        """Start to answer, as entering the `with` block does."""
+        """Start the server, as entering the `with` block does."""
         self._server.start()
 
     def close(self) -> None:
-        """Stop answering and close every connection."""
+        """Stop the server and close every connection."""
         self._server.stop()
 
     def __enter__(self) -> Self:
@@ -82,7 +99,7 @@ class LocalSandbox(Engine):
 
     @property
     def environ(self) -> dict[str, str]:
-        """The environment variables of an application that is to talk to this sandbox."""
+        """Environment variables that point an application at this sandbox."""
         return {
             "PLAID_CLIENT_ID": self.client_id,
             "PLAID_SECRET": self.secret,
@@ -92,13 +109,12 @@ class LocalSandbox(Engine):
 
     def client(self, **options: Unpack[ClientOptions]) -> PlaidClient:
         """Make a `PlaidClient` with this sandbox's keys and address."""
-        # The one tie to the SDK: a convenience, not a reading of Plaid.
+        # The sandbox's only import from the SDK, for convenience.
         from plaid_processors.client import PlaidClient
 
         given: ClientOptions = {
             "client_id": self.client_id,
             "secret": self.secret,
-            "environment": "sandbox",
             "base_url": self.url,
             **options,
         }
@@ -115,8 +131,8 @@ def serve(
 ) -> None:
     """Serve the local Plaid until SIGINT or SIGTERM.
 
-    It admits any well-formed keys, unless `client_id` and `secret` fix them. Once it
-    answers, it prints one line that ends in its address.
+    It accepts any well-formed keys, or only `client_id` and `secret` if they are given. Once it
+    is ready, it prints one line that ends with its address.
     """
     fixed = client_id is not None or secret is not None
     sandbox = LocalSandbox(

@@ -1,4 +1,4 @@
-"""The things that the local Plaid keeps."""
+"""The data that the local Plaid keeps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .wire import Json
 PUBLIC_TOKEN_LIFE = dt.timedelta(minutes=30)
 LINK_TOKEN_LIFE = dt.timedelta(hours=4)
 UPDATE_MODE_LIFE = dt.timedelta(minutes=30)
-# https://support.plaid.com/hc/en-us/articles/14977241619991: most processor tokens live on.
+# https://support.plaid.com/hc/en-us/articles/14977241619991: most processor tokens do not expire.
 PROCESSOR_TOKEN_LIVES = {"dwolla": dt.timedelta(hours=1), "unit": dt.timedelta(hours=24)}
 # https://plaid.com/docs/link/hosted-link/: how long a session's data is kept.
 SESSION_KEPT = dt.timedelta(hours=6)
@@ -53,7 +53,7 @@ class Account:
     verification_status: str | None = None
     numbers: Json = field(default_factory=dict)
     owners: list[Json] = field(default_factory=list)
-    # None: made up from the seed; else as the custom user gave them.
+    # None: derived from the seed; otherwise as the custom user describes them.
     given_transactions: list[Json] | None = None
 
 
@@ -83,7 +83,7 @@ class Item:
         return [account for account in self.accounts if account.account_id in self.shared]
 
     def error_at(self, now: dt.datetime) -> str | None:
-        """Return the code of what is wrong with the Item, if anything is."""
+        """Return the code of the Item's error, if it has one."""
         if self.error_code is None and now >= self.mended_at + LOGIN_LIFE:
             return "ITEM_LOGIN_REQUIRED"
         return self.error_code
@@ -91,7 +91,7 @@ class Item:
 
 @dataclass(kw_only=True)
 class PublicToken:
-    """What Link hands out: good for one exchange within thirty minutes."""
+    """A public token: valid for one exchange within thirty minutes."""
 
     token: str
     item: Item
@@ -101,7 +101,7 @@ class PublicToken:
 
 @dataclass(kw_only=True)
 class ProcessorToken:
-    """A partner's key to one account; no products listed means all."""
+    """A partner's token for one account; no products listed means all."""
 
     token: str
     item: Item
@@ -127,7 +127,7 @@ class LinkSession:
 
 @dataclass(kw_only=True)
 class LinkToken:
-    """What `/link/token/create` was asked for, and what came of it."""
+    """A link token with its options, and the sessions that it opened."""
 
     token: str
     client_id: str
@@ -141,12 +141,12 @@ class LinkToken:
 
 @dataclass(kw_only=True)
 class LinkRun:
-    """What a browser's pane has come to, between its opening and its end."""
+    """The state of a browser's pane, between its opening and its end."""
 
     token: LinkToken
     session: LinkSession
     bank: Bank | None = None
-    # What the login gave: all of the user's accounts, and of these what Link offers.
+    # From the login: all accounts of the user, and those that Link offers.
     accounts: list[Account] = field(default_factory=list)
     offered: list[Account] = field(default_factory=list)
     code_wanted: bool = False

@@ -17,7 +17,7 @@ _Extra = Callable[[World, Item], Json]
 
 
 def login_error() -> Json:
-    """Write the error of a broken login as webhooks carry it: with a status, without a request."""
+    """Write the error of a broken login as in webhooks: with a status, without a request id."""
     error = PlaidError("ITEM_LOGIN_REQUIRED")
     return {**error.body(), "status": error.status}
 
@@ -60,7 +60,7 @@ def _nothing(_: World, __: Item) -> Json:
     return {}
 
 
-# What `/sandbox/item/fire_webhook` can fire, with what each says beside the common keys.
+# What `/sandbox/item/fire_webhook` can send, with the keys of each beside the common ones.
 EXTRAS: dict[tuple[str, str], _Extra] = {
     ("ITEM", "ERROR"): lambda _, __: {"error": login_error()},
     ("ITEM", "LOGIN_REPAIRED"): _nothing,
@@ -125,14 +125,14 @@ def send_item_webhook(world: World, item: Item, kind: str, code: str, **more: ob
 
 
 def item_linked(world: World, item: Item) -> None:
-    """Tell that the first data of a new Item is there; here that takes no time."""
+    """Send that the first data of a new Item is ready; here it is ready at once."""
     if "transactions" in item.products:
         send_item_webhook(world, item, "TRANSACTIONS", "INITIAL_UPDATE")
         send_item_webhook(world, item, "TRANSACTIONS", "HISTORICAL_UPDATE")
 
 
 def time_passed(world: World, item: Item, before: dt.datetime) -> None:
-    """Tell what the days since `before` brought: a broken login, or new transactions."""
+    """Send the events of the days since `before`: a broken login, or new transactions."""
     if item.error_at(world.now()):
         if not item.error_at(before):
             item_broken(world, item)
@@ -143,19 +143,19 @@ def time_passed(world: World, item: Item, before: dt.datetime) -> None:
 
 
 def item_broken(world: World, item: Item) -> None:
-    """Tell that an Item needs its user; `/item/get` shows it sent, address or not."""
+    """Send that an Item needs its user; `/item/get` shows it as sent, even without an address."""
     send_item_webhook(world, item, "ITEM", "ERROR")
     item.last_webhook = {"code_sent": "ERROR", "sent_at": stamp(world.now())}
 
 
 def webhook_updated(world: World, item: Item) -> None:
-    """Acknowledge an Item's new address at that address."""
+    """Acknowledge an Item's new webhook address at that address."""
     more = {"error": None, "new_webhook_url": item.webhook}
     send_item_webhook(world, item, "ITEM", "WEBHOOK_UPDATE_ACKNOWLEDGED", **more)
 
 
 def processor_webhook_updated(world: World, token: ProcessorToken) -> None:
-    """Acknowledge a processor token's new address at that address."""
+    """Acknowledge a processor token's new webhook address at that address."""
     if token.webhook:
         body = {
             "webhook_type": "PROCESSOR_TOKEN",
@@ -169,7 +169,7 @@ def processor_webhook_updated(world: World, token: ProcessorToken) -> None:
 
 
 def session_finished(world: World, token: LinkToken, session: LinkSession) -> None:
-    """Tell how a Link session ended; by default only Hosted and multi-Item Link do."""
+    """Send how a Link session ended; by default only Hosted and multi-Item Link do."""
     options = token.options
     hosted = options.get("hosted_link") is not None or options.get("enable_multi_item_link")
     if not (hosted and options.get("webhook")):

@@ -1,7 +1,7 @@
-"""What Link's pane asks of its server, step by step: the user's part, done by a person.
+"""The requests of Link's pane, step by step: the user's part, done by a person.
 
-Each action takes what the pane sent and answers with what it shows next, or ends with the error
-that Link shows. `linking` does the work; code goes through the same in one call there.
+Each action gets what the pane sent and returns what it shows next, or raises the error that Link
+shows. `linking` does the work, and does all steps in one call for code.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from .users import accounts_of_user
 from .wire import Json
 from .world import World
 
-# https://plaid.com/docs/sandbox/test-credentials/: the code that is right.
+# https://plaid.com/docs/sandbox/test-credentials/: the valid code.
 GOOD_CODE = "1234"
 _MFA_PASSWORD = "mfa_"  # noqa: S105 - the Sandbox's
 _MAX_EVENTS = 1000
 
 
 def open_link(world: World, body: Json) -> Json:
-    """Begin a session, or go on with the one that an OAuth bank sends the user back to."""
+    """Begin a session, or continue the one that an OAuth bank sends the user back to."""
     token = _find_token(world, body)
     state = body.get("oauth_state_id")
     run = _returned(world, token, state) if state else _new_run(world, token)
@@ -86,7 +86,7 @@ def _find_run(world: World, body: Json) -> LinkRun:
 
 
 def choose_bank(world: World, body: Json) -> Json:
-    """Go to a bank: one with a page of its own is visited there."""
+    """Choose a bank; one with its own page is visited there."""
     run = _find_run(world, body)
     bank = run.bank = find_bank(str(body.get("institution_id")))
     bank_to_link(bank.institution_id)
@@ -125,7 +125,7 @@ def give_code(world: World, body: Json) -> Json:
 
 
 def visit_bank(world: World, body: Json) -> Json:
-    """Leave for the bank's own page, with a state to come back by."""
+    """Go to the bank's own page, with a state for the return."""
     run = _find_run(world, body)
     run.oauth_state = world.ids.uuid("oauth")
     return {
@@ -136,7 +136,7 @@ def visit_bank(world: World, body: Json) -> Json:
 
 
 def allow_at_bank(world: World, body: Json) -> Json:
-    """Allow, or refuse, at the bank's own page, what the user came for."""
+    """Allow or refuse the access, at the bank's own page."""
     for run in world.link_runs.values():
         if run.oauth_state == body.get("state") and run.bank and not run.session.finished_at:
             if body.get("allow"):
@@ -152,12 +152,12 @@ def allow_at_bank(world: World, body: Json) -> Json:
 
 
 def after_visit(world: World, body: Json) -> Json:
-    """Go on after the bank's own page."""
+    """Continue after the bank's own page."""
     return _logged_in(world, _find_run(world, body))
 
 
 def _logged_in(world: World, run: LinkRun) -> Json:
-    """Show the accounts to choose from; there is nothing to choose where an Item is only mended."""
+    """Show the accounts to choose from; a repair alone has no choice of accounts."""
     if not run.accounts:
         raise PlaidError("ACCESS_NOT_GRANTED" if run.oauth_state else "NO_ACCOUNTS")
     if run.code_wanted:
@@ -183,7 +183,7 @@ def _logged_in(world: World, run: LinkRun) -> Json:
 
 
 def finish(world: World, body: Json) -> Json:
-    """End with the accounts that were chosen, by their places in the list."""
+    """End with the chosen accounts, given by their places in the list."""
     run = _find_run(world, body)
     if not run.accounts or run.bank is None or run.code_wanted:
         raise PlaidError("INVALID_CREDENTIALS")
@@ -217,7 +217,7 @@ def leave(world: World, body: Json) -> Json:
 
 
 def note_event(world: World, body: Json) -> Json:
-    """Keep what `onEvent` was told, for `/link/token/get`."""
+    """Keep an event of `onEvent`, for `/link/token/get`."""
     run = world.link_runs.get(str(body.get("session")))
     told = body.get("metadata")
     if run and isinstance(told, dict) and len(run.session.events) < _MAX_EVENTS:

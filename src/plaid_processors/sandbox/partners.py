@@ -8,7 +8,7 @@ from .errors import PlaidError
 from .tables import table
 from .world import World
 
-STRIPE = "stripe"  # no value of `processor`: it has an endpoint of its own
+STRIPE = "stripe"  # not a value of `processor`: it has its own endpoint
 
 
 @cache
@@ -25,7 +25,7 @@ def check_processor(processor: str) -> None:
 
 
 def check_enabled(world: World, processor: str) -> None:
-    """Refuse a partner that is switched off for the keys."""
+    """Refuse a partner that is disabled for the keys."""
     if processor in world.disabled_partners:
         name = processors().get(processor, processor.title())
         raise PlaidError(

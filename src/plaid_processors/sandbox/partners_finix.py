@@ -1,8 +1,8 @@
 """A stand-in for Finix: payment instruments of bank accounts, by Plaid's processor tokens.
 
 Made from Finix's published description and, for ``third_party: "PLAID"``, from public code of third
-parties. What Finix answers to a token that is no good is not known: the errors of that case, and
-that an instrument is refused where auth or identity cannot be read, are made up here.
+parties. Finix's answer to an invalid token is not known. The errors for it are made up, and so is
+the refusal of an instrument if auth or identity cannot be read.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _LIMIT = 20
 
 @dataclass(frozen=True, kw_only=True)
 class FinixInstrument:
-    """A payment instrument, and what Finix saw of its account at Plaid.
+    """A payment instrument, with what Finix read of its account at Plaid.
 
     Attributes:
         id: Finix's id.
-        identity: whose it is.
+        identity: the identity that it belongs to.
         account_id: Plaid's id of the account.
-        subtype: what kind of account it is.
-        account_number: its number.
-        routing_number: its bank's number.
-        owners: whose names the bank knows it by.
-        processor_token: what it was made with.
+        subtype: the account's subtype.
+        account_number: the account's number.
+        routing_number: the bank's routing number.
+        owners: the names of the account's owners.
+        processor_token: the token that it was made with.
 
     """
 
@@ -59,7 +59,7 @@ class FinixInstrument:
 
 
 class RefusedError(Exception):
-    """Finix refuses."""
+    """Finix refuses the request."""
 
     def __init__(self, status: int, code: str, message: str, field_name: str | None = None):
         self.answer = json_reply(status, _errors(code, message, field_name))
@@ -92,7 +92,7 @@ class LocalFinix(PartnerServer):
 
     @property
     def instruments(self) -> tuple[FinixInstrument, ...]:
-        """Every instrument that was made, in order."""
+        """Every instrument, in the order they were made."""
         with self._lock:
             return tuple(self._instruments)
 

@@ -1,7 +1,7 @@
-"""What the stand-ins for partners share: a server, a log, faults, and the way to the local Plaid.
+"""Common parts of the partners' stand-ins: a server, a log, faults, access to the local Plaid.
 
-They are stand-ins, made from the partners' published documents: what these do not say is made up
-here, and marked as such.
+The stand-ins are made from the partners' published documents. What these do not say is made up, and
+marked as such.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .wire import Answer, Json, Request, to_json
 
 @dataclass(frozen=True, kw_only=True)
 class PartnerFault(Fault):
-    """A fault of a partner's; the path is written with its method, as ``POST /identities``."""
+    """A fault of a partner; its path includes the method, as in ``POST /identities``."""
 
     def __post_init__(self) -> None:
         if self.times is not None and self.times < 1:
@@ -41,7 +41,7 @@ class PartnerFault(Fault):
 
 @dataclass(frozen=True, kw_only=True)
 class PartnerRequest:
-    """One request that a partner's stand-in got.
+    """One request to a partner's stand-in.
 
     Attributes:
         method: the HTTP method.
@@ -59,7 +59,7 @@ class PartnerRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A request, taken apart."""
+    """A parsed request."""
 
     method: str
     path: str
@@ -73,7 +73,7 @@ class Asked:
         return [unquote(each) for each in self.path.split("/")[1:]]
 
     def json(self) -> Json:
-        """The JSON object that was sent; an empty one where there is none."""
+        """The JSON object that was sent; an empty one if there is none."""
         try:
             read = json.loads(self.body)
         except ValueError:
@@ -107,8 +107,8 @@ class PartnerServer:
     """A partner's stand-in on this machine, for as long as the `with` block lasts.
 
     Args:
-        plaid: the local Plaid whose processor tokens it reads with, as the partner would.
-        seed: what every id and key is made from.
+        plaid: the local Plaid where it uses processor tokens, as the partner would.
+        seed: every id and key is derived from it.
         host: the address to listen at.
         port: the port; 0 takes a free one.
 
@@ -137,7 +137,7 @@ class PartnerServer:
 
     @property
     def requests(self) -> tuple[PartnerRequest, ...]:
-        """What was asked, tokens masked, in order."""
+        """The requests received, tokens masked, in order."""
         with self._lock:
             return tuple(self._log)
 
@@ -147,11 +147,11 @@ class PartnerServer:
             self._log.clear()
 
     def fail(self, path: str = ANYWHERE, **what: Any) -> None:
-        """Lay a fault in wait for ``METHOD /path``; `what` as in `Fault`."""
+        """Set a fault for ``METHOD /path``; `what` as in `Fault`."""
         self._faults.add(PartnerFault(path=path, **what))
 
     def clear_faults(self) -> None:
-        """Take all faults back."""
+        """Remove all faults."""
         self._faults.clear()
 
     def __enter__(self) -> Self:
@@ -171,7 +171,7 @@ class PartnerServer:
         return self._faults.take(path.split("?")[0])
 
     def handle(self, request: Request, fault: Fault | None = None) -> Outcome:
-        """Answer a request, bent by the fault that struck it."""
+        """Answer a request, changed by the fault that strikes it."""
         method, _, target = request.path.partition(" ")
         parts = urlsplit(target)
         asked = Asked(
@@ -196,7 +196,7 @@ class PartnerServer:
         raise NotImplementedError
 
     def read_from_plaid(self, path: str, token: str, **more: Any) -> Json:
-        """Use a processor token at the local Plaid, with keys of the partner's own.
+        """Use a processor token at the local Plaid, with the partner's own keys.
 
         Raises:
             PlaidRefusedError: Plaid's error.
@@ -233,7 +233,7 @@ def _app(server: PartnerServer) -> ASGIApp:
         raw = scope["raw_path"].decode("latin-1").partition("?")[0]
         query = scope["query_string"].decode("latin-1")
         path = f"{scope['method']} {raw}" + (f"?{query}" if query else "")
-        # An Exchange asks its engine for two things, which this has: `fault_for` and `handle`.
+        # An Exchange needs two methods of its engine, which this has: `fault_for` and `handle`.
         await Exchange({**scope, "path": path}, receive, send).run(cast("Engine", server))
 
     return app

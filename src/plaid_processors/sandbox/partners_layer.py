@@ -1,8 +1,7 @@
 """A stand-in for Layer: the accounts of businesses, by Plaid's processor tokens.
 
-Made from Layer's published documentation. Whether a PUT adds to a business's tokens or puts others
-in their place is not known: `puts` chooses the reading. That a token which Plaid refuses is refused
-here, and how, is made up.
+Made from Layer's published documentation. It is not known whether a PUT adds to a business's tokens
+or replaces them: `puts` chooses. The refusal of a token that Plaid refuses is made up.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ Puts = Literal["append", "replace"]
 
 @dataclass(frozen=True, kw_only=True)
 class LayerBook:
-    """An account of a business, and what Layer saw of it at Plaid.
+    """An account of a business, with what Layer read of it at Plaid.
 
     Attributes:
         id: Layer's id.
@@ -29,10 +28,10 @@ class LayerBook:
         mask: the last digits of its number.
         type: its type, as Plaid writes it.
         subtype: its subtype, as Plaid writes it.
-        balance: what it holds or owes.
-        transactions: how many transactions Layer got.
+        balance: its balance, held or owed.
+        transactions: how many transactions Layer read.
         archived: whether Layer no longer reads it.
-        processor_token: what it is read with.
+        processor_token: the token that it is read with.
 
     """
 
@@ -63,7 +62,7 @@ class LayerBook:
 
 
 class RefusedError(Exception):
-    """Layer refuses."""
+    """Layer refuses the request."""
 
     def __init__(self, status: int, code: str, description: str):
         error = {"type": "ClientError", "description": description, "error_enum": code}
@@ -75,11 +74,11 @@ class LocalLayer(PartnerServer):
     """A stand-in for Layer on this machine; `client_id` and `client_secret` are its keys.
 
     Args:
-        plaid: the local Plaid whose processor tokens it reads with.
-        puts: whether a PUT of tokens adds them (`append`) or puts them in the place of those that
-            are there (`replace`).
-        bearer_seconds: how long its bearer tokens live.
-        options: as for any partner's stand-in: `seed`, `host`, `port`.
+        plaid: the local Plaid where it uses processor tokens.
+        puts: whether a PUT adds its tokens to the existing ones (`append`) or replaces them
+            (`replace`).
+        bearer_seconds: how long its bearer tokens are valid.
+        options: `seed`, `host` and `port`, as for `LocalFinix`.
 
     """
 
@@ -107,7 +106,7 @@ class LocalLayer(PartnerServer):
             return business
 
     def books(self, business_id: str) -> tuple[LayerBook, ...]:
-        """What Layer has of a business."""
+        """Return the accounts of a business."""
         with self._lock:
             return tuple(self._businesses[business_id].values())
 
@@ -118,7 +117,7 @@ class LocalLayer(PartnerServer):
             books[account_id] = replace(books[account_id], archived=True)
 
     def forget_bearers(self) -> None:
-        """Take back every bearer token."""
+        """Make every bearer token void."""
         with self._lock:
             self._bearers.clear()
 

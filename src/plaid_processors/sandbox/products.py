@@ -1,4 +1,4 @@
-"""Plaid's product names, and which of them may be asked for where."""
+"""Plaid's product names, and where each may be requested."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ NOT_IN_LINK = frozenset({"balance"})
 
 
 def check_products(products: Iterable[str], *, link: bool = False) -> None:
-    """Refuse names that are no products, or none that Link is opened with."""
+    """Refuse unknown products, and those that Link is not opened with."""
     odd = [name for name in products if name not in PRODUCTS or (link and name in NOT_IN_LINK)]
     if odd:
         raise unauthorized_products(odd)
 
 
 def unauthorized_products(products: list[str]) -> PlaidError:
-    """Refuse products in the documented words."""
+    """Refuse products with the documented message."""
     words = "client is not authorized to access the following products:"
     return PlaidError("INVALID_PRODUCT", f"{words} {json.dumps(products)}")

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on a socket: uvicorn's protocol, with a transport that can be cut or held."""
+"""HTTP/1.1 on a socket: uvicorn's protocol, with a transport that can be cut or delayed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
 class Corked:
-    """A transport that gathers what is written in one turn of the loop into one write.
+    """A transport that joins all writes of one turn of the event loop.
 
-    Head and body in two packets would cost a client on a kept connection some 40 ms
-    wherever one side waits to acknowledge the first.
+    With head and body in two packets, a client on a kept-alive connection can lose some 40 ms to a
+    delayed acknowledgement of the first.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop):
@@ -26,24 +26,24 @@ class Corked:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        """Hold data until this turn of the loop is over."""
+        """Hold data until this turn of the loop ends."""
         if not self._held:
             self._loop.call_soon(self.flush)
         self._held.append(data)
 
     def flush(self) -> None:
-        """Write what is held."""
+        """Write the held data."""
         held, self._held = self._held, []
         if held and not self._transport.is_closing():
             self._transport.write(b"".join(held))
 
     def close(self) -> None:
-        """Write what is held, then close."""
+        """Write the held data, then close."""
         self.flush()
         self._transport.close()
 
     def reset(self) -> None:
-        """Break the connection off: what is held is lost, the other side sees a reset."""
+        """Reset the connection: the held data is lost, the other side sees a reset."""
         self._held = []
         raw = self._transport.get_extra_info("socket")
         if raw is not None:
@@ -55,7 +55,7 @@ class Protocol(H11Protocol):
     """Uvicorn's protocol; the application finds the connection in `scope["state"]`."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection over."""
+        """Wrap the transport of a new connection."""
         corked = Corked(transport, self.loop)
         self.app_state = {**self.app_state, "connection": corked}
         super().connection_made(corked)  # type: ignore[arg-type]

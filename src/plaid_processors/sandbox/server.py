@@ -1,4 +1,4 @@
-"""An HTTP server in a thread of its own, ready when `start` returns."""
+"""An HTTP server in its own thread, ready when `start` returns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BACKLOG = 2048
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Bind and listen; who connects from now on is answered once the server runs."""
+    """Bind and listen; connections from now on are answered once the server runs."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sets TCP_NODELAY only on sockets that name their protocol.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -30,7 +30,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn's server, told to stop by an event instead of a flag that it polls."""
+    """Uvicorn's server, stopped by an event instead of a flag that it polls."""
 
     def __init__(self, config: uvicorn.Config):
         super().__init__(config)
@@ -45,13 +45,13 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for task in list(self.server_state.tasks):
-            task.cancel()  # answers that are held back
+            task.cancel()  # delayed answers
         await self._let_in_who_is_at_the_door()
         await super().shutdown(sockets)
 
     async def _let_in_who_is_at_the_door(self) -> None:
         # asyncio leaves a socket open that was accepted just before its server closed, and
-        # browsers connect ahead of need: accept no more, then wait for those to be served.
+        # browsers connect early: stop accepting, then wait until those sockets are served.
         for server in self.servers:
             for listener in server.sockets:
                 asyncio.get_running_loop().remove_reader(listener.fileno())
@@ -85,12 +85,12 @@ class ThreadedServer:
 
     @property
     def url(self) -> str:
-        """The address that it answers at."""
+        """The server's address."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
     def start(self) -> None:
-        """Start to answer."""
+        """Start the server."""
         self._thread.start()
         self._server.answering.wait()
 
@@ -101,7 +101,7 @@ class ThreadedServer:
             self._server.answering.set()
 
     def stop(self) -> None:
-        """Stop, and close every connection; a second time it does nothing."""
+        """Stop, and close every connection; a second call does nothing."""
         if self._thread.is_alive():
             self._server.stop()
             self._thread.join()

@@ -17,7 +17,7 @@ from .wire import Json
 
 @dataclass(kw_only=True)
 class SigningKey:
-    """One P-256 key; expired, it signs no more and is not to be trusted."""
+    """One P-256 key; an expired key does not sign and must not be trusted."""
 
     kid: str
     private: ec.EllipticCurvePrivateKey
@@ -25,7 +25,7 @@ class SigningKey:
     expired_at: dt.datetime | None = None
 
     def public_jwk(self) -> Json:
-        """Show the public half as `/webhook_verification_key/get` does."""
+        """Show the public key as `/webhook_verification_key/get` does."""
         point = self.private.public_key().public_numbers()
         return {
             "alg": "ES256",
@@ -44,12 +44,12 @@ def _coordinate(value: int) -> str:
     return base64.urlsafe_b64encode(value.to_bytes(32, "big")).rstrip(b"=").decode()
 
 
-# The key id that Plaid's own client tests ask the Sandbox for, to this day.
+# The key id that the tests of Plaid's own clients request from the Sandbox.
 FIRST_KEY_ID = "6c5516e1-92dc-479e-a8ff-5a51992e0001"
 
 
 class Signer:
-    """Holds the keys, the newest of which signs."""
+    """Holds the keys; the newest one signs."""
 
     def __init__(self, ids: Ids, now: dt.datetime):
         self._ids = ids
@@ -57,11 +57,11 @@ class Signer:
         self.rotate(now)
 
     def rotate(self, now: dt.datetime) -> None:
-        """Sign with a new key from now on; the one before is expired."""
+        """Sign with a new key from now on; the previous one expires."""
         for key in self._keys.values():
             key.expired_at = key.expired_at or now
         kid = self._ids.uuid("kid") if self._keys else FIRST_KEY_ID
-        # A draw of 31 bytes is below the curve's order and, for any seed, not zero.
+        # 31 bytes are below the curve's order and, for any seed, not zero.
         secret = int(self._ids.hexadecimal("signing", 62), 16) + 1
         private = ec.derive_private_key(secret, ec.SECP256R1())
         self._keys[kid] = SigningKey(kid=kid, private=private, created_at=now)

@@ -1,4 +1,4 @@
-"""`/transactions/sync`: what changed between two days, page by page."""
+"""`/transactions/sync`: the changes between two days, page by page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Kind = Literal["added", "removed"]
 
 @dataclass(frozen=True, kw_only=True)
 class Cursor:
-    """Up to which day all is known, and how far the way to the next day is gone."""
+    """The day up to which all is known, and the position on the way to the next day."""
 
     item_id: str
     known: dt.date | None = None
@@ -25,13 +25,13 @@ class Cursor:
     offset: int = 0
 
     def encode(self) -> str:
-        """Write it as clients keep it."""
+        """Write it as the text that clients keep."""
         parts = (self.item_id, self.known or "", self.target or "", self.offset)
         return base64.b64encode("|".join(map(str, parts)).encode()).decode()
 
 
 def read_cursor(text: str, item: Item) -> Cursor:
-    """Read a cursor that was given out for this Item; none is the beginning."""
+    """Read a cursor of this Item; none means the beginning."""
     if not text:
         return Cursor(item_id=item.item_id)
     try:
@@ -51,7 +51,7 @@ def read_cursor(text: str, item: Item) -> Cursor:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """One answer's worth of changes."""
+    """One page of changes."""
 
     changes: list[tuple[Kind, Entry]]
     cursor: Cursor
@@ -61,7 +61,7 @@ class Page:
 def next_page(
     item: Item, cursor: Cursor, today: dt.date, count: int, account_id: str | None = None
 ) -> Page:
-    """Return the changes after a cursor; a walk once begun ends at the day it began on."""
+    """Return the changes after a cursor; the pages of one sync end at the day it began on."""
     target = cursor.target or today
     changes = [
         (kind, entry)

@@ -1,7 +1,7 @@
-"""The facts that are plain tables: tab-separated files in `data/`.
+"""Tables of facts: tab-separated files in `data/`.
 
-Where they are from:
-    accounts: the default user's, seen on the Sandbox in September 2026.
+Their sources:
+    accounts: the default user's accounts, seen on the Sandbox in September 2026.
     countries, languages, products, subtypes: Plaid's OpenAPI description and its newer
         clients, 2026.
     errors: https://plaid.com/docs/errors/, March 2026; INVALID_PROCESSOR seen in 2021.
@@ -9,7 +9,7 @@ Where they are from:
     institutions: https://plaid.com/docs/sandbox/institutions/; names of the special test
         banks approximate.
     limits: https://plaid.com/docs/errors/rate-limit-exceeded/, the Sandbox's columns.
-    processors: the description and its newer clients; names where a partner has a page.
+    processors: the description and the newer clients; names from the partners' pages.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The form of Plaid's tokens, `<type>-<environment>-<identifier>`, and how a bad one is told."""
+"""The form of Plaid's tokens, `<type>-<environment>-<identifier>`, and the errors for bad ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def new_token(kind: str, identifier: str) -> str:
 
 
 def check_form(token: str, kind: str) -> None:
-    """Refuse a token that can be told to be wrong by its form alone."""
+    """Refuse a token whose form is wrong."""
     match = _FORM.fullmatch(token)
     if not match or match[1] not in _TYPES:
         words = f"provided {kind} token is in an invalid format. expected format:"
@@ -38,12 +38,12 @@ def check_form(token: str, kind: str) -> None:
 
 
 def unknown(kind: str) -> PlaidError:
-    """Tell that no such token was made, or not for these keys, or that it is spent."""
+    """Return the error for a token that does not exist, is of other keys, or is spent."""
     return PlaidError(_CODES[kind], f"could not find matching {kind} token")
 
 
 def expired_public_token() -> PlaidError:
-    """Tell that a public token's thirty minutes are over."""
+    """Return the error for a public token after its thirty minutes."""
     return PlaidError(
         _CODES["public"],
         "provided public token is expired. Public tokens expire 30 minutes after creation "

@@ -1,7 +1,7 @@
-"""Transactions, made up from what each account is: a pure function of account and day.
+"""Made-up transactions: a pure function of account and day.
 
-Nothing is stored. What an Item shows on a day follows from the accounts' ids and
-that day, so that paging, cursors and a moved clock always agree with each other.
+Nothing is stored: an Item's transactions on a day follow from its accounts' ids and that day, so
+that paging, cursors and a moved clock always agree.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DAY = dt.timedelta(days=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Habit:
-    """Something that an account of one subtype does every month."""
+    """A monthly transaction of accounts of one subtype."""
 
     days: frozenset[int]
     amount: float
@@ -37,7 +37,7 @@ class Habit:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One transaction as it stands on one day."""
+    """One transaction as it is on one day."""
 
     account: Account
     key: str
@@ -55,12 +55,12 @@ class Entry:
 
     @property
     def transaction_id(self) -> str:
-        """Its id, another one once it is posted."""
+        """Its id, which changes when it is posted."""
         return self._id(pending=self.pending)
 
     @property
     def pending_transaction_id(self) -> str | None:
-        """The id that it had while it was pending, if it ever was."""
+        """The id that it had while pending, if it was pending."""
         was_pending = not self.pending and self.posted > self.authorized
         return self._id(pending=True) if was_pending else None
 
@@ -70,7 +70,7 @@ class Entry:
 
 @cache
 def habits(subtype: str) -> tuple[Habit, ...]:
-    """Return what accounts of a subtype do."""
+    """Return the monthly transactions of a subtype."""
     return tuple(
         Habit(
             days=frozenset(int(day) for day in row["days"].split(",")),
@@ -90,7 +90,7 @@ def habits(subtype: str) -> tuple[Habit, ...]:
 
 
 def entries_at(item: Item, day: dt.date) -> list[Entry]:
-    """Return all that an Item's shared accounts show on a day, oldest first."""
+    """Return the transactions of an Item's shared accounts on a day, oldest first."""
     first = item.created_at.date() - item.days_requested * DAY
     found = [
         entry
@@ -133,7 +133,7 @@ def _derived_number(*parts: str) -> int:
 
 
 def _given(account: Account, day: dt.date) -> Iterator[Entry]:
-    """Read the transactions that a custom user brought along."""
+    """Read the transactions of a custom user."""
     for number, given in enumerate(account.given_transactions or ()):
         posted = dt.date.fromisoformat(given["date_posted"])
         authorized = dt.date.fromisoformat(given.get("date_transacted") or given["date_posted"])

@@ -1,4 +1,4 @@
-"""The Sandbox's test users: what their name and password bring about.
+"""The Sandbox's test users: the effect of their name and password.
 
 https://plaid.com/docs/sandbox/test-credentials/
 """
@@ -17,7 +17,7 @@ _GOOD_PASSWORD = re.compile(r"pass_good|mfa_\w+")
 
 
 def accounts_of_user(bank: Bank, username: str, password: str) -> list[Account]:
-    """Return what the bank holds for a user, or the error that logging in ends with."""
+    """Return a user's accounts, or the error that the login ends with."""
     if username == "user_custom":
         return custom_accounts(bank, password)
     error = _ERROR_PASSWORD.fullmatch(password)

@@ -13,7 +13,7 @@ from .wire import Json
 
 
 def account_view(account: Account) -> Json:
-    """Show an account as `/accounts/get` does: `apy` always, some keys only where they say much."""
+    """Show an account as `/accounts/get` does: always with `apy`, some keys only if set."""
     view: Json = {
         "account_id": account.account_id,
         "apy": account.apy,
@@ -37,7 +37,7 @@ def account_view(account: Account) -> Json:
 
 
 def item_view(item: Item, now: dt.datetime) -> Json:
-    """Show an Item as it stands beside data."""
+    """Show an Item as in answers with its data."""
     code = item.error_at(now)
     return {
         "available_products": [name for name in BANK_PRODUCTS if name not in item.products],
@@ -59,7 +59,7 @@ def full_item_view(item: Item, now: dt.datetime) -> Json:
 
 
 def item_status(item: Item, now: dt.datetime) -> Json:
-    """Show when an Item's data was last brought up to date."""
+    """Show when an Item's data was last updated."""
     updated = stamp(item.created_at) if item.error_at(now) else stamp(now)
     status: Json = {"last_webhook": item.last_webhook}
     for product in ("transactions", "investments"):
@@ -70,7 +70,7 @@ def item_status(item: Item, now: dt.datetime) -> Json:
 
 
 def link_account_view(account: Account) -> Json:
-    """Show an account as Link's metadata does: the same values under other names."""
+    """Show an account as in Link's metadata: the same values under other names."""
     return {
         "class_type": None,
         "id": account.account_id,
@@ -83,7 +83,7 @@ def link_account_view(account: Account) -> Json:
 
 
 def pick_accounts(item: Item, account_ids: Iterable[str] | None) -> list[Account]:
-    """Return the shared accounts, or those of them that were asked for by id."""
+    """Return the shared accounts, or those requested by id."""
     shared = item.shared_accounts()
     if account_ids is None:
         return shared
@@ -97,7 +97,7 @@ SCHEMES = ("ach", "bacs", "eft", "international")
 
 
 def with_numbers(accounts: Iterable[Account]) -> list[Account]:
-    """Return the accounts that have numbers; none at all is Plaid's NO_AUTH_ACCOUNTS."""
+    """Return the accounts that have numbers; raise NO_AUTH_ACCOUNTS if none has."""
     payable = [account for account in accounts if account.numbers]
     if not payable:
         raise PlaidError("NO_AUTH_ACCOUNTS")
@@ -125,7 +125,7 @@ def owned_account_view(account: Account) -> Json:
 
 
 def session_view(session: LinkSession) -> Json:
-    """Show how a Link session went, in the newer form and the older one."""
+    """Show the outcome of a Link session, in the newer form and the older one."""
     view: Json = {
         "events": session.events,
         "finished_at": stamp(session.finished_at) if session.finished_at else None,

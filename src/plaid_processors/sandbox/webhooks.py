@@ -1,4 +1,4 @@
-"""Webhooks made on demand, signed as Plaid signs them, to be fed to a handler without a socket."""
+"""Webhooks made on demand and signed as Plaid signs them, for tests of a handler."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .world import World
 
 @dataclass(frozen=True, kw_only=True)
 class SignedWebhook:
-    """A webhook as it would arrive.
+    """A webhook as your server would receive it.
 
     Attributes:
-        headers: its HTTP headers, `Plaid-Verification` among them.
-        body: its body, to be handed on byte for byte: the signature is over these bytes.
+        headers: its HTTP headers, with `Plaid-Verification`.
+        body: its body; pass it on unchanged, because these bytes are signed.
 
     """
 
@@ -27,7 +27,7 @@ class SignedWebhook:
 
     @property
     def json(self) -> Json:
-        """What it says."""
+        """The body, parsed."""
         read: Json = from_json(self.body)
         return read
 
@@ -35,7 +35,7 @@ class SignedWebhook:
 def sign_webhook(
     world: World, kind: str, code: str, item_id: str | None, age: float, more: dict[str, Any]
 ) -> SignedWebhook:
-    """Make a webhook; about an Item it says what Plaid would say of it."""
+    """Make a webhook; with an Item, it has the keys that Plaid would send."""
     if item_id is None:
         base: Json = {"webhook_type": kind, "webhook_code": code, "environment": ENVIRONMENT}
     elif item_id in world.items:
@@ -43,7 +43,7 @@ def sign_webhook(
     else:
         raise ValueError("this local Plaid has no such Item")
     body = to_json({**base, **more})
-    # The machine's clock: handlers compare it with theirs, not with a moved one.
+    # The machine's clock, because handlers compare the time with theirs.
     signature = world.signer.sign(body, int(time.time() - age))
     headers = {"Content-Type": "application/json", "Plaid-Verification": signature}
     return SignedWebhook(headers=headers, body=body)

@@ -1,4 +1,4 @@
-"""What goes over the wire: a request, an answer, and Plaid's way of writing JSON."""
+"""The wire format: a request, an answer, and Plaid's way of writing JSON."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 Json = dict[str, Any]
 
 API_VERSION = "2020-09-14"
-# https://plaid.com/docs/api/versioning/: the versions that exist; only the last is spoken here.
+# https://plaid.com/docs/api/versioning/: the versions that exist; answers are those of the last.
 API_VERSIONS = frozenset({"2017-03-08", "2018-05-22", "2019-05-29", API_VERSION})
 
-# Go's JSON encoder, which Plaid's answers show the hand of, escapes these inside strings.
+# Go's JSON encoder, which Plaid appears to use, escapes these inside strings.
 _ESCAPES = str.maketrans(
     {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 )
@@ -45,7 +45,7 @@ def to_json(value: object) -> bytes:
 
 
 def json_answer(status: int, value: Json, version: str = API_VERSION) -> Answer:
-    """Answer in JSON under the headers that Plaid sends."""
+    """Answer in JSON with the headers that Plaid sends."""
     headers = {
         "Content-Type": "application/json; charset=utf-8",
         "Plaid-Version": version,
@@ -60,7 +60,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def from_json(body: bytes) -> Any:
-    """Read strict JSON; whatever cannot be read is a ValueError."""
+    """Read strict JSON; raise ValueError if it cannot be read."""
     try:
         return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
     except RecursionError:

@@ -1,4 +1,4 @@
-"""The state behind the answers: who may call, which Items and tokens there are."""
+"""The state of the local Plaid: accepted keys, Items and tokens."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SECRET = re.compile(r"[0-9a-fA-F]{30}")
 
 @dataclass(frozen=True, kw_only=True)
 class Webhook:
-    """A webhook to send; those of one `order` arrive in the order they were made."""
+    """A webhook to send; those of one `order` are sent in the order they were made."""
 
     url: str
     body: Json
@@ -41,7 +41,7 @@ class Webhook:
 
 @dataclass(kw_only=True)
 class World:
-    """All that one local Plaid knows. Not locked: its holder lets one call in at a time."""
+    """The whole state of one local Plaid. Not locked: its owner lets one call in at a time."""
 
     ids: Ids
     clock: Clock
@@ -69,7 +69,7 @@ class World:
         return self.clock.now()
 
     def admit(self, client_id: str, secret: str) -> None:
-        """Refuse keys that are not known, or not well-formed."""
+        """Refuse keys that are unknown or not well-formed."""
         for name, value, form in (("client_id", client_id, _CLIENT_ID), ("secret", secret, None)):
             if not value or (form and not form.fullmatch(value)):
                 raise PlaidError(
@@ -114,13 +114,13 @@ class World:
         return item
 
     def rotate_access_token(self, item: Item) -> None:
-        """Give the Item a new access token; the old one is dead at once."""
+        """Give the Item a new access token; the old one is void at once."""
         del self.access_tokens[item.access_token]
         item.access_token = new_token("access", self.ids.uuid("access"))
         self.access_tokens[item.access_token] = item
 
     def add_public_token(self, item: Item) -> PublicToken:
-        """Hand out a public token for an Item."""
+        """Make a public token for an Item."""
         token = PublicToken(
             token=new_token("public", self.ids.uuid("public")),
             item=item,
@@ -130,7 +130,7 @@ class World:
         return token
 
     def add_processor_token(self, item: Item, account_id: str, processor: str) -> ProcessorToken:
-        """Hand out a processor token; each call makes a new one, the older stay good."""
+        """Make a processor token; each call makes a new one, the older ones stay valid."""
         life = PROCESSOR_TOKEN_LIVES.get(processor)
         token = ProcessorToken(
             token=new_token("processor", self.ids.uuid("processor")),
@@ -166,7 +166,7 @@ class World:
         return item
 
     def find_processor_token(self, token: str) -> ProcessorToken:
-        """Find a processor token; any partner's keys may ask."""
+        """Find a processor token; any partner's keys are accepted."""
         check_form(token, "processor")
         found = self.processor_tokens.get(token)
         if found is None or (found.expires_at and self.now() >= found.expires_at):
@@ -176,7 +176,7 @@ class World:
         return found
 
     def check_login(self, item: Item) -> None:
-        """Refuse data of an Item that is broken."""
+        """Refuse the data of a broken Item."""
         code = item.error_at(self.now())
         if code is not None:
             raise PlaidError(code)

@@ -1,4 +1,4 @@
-"""Plaid's endpoints, one module for each subject; importing them fills the list."""
+"""Plaid's endpoints, one module for each subject; importing them registers the endpoints."""
 
 from . import accounts, items, link, partner, processor, reference, sandbox, transactions
 

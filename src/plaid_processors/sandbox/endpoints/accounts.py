@@ -1,4 +1,4 @@
-"""Accounts and what is known of them.
+"""Accounts, with balances, numbers and owners.
 
 https://plaid.com/docs/api/accounts/, /auth/ and /identity/.
 """
@@ -44,7 +44,7 @@ def get(call: Call) -> Json:
     payment_details=free(),
 )
 def balance(call: Call) -> Json:
-    """Show the accounts with their balances as of now, or as of when the bank last said."""
+    """Show the accounts with current balances, or with those of the bank's last update."""
     item, accounts = _asked_for(call)
     return {
         "accounts": [fresh_account_view(call, item, account) for account in accounts],
@@ -54,7 +54,7 @@ def balance(call: Call) -> Json:
 
 @endpoint("/auth/get", access_token=ACCESS_TOKEN, options=account_options())
 def auth(call: Call) -> Json:
-    """Show the accounts that can be paid from and to, with their numbers."""
+    """Show the accounts that allow payments, with their numbers."""
     item, accounts = _asked_for(call)
     payable = with_numbers(accounts)
     return {

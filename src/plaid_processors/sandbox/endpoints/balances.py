@@ -1,4 +1,4 @@
-"""Balances at the one test bank that says when they were last brought up to date."""
+"""Balances at the one test bank that gives the time of their last update."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AGE = dt.timedelta(days=1)
 
 
 def fresh_account_view(call: Call, item: Item, account: Account) -> Json:
-    """Show an account, or refuse balances that are older than was asked for."""
+    """Show an account, or refuse balances that are older than requested."""
     view = account_view(account)
     if item.bank.institution_id != DATED_BANK:
         return view

@@ -19,7 +19,7 @@ def _are_account_ids(value: Any) -> bool:
 
 
 def account_ids() -> Field:
-    """Describe a list of account ids (words seen on the Sandbox, 2017)."""
+    """Describe a list of account ids (message seen on the Sandbox, 2017)."""
     words = "must be a non-empty array of valid account ids"
     return told(words, _are_account_ids, "array")
 

@@ -22,7 +22,7 @@ REMOVAL_REASONS = (
 
 @endpoint("/item/public_token/exchange", public_token=required(text()))
 def exchange(call: Call) -> Json:
-    """Spend a public token for the Item's access token."""
+    """Exchange a public token for the Item's access token."""
     item = call.world.spend_public_token(call["public_token"], call.client_id)
     if not item.exchanged:
         item.exchanged = True
@@ -32,13 +32,13 @@ def exchange(call: Call) -> Json:
 
 @endpoint("/item/public_token/create", access_token=ACCESS_TOKEN)
 def create_public_token(call: Call) -> Json:
-    """Hand out one more public token of an Item."""
+    """Make another public token of an Item."""
     return {"public_token": call.world.add_public_token(call.item()).token}
 
 
 @endpoint("/item/get", access_token=ACCESS_TOKEN)
 def get(call: Call) -> Json:
-    """Show an Item; a broken one too, with its error inside."""
+    """Show an Item; a broken one too, with its error."""
     item = call.item()
     return {"item": full_item_view(item, call.now), "status": item_status(item, call.now)}
 
@@ -50,14 +50,14 @@ def get(call: Call) -> Json:
     reason_note=text(longest=512),
 )
 def remove(call: Call) -> Json:
-    """Remove an Item, and with it every token of it."""
+    """Remove an Item with all its tokens."""
     call.item().removed = True
     return {}
 
 
 @endpoint("/item/webhook/update", access_token=ACCESS_TOKEN, webhook=url())
 def update_webhook(call: Call) -> Json:
-    """Set where an Item's webhooks go; null means nowhere."""
+    """Set the address for an Item's webhooks; null means none."""
     item = call.item()
     item.webhook = call.get("webhook") or ""
     notices.webhook_updated(call.world, item)
@@ -66,7 +66,7 @@ def update_webhook(call: Call) -> Json:
 
 @endpoint("/item/access_token/invalidate", access_token=ACCESS_TOKEN)
 def invalidate(call: Call) -> Json:
-    """Rotate an Item's access token; its processor tokens stay."""
+    """Replace an Item's access token; its processor tokens stay valid."""
     item = call.item()
     call.world.rotate_access_token(item)
     return {"new_access_token": item.access_token}

@@ -66,7 +66,7 @@ def _life(call: Call, item: Item | None) -> dt.timedelta:
 
 @endpoint("/link/token/get", link_token=required(text()))
 def get(call: Call) -> Json:
-    """Show a link token, and how the sessions that it opened went."""
+    """Show a link token, and the outcome of its sessions."""
     if not _LINK_TOKEN.fullmatch(call["link_token"]):
         raise invalid_field("link_token must be a properly formatted, non-empty string")
     token = call.world.link_tokens.get(call["link_token"])

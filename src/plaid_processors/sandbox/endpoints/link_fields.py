@@ -1,7 +1,7 @@
-"""The fields of `/link/token/create`, which alone are as many as all others'.
+"""The fields of `/link/token/create`.
 
-From Plaid's OpenAPI description of 2026 and its clients from 2021 on; what belongs
-to products that the local Plaid does not have is taken and not looked into.
+From Plaid's OpenAPI description of 2026 and its clients from 2021 on. Fields of products that the
+local Plaid does not have are accepted and not checked.
 """
 
 from __future__ import annotations

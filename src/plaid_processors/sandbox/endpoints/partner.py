@@ -1,7 +1,7 @@
 """The partner's side: https://plaid.com/docs/api/processor-partners/.
 
-A processor token opens one account, with any valid keys: the partner's are not the
-developer's, and in the Sandbox a developer's own were seen to be answered too.
+A processor token gives access to one account, with any valid keys: the partner's differ from the
+developer's. The Sandbox was seen to accept the developer's keys too.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _open(call: Call, product: str | None = None) -> tuple[ProcessorToken, Accou
     for account in token.item.shared_accounts():
         if account.account_id == token.account_id:
             return token, account
-    raise PlaidError("INVALID_ACCOUNT_ID")  # the user has since taken it back
+    raise PlaidError("INVALID_ACCOUNT_ID")  # the user no longer shares it
 
 
 @endpoint("/processor/account/get", processor_token=PROCESSOR_TOKEN)
@@ -57,14 +57,14 @@ def account(call: Call) -> Json:
     options=record(min_last_updated_datetime=instant()),
 )
 def balance(call: Call) -> Json:
-    """Show the account with its balances as of now."""
+    """Show the account with its current balances."""
     token, found = _open(call, "balance")
     return {"account": fresh_account_view(call, token.item, found)}
 
 
 @endpoint("/processor/auth/get", processor_token=PROCESSOR_TOKEN)
 def auth(call: Call) -> Json:
-    """Show the account's numbers; an object for each scheme here, not a list."""
+    """Show the account's numbers; each scheme is an object, not a list."""
     found = with_numbers([_open(call, "auth")[1]])[0]
     return {
         "account": account_view(found),
@@ -82,7 +82,7 @@ def identity(call: Call) -> Json:
     "/processor/transactions/get",
     processor_token=PROCESSOR_TOKEN,
     **PERIOD,
-    # An older client had the option, though a token opens but one account.
+    # An older client had the option, although a token has only one account.
     options=record(account_ids=many(text()), **GET_OPTIONS),
 )
 def transactions(call: Call) -> Json:
@@ -96,7 +96,7 @@ def transactions(call: Call) -> Json:
 
 @endpoint("/processor/transactions/sync", processor_token=PROCESSOR_TOKEN, **SYNC_FIELDS)
 def sync(call: Call) -> Json:
-    """Show what changed at the account since a cursor."""
+    """Show the account's changes since a cursor."""
     token, found = _open(call, "transactions")
     page = sync_page(call, token.item, found.account_id)
     return {"account": account_view(found), **page_view(call, page)}

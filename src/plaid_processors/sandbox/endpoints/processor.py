@@ -17,7 +17,7 @@ _ACCOUNT_FIELDS = {"access_token": ACCESS_TOKEN, "account_id": ACCOUNT_ID}
 
 
 def _item_for(call: Call, processor: str) -> Item:
-    """Return the Item, if the partner is enabled, the Item well and the account shared."""
+    """Return the Item, if the partner is enabled, the Item healthy and the account shared."""
     item = call.item()
     check_enabled(call.world, processor)
     call.world.check_login(item)
@@ -60,7 +60,7 @@ def create_for_stripe(call: Call) -> Json:
 
 @endpoint("/processor/token/permissions/get", processor_token=PROCESSOR_TOKEN)
 def get_permissions(call: Call) -> Json:
-    """Show the products that a token is good for; none listed means all."""
+    """Show the products of a token; none listed means all."""
     return {"products": call.processor_token().products}
 
 
@@ -70,7 +70,7 @@ def get_permissions(call: Call) -> Json:
     products=required(many(text())),
 )
 def set_permissions(call: Call) -> Json:
-    """Narrow a token to some products, or widen it to all by naming none."""
+    """Limit a token to some products; an empty list allows all."""
     token = call.processor_token()
     check_products(call["products"])
     token.products = list(dict.fromkeys(call["products"]))
@@ -83,7 +83,7 @@ def set_permissions(call: Call) -> Json:
     webhook=nullable(required(url())),
 )
 def update_webhook(call: Call) -> Json:
-    """Set where a partner's webhooks go; null means nowhere."""
+    """Set the address for a partner's webhooks; null means none."""
     token = call.processor_token()
     token.webhook = call.get("webhook")
     notices.processor_webhook_updated(call.world, token)

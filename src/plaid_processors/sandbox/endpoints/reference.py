@@ -1,4 +1,4 @@
-"""What belongs to no Item: banks, and the keys that webhooks are signed with."""
+"""Banks, and the keys that webhooks are signed with."""
 
 from __future__ import annotations
 

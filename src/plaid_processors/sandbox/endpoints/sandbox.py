@@ -1,4 +1,4 @@
-"""What exists in the Sandbox only: https://plaid.com/docs/api/sandbox/."""
+"""Endpoints of the Sandbox only: https://plaid.com/docs/api/sandbox/."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MAX_HISTORY = 730
 _OVERRIDES = {"override_username": text(), "override_password": text()}
 _KINDS = sorted({kind for kind, _ in notices.EXTRAS})
 _CODES = sorted({code for _, code in notices.EXTRAS})
-# The webhooks that only Items with a product send.
+# Webhooks that an Item sends only if it has the product.
 _PRODUCT_OF_KIND = {
     "TRANSACTIONS": "transactions",
     "AUTH": "auth",
@@ -78,7 +78,7 @@ def _new_item(
     user_id=text(),
 )
 def create_public_token(call: Call) -> Json:
-    """Link a Sandbox user without the browser; Account Select is bypassed."""
+    """Link a Sandbox user without a browser; Account Select is bypassed."""
     check_products(call["initial_products"])
     days = _days_requested(call)
     item = _new_item(call, call["initial_products"], call.option("webhook", ""), days)
@@ -86,7 +86,7 @@ def create_public_token(call: Call) -> Json:
 
 
 def _days_requested(call: Call) -> int:
-    """Return how far back transactions go: 90 days, or as asked, at most two years."""
+    """Return how far back transactions go: 90 days, or as requested, at most two years."""
     options = call.option("transactions", {})
     if options.get("days_requested"):
         return int(options["days_requested"])
@@ -102,7 +102,7 @@ def _days_requested(call: Call) -> int:
     options=record(**_OVERRIDES),
 )
 def create_processor_token(call: Call) -> Json:
-    """Make an Item for a partner's own tests: a processor token, and no access token seen."""
+    """Make an Item for a partner's own tests; only the processor token is returned."""
     item = _new_item(call, ["auth", "identity", "transactions"])
     if not item.accounts:
         raise PlaidError("NO_ACCOUNTS")
@@ -143,7 +143,7 @@ def fire_webhook(call: Call) -> Json:
 
 
 def _kind_of(code: str) -> str:
-    """Return the type of a code that was sent alone; of a shared code, transactions' own."""
+    """Return the type of a code given without one; for an ambiguous code, TRANSACTIONS."""
     kinds = [kind for kind, known in notices.EXTRAS if known == code]
     return "TRANSACTIONS" if "TRANSACTIONS" in kinds else kinds[0]
 
@@ -155,7 +155,7 @@ def _kind_of(code: str) -> str:
     verification_status=required(choice(("automatically_verified", "verification_expired"))),
 )
 def set_verification_status(call: Call) -> Json:
-    """Bring the micro-deposits of an account to an end."""
+    """End the micro-deposits of an account."""
     item = call.item()
     account = pick_accounts(item, [call["account_id"]])[0]
     account.verification_status = call["verification_status"]

@@ -43,8 +43,8 @@ SYNC_FIELDS = {
 }
 
 
-# The models of these take no category, and `/transactions/sync`'s no key that was added
-# since; Plaid sends both to all.
+# The models of these versions refuse a category, and keys that `/transactions/sync` got later;
+# Plaid sends both to all versions.
 _OLD_MODELS = re.compile(r"Plaid Python v[89]\.")
 
 
@@ -56,7 +56,7 @@ def _view(call: Call, entry: Entry) -> Json:
 
 
 def transactions_between(call: Call, item: Item, account_ids: set[str]) -> Json:
-    """Show the transactions of a period, newest first, a page of them."""
+    """Show one page of the transactions of a period, newest first."""
     start, end = (dt.date.fromisoformat(call[name]) for name in ("start_date", "end_date"))
     if start > end:
         raise invalid_field("start_date must not be after end_date")
@@ -74,7 +74,7 @@ def transactions_between(call: Call, item: Item, account_ids: set[str]) -> Json:
 
 
 def sync_page(call: Call, item: Item, account_id: str | None) -> Page:
-    """Return the page of changes that a call asks for."""
+    """Return the page of changes that a call requests."""
     item.synced = True
     cursor = read_cursor(call.get("cursor", ""), item)
     return next_page(item, cursor, call.now.date(), int(call.get("count", 100)), account_id)
@@ -118,7 +118,7 @@ def get(call: Call) -> Json:
 
 @endpoint("/transactions/sync", access_token=ACCESS_TOKEN, **SYNC_FIELDS)
 def sync(call: Call) -> Json:
-    """Show what changed since a cursor."""
+    """Show the changes since a cursor."""
     item = call.healthy_item()
     account_id = call.option("account_id")
     if account_id is not None:

@@ -19,7 +19,7 @@ from plaid_processors.sandbox.wire import from_json
 SCRIPT = "/link/v2/stable/link-initialize.js"
 _PARTS = ("pane.css", "pane.js", "draw.js", "server.js", "bank.js")
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
-# A host's name and port, as they may stand in a script.
+# A host name and port that may be written into a script.
 _HOST = re.compile(r"[\w.:\[\]-]+", re.ASCII)
 _PAGE_HEADERS = {
     "Cache-Control": "no-store",
@@ -39,7 +39,7 @@ def _file(name: str, text: str | None = None) -> Response:
 
 
 async def _script(request: Request) -> Response:
-    """Tell the script where its pane is: its own address may be Plaid's, sent here by a test."""
+    """Write the pane's address into the script: a test may serve it from Plaid's address."""
     home = f"{request.url.scheme}://{request.headers.get('host', '')}"
     if not _HOST.fullmatch(request.headers.get("host", "")):
         return Response("Bad Request", status_code=400)
@@ -60,7 +60,7 @@ async def _bank_page(_: Request) -> Response:
 
 
 def link_routes(engine: Engine) -> list[Route]:
-    """Make the routes of Link's pages, at Plaid's paths where Plaid has them."""
+    """Make the routes of Link's pages, at Plaid's paths if Plaid has them."""
 
     async def action(request: Request) -> Response:
         try:

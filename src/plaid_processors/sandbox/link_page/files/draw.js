@@ -1,4 +1,4 @@
-// Pieces of the pane's views: plain elements, each with what makes it reachable by name.
+// Pieces of the pane's views: plain elements, each with an accessible name.
 
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);

@@ -25,8 +25,8 @@
     return frame;
   }
 
-  // Over the page a dialog holds the iframe: the browser itself keeps the rest of the page out of
-  // reach meanwhile, and gives the focus back when it closes.
+  // A dialog over the page holds the iframe. While it is open, the browser makes the rest of the
+  // page inert; when it closes, the browser restores the focus.
   function makeDialog(frame) {
     const dialog = document.createElement("dialog");
     Object.assign(dialog.style, {
@@ -53,7 +53,7 @@
         event.preventDefault();
         this.tell({ type: "exit" });
       });
-      // A browser may close a dialog in spite of that, when Escape is pressed twice.
+      // A browser may close the dialog all the same, when Escape is pressed twice.
       this.dialog?.addEventListener("close", () => {
         if (this.shown) this.tell({ type: "exit", force: true });
       });

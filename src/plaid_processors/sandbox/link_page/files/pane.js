@@ -1,5 +1,5 @@
-// The pane of the local stand-in for Link: one view at a time, each a function of what is known.
-// In an iframe it speaks with link-initialize.js by messages; as Hosted Link's page it is alone.
+// The pane of the local stand-in for Link: one view at a time, each a function of the state.
+// In an iframe it exchanges messages with link-initialize.js; Hosted Link's page has no iframe.
 import { acts, alertOf, button, field, formOf, make, quiet, valueOf } from "./draw.js";
 import { INTERNAL, post } from "./server.js";
 
@@ -12,8 +12,8 @@ const said = document.getElementById("said");
 const leaveButton = document.getElementById("leave");
 
 let known = {}; // of this session: its id, the bank, the accounts, the last error, how it ended
-let showing = null; // the view's name, as Link's events tell it
-let before = null; // what to show again when the user does not leave after all
+let showing = null; // the view's name, as in Link's events
+let before = null; // the view to show again if the user decides to stay
 let events = Promise.resolve();
 
 // ---- to the server and to the page
@@ -48,7 +48,7 @@ function emit(name, more = {}) {
   tell({ type: "event", name, metadata });
   const session = known.session;
   if (session) {
-    // One after the other, so that they are kept in their order.
+    // One after the other, so that they stay in order.
     events = events.then(() => ask("event", { session, name, metadata })).catch(() => {});
   }
 }
@@ -387,7 +387,7 @@ async function leave() {
   try {
     left = await ask("leave", { status, error_code, error_message });
   } catch {
-    // No session ever began, or it is gone: its end is told all the same.
+    // No session began, or it is gone: its end is reported all the same.
     const metadata = { institution: null, status, link_session_id: known.session ?? "", request_id: "" };
     left = { error: known.error ?? null, metadata };
   }
@@ -430,16 +430,16 @@ async function open() {
     emit("OPEN");
     return showError(refused.error);
   }
-  about.delete("state"); // a second opening begins anew
+  about.delete("state"); // a second opening starts over
   emit("OPEN");
   if (state) return known.accounts ? signedIn(known) : finish([]);
   if (known.bank) return showSignIn();
-  // The first view tells who asks for what, and has the banks as well.
+  // The first view names who requests what, and lists the banks too.
   emit("TRANSITION_VIEW", { view_name: "CONSENT" });
   showBanks();
 }
 
-// Tab goes round inside the pane: in an iframe it would go on to the page behind.
+// Tab cycles inside the pane: in an iframe it would continue to the page behind.
 function keepInside(event) {
   const reach = [...pane.querySelectorAll("button, input")].filter(
     (each) => each.offsetParent !== null && !each.disabled,

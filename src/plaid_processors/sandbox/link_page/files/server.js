@@ -1,4 +1,4 @@
-// What the pane asks of the local Plaid; a refusal is Link's error.
+// The pane's requests to the local Plaid; a refusal is Link's error.
 
 export class Refused extends Error {
   constructor(error) {
