@@ -60,8 +60,7 @@ class PlaidClient:
                 each environment has its own.
             environment: ``"sandbox"`` or ``"production"``.
             base_url: another address than Plaid's, such as a local Plaid's; http only on loopback.
-            timeout: seconds to connect and seconds to wait for the answer of one request, each, or
-                a (connect, read) pair.
+            timeout: seconds to connect and to wait for one answer, each, or a (connect, read) pair.
             deadline: seconds for one public call, retries and all, or None for no limit; time spent
                 in your own callbacks does not count.
             max_attempts: how often one request is sent at most; 1 means no retry.
@@ -104,8 +103,7 @@ class PlaidClient:
 
         Args:
             environ: the variables to read; None: those of the process, ``os.environ``.
-            timeout: seconds to connect and seconds to wait for the answer of one request, each, or
-                a (connect, read) pair.
+            timeout: seconds to connect and to wait for one answer, each, or a (connect, read) pair.
             deadline: seconds for one public call, retries and all, or None for no limit; time spent
                 in your own callbacks does not count.
             max_attempts: how often one request is sent at most; 1 means no retry.
@@ -155,8 +153,7 @@ class PlaidClient:
             api: a ``plaid.ApiClient``, or a ``PlaidApi``, whose ApiClient is used.
             environment: ``"sandbox"`` or ``"production"``; needed only where the address is neither
                 Plaid's nor loopback.
-            timeout: seconds to connect and seconds to wait for the answer of one request, each, or
-                a (connect, read) pair.
+            timeout: seconds to connect and to wait for one answer, each, or a (connect, read) pair.
             deadline: seconds for one public call, retries and all, or None for no limit; time spent
                 in your own callbacks does not count.
             max_attempts: how often one request is sent at most; 1 means no retry.

@@ -58,8 +58,7 @@ class BaseLinker:
 
         Args:
             environ: the variables to read; None: those of the process, ``os.environ``.
-            timeout: seconds to connect and seconds to wait for the answer of one request, each, or
-                a (connect, read) pair.
+            timeout: seconds to connect and to wait for one answer, each, or a (connect, read) pair.
             deadline: seconds for one public call, retries and all, or None for no limit; time spent
                 in your own callbacks does not count.
             max_attempts: how often one request is sent at most; 1 means no retry.

@@ -57,7 +57,7 @@ def test_both_partners(page: Any) -> None:
         rest = process.stdout.read()
         assert process.wait(timeout=20) == 0
     assert "account 1111222233331111, routing 011401533" in rest
-    assert "3 processor tokens for Layer, 1 for Finix" in rest
+    assert "Processor tokens: 3 for Layer, 1 for Finix" in rest
 
 
 def test_the_person_leaves(page: Any) -> None:

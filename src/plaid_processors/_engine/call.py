@@ -8,10 +8,10 @@ from typing import Any, Generic, TypeVar
 
 from ..errors import PlaidProcessorsError
 from .deadline import Deadline
-from .engine import Engine, Running
+from .engine import Engine
 from .http import TIMED_OUT, HttpFailure
 from .ports import Port
-from .threads import Attempt
+from .threads import Attempt, Running
 
 T = TypeVar("T")
 
@@ -234,7 +234,7 @@ class Batch(Generic[T]):
 
     def _submit(self, errand: Errand[T], attempt: Attempt) -> None:
         try:
-            if not self._call.running.threads.submit(attempt):
+            if not self._call.running.submit(attempt):
                 self._settle(errand, self._call.engine.closed_error())
         except RuntimeError:
             if attempt.withdraw():  # else another call's thread has taken it

@@ -46,13 +46,12 @@ for _name in ("urllib3.connection", "urllib3.connectionpool"):  # urllib3 2, and
 
 @frozen(kw_only=True)
 class HttpRequest:
-    """What is sent; with ``once``, only while the caller waits for its answer."""
+    """What is sent."""
 
     method: str
     url: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes | None = field(repr=False)
-    once: bool = False
 
 
 @frozen(kw_only=True)
@@ -97,7 +96,7 @@ def send(
     began = monotonic()
     headers, body = dict(request.headers), request.body
     content: bytes | Iterator[bytes] | None = body
-    if request.once and body is not None:
+    if attempt.once and body is not None:
         # The length, since urllib3 would send a body that is an iterator in chunks.
         headers["Content-Length"] = str(len(body))
         content = attempt.body(body)
@@ -120,10 +119,10 @@ def send(
         outcome = HttpFailure(reason="the call was given up before it was sent", sent=False)
     except (exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
         # These errors hold headers and bodies: none leaves this function, not even as a context.
-        sent = attempt.sent_at is not None if request.once else None
+        sent = attempt.sent_at is not None if attempt.once else None
         outcome = _failure(error, sent=sent)
         if (
-            request.once and not outcome.sent and outcome.reason == TIMED_OUT
+            attempt.once and not outcome.sent and outcome.reason == TIMED_OUT
         ):  # in the TLS handshake
             outcome = HttpFailure(reason=_NOT_CONNECTED, sent=False)
     if response is not None and isinstance(outcome, HttpFailure):

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import _thread
 import contextvars
+import os
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from time import monotonic
+from typing import Any
 
 from attrs import define, field
 
@@ -28,7 +30,25 @@ THREAD_NAME = "plaid-processors"
 """How the threads' names begin."""
 
 CLOSE_SECONDS = 1.0
-"""How long `Threads.close` waits for requests that are under way."""
+"""How long `Running.close` waits for requests that are under way."""
+
+
+_forks = 0
+"""How many forks lie between this process and the one that imported this module."""
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
+
+def world() -> tuple[int, object]:
+    """What threads and queues depend on: the process, and whether gevent has patched it."""
+    return _forks, queue.SimpleQueue
 
 
 class WithdrawnError(Exception):
@@ -106,15 +126,30 @@ class Attempt:
         return self._taken.setdefault("by", taker) == taker  # atomic, by no lock that could stay
 
 
-class Threads:
-    """Runs attempts on at most so many threads, started when they are needed."""
+class Running:
+    """The threads and connections of one client or sender in this process.
 
-    def __init__(self, most: int) -> None:
+    It runs attempts on at most so many threads, started when they are needed.
+
+    Attributes:
+        pools: urllib3's pool manager for each address.
+        turns: who is at work on what; see `Call.turn`.
+    """
+
+    def __init__(self, most: int, pools: Mapping[str, Any]) -> None:
+        self.pools = pools
+        self.turns: dict[str, object] = {}
+        self._made_in = world()
         self._most = most
         self._waiting: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
         self._running: dict[threading.Thread, Attempt | None] = {}
         self._admission = threading.Lock()  # taken by the threads, never by a caller
         self._closed = False
+
+    @property
+    def lost(self) -> bool:
+        """Whether it is of another process, or from before gevent patched this one."""
+        return self._made_in != world()
 
     def submit(self, attempt: Attempt) -> bool:
         """Run the attempt as soon as a thread is free; False if they are closed.
@@ -131,6 +166,8 @@ class Threads:
 
     def leave(self, attempt: Attempt) -> None:
         """The caller waits no longer: it is not sent any more; its thread no longer counts."""
+        if self.lost:
+            return  # a forked child leaves its parent's alone
         attempt.leave()
         with suppress(RuntimeError):  # no thread to be had: those that there are go on
             self._grow()

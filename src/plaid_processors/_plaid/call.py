@@ -12,10 +12,10 @@ from attrs import field, frozen
 from typing_extensions import override
 
 from .._engine.call import Batch, Call, Errand
-from .._engine.engine import Engine, Running
+from .._engine.engine import Engine
 from .._engine.http import HttpAnswer, HttpFailure, HttpRequest, send
 from .._engine.ports import Port
-from .._engine.threads import Attempt
+from .._engine.threads import Attempt, Running
 from ..errors import PlaidProcessorsError, RequestError
 from ..events import EventKind, OnEvent, report
 from ..results import Environment
@@ -80,7 +80,6 @@ class _PlaidErrand(Errand[T]):
             url=access.base_url + request.endpoint,
             headers=access.headers(),
             body=json.dumps(request.body).encode(),
-            once=self.once,
         )
         answer = send(running.pools[access.base_url], http_request, attempt, times)
         outcome, request_id = outcome_of(request, answer, access.keys)

@@ -154,8 +154,8 @@ class BaseFinixSender(Sender):
             environment: ``"sandbox"`` or ``"production"``.
             base_url: another address than Finix's; http only on loopback.
             version: the version of Finix's API to ask for.
-            timeout: seconds to connect and seconds to wait for the answer of one request, each, or
-                a (connect, read) pair; one call may take four times their sum.
+            timeout: seconds to connect and to wait for one answer, each, or a (connect, read) pair;
+                one call may take four times their sum.
             max_connections: how many requests of this sender run side by side at most.
             proxy: the address of a proxy; by default the variables HTTPS_PROXY and NO_PROXY decide.
             ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE or

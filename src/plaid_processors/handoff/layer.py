@@ -193,8 +193,8 @@ class BaseLayerSender(Sender):
             base_url: another address than Layer's; http only on loopback.
             auth_url: another address for bearer tokens than Layer's; http only on loopback.
             scope: another scope than the environment's.
-            timeout: seconds to connect and seconds to wait for the answer of one request, each, or
-                a (connect, read) pair; one call may take four times their sum.
+            timeout: seconds to connect and to wait for one answer, each, or a (connect, read) pair;
+                one call may take four times their sum.
             max_connections: how many requests of this sender run side by side at most.
             proxy: the address of a proxy; by default the variables HTTPS_PROXY and NO_PROXY decide.
             ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE or

@@ -13,11 +13,11 @@ from attrs import define
 from typing_extensions import override
 
 from .._engine.call import Call, Errand
-from .._engine.engine import Engine, Running
+from .._engine.engine import Engine
 from .._engine.http import HttpFailure, HttpOutcome, HttpRequest, send
 from .._engine.network import network_for
 from .._engine.ports import Port
-from .._engine.threads import Attempt
+from .._engine.threads import Attempt, Running
 from .._version import USER_AGENT
 from ..errors import ConfigurationError
 from ..redaction import redact
@@ -85,8 +85,8 @@ class Sender:
 
         Args:
             environ: the variables to read; None: those of the process, ``os.environ``.
-            timeout: seconds to connect and seconds to wait for the answer of one request, each, or
-                a (connect, read) pair; one call may take four times their sum.
+            timeout: seconds to connect and to wait for one answer, each, or a (connect, read) pair;
+                one call may take four times their sum.
             max_connections: how many requests of this sender run side by side at most.
             proxy: the address of a proxy; by default the variables HTTPS_PROXY and NO_PROXY decide.
             ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE or
@@ -131,7 +131,6 @@ class Sender:
             url=base_url + request.path,
             headers={"User-Agent": USER_AGENT, "Accept": "application/json", **request.headers},
             body=request.content,
-            once=request.changes,
         )
         outcome = await call.send(_PartnerErrand(http_request, base_url, request.changes))
         call.check()
