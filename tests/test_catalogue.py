@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import pickle
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import plaid
@@ -25,6 +27,7 @@ from plaid_processors import (
     get_adapter,
     partners,
 )
+from plaid_processors.adapters import catalogue
 from plaid_processors.sandbox import LocalSandbox
 
 from .support.checks import link_account
@@ -45,6 +48,18 @@ def plaids_own_names() -> set[str]:
     """The names that the installed plaid-python lists."""
     listed = ProcessorTokenCreateRequest.allowed_values[("processor",)]
     return set(listed.values())
+
+
+def test_the_table_says_what_the_adapters_of_finix_and_layer_say() -> None:
+    """Their rules stand in code, with more sources; the table repeats them for its readers."""
+    lines = (Path(catalogue.__file__).parent / "catalogue.tsv").read_text("utf-8").splitlines()
+    table = {row["processor"]: row for row in csv.DictReader(lines, delimiter="\t")}
+    for name in ("finix", "layer"):
+        adapter, row = get_adapter(name), table[name]
+        assert row["accounts"] == ("one" if adapter.single else "all")
+        assert row["subtypes"] == " ".join(adapter.subtypes or ("any",))
+        assert row["products"] == " ".join(adapter.products)
+        assert row["permissions"] == " ".join(adapter.permissions or ())
 
 
 # The names that Plaid has taken back: paynote is seamlessach now, prime_trust is gone.

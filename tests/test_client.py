@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +15,13 @@ import urllib3
 from plaid.api.plaid_api import PlaidApi
 
 from plaid_processors import (
+    Account,
+    AsyncProcessorLinker,
     ConfigurationError,
     Environment,
     LinkIncompleteError,
+    LinkResult,
+    PendingToken,
     PlaidClient,
     PlaidConnectionError,
     PlaidUnavailableError,
@@ -71,6 +76,15 @@ def test_max_connections(faulty: FaultyPlaid, make_linker: Make, most: int) -> N
 # --- closed
 
 
+def incomplete() -> LinkResult:
+    """A link whose one token is still missing."""
+    return LinkResult(
+        access_token=ACCESS_TOKEN,
+        environment=Environment.SANDBOX,
+        entries=(PendingToken(processor="layer", account=Account(account_id="a")),),
+    )
+
+
 @rows(
     "call",
     [
@@ -80,11 +94,23 @@ def test_max_connections(faulty: FaultyPlaid, make_linker: Make, most: int) -> N
         lambda linker: linker.link_sandbox("layer"),
         lambda linker: linker.issue("layer", access_token=ACCESS_TOKEN),
         lambda linker: linker.create_link_token("layer", client_user_id="u", client_name="A"),
+        lambda linker: linker.session("link-sandbox-5e171e1d-aaaa-4bbb-8ccc-0123456789ab"),
+        lambda linker: linker.resume(incomplete()),
     ],
-    ids=["accounts", "remove", "link", "link_sandbox", "issue", "create_link_token"],
+    ids=[
+        "accounts",
+        "remove",
+        "link",
+        "link_sandbox",
+        "issue",
+        "create_link_token",
+        "session",
+        "resume",
+    ],
 )
+@rows("awaited", [False, True])
 def test_closed_client(
-    faulty: FaultyPlaid, make_linker: Make, call: Callable[[ProcessorLinker], object]
+    faulty: FaultyPlaid, make_linker: Make, call: Callable[[Any], Any], awaited: bool
 ) -> None:
     """A client that was closed, even twice, refuses every call and sends nothing."""
     linker = make_linker()
@@ -92,8 +118,12 @@ def test_closed_client(
     linker.client.close()
     linker.client.close()
     faulty.requests.clear()
+
+    async def call_awaited() -> None:
+        await call(AsyncProcessorLinker(linker.client))
+
     with pytest.raises(ConfigurationError, match="closed"):
-        call(linker)
+        asyncio.run(call_awaited()) if awaited else call(linker)
     assert faulty.requests == []
 
 

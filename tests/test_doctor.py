@@ -306,7 +306,9 @@ def test_the_command_refuses_a_near_miss(capsys: pytest.CaptureFixture[str]) -> 
 def listed(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
     """The partners that the command lists."""
     assert main(["partners", *arguments]) == 0
-    return [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    *lines, count = capsys.readouterr().out.splitlines()
+    assert count == f"{len(lines)} partners"
+    return [line.split()[0] for line in lines]
 
 
 def test_all_partners_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -219,11 +219,11 @@ def _real() -> dict[str, bool]:
         "3xx or another 4xx that is not Plaid's JSON": any(_html(at) for at in (302, 403, 404)),
         "2xx that cannot be used, or is cut short": all(map(_of, unusable)),
         **codes,
-        "every `RATE_LIMIT_EXCEEDED` but the next": _always(_limits(), retried=True),
         "`CREDITS_EXHAUSTED`": _always({"CREDITS_EXHAUSTED"}, retried=False),
+        "every other `RATE_LIMIT_EXCEEDED`": _always(_limits(), retried=True),
         "every other documented code, whatever its status": _always(others, retried=False),
         "a new code of type `API_ERROR`": _code("API_ERROR", "NEW", 400),
-        "a new code of type `INVALID_REQUEST` or `INVALID_INPUT`": any(fixed),
+        "a new code of a type for wrong requests, such as `INVALID_INPUT`": any(fixed),
         "a new code of any other type, with 5xx": all(new),
         "a new code of any other type, with 4xx": any(old),
     }

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Awaitable, Iterator
 from datetime import UTC, datetime
@@ -276,6 +277,24 @@ def test_a_retry_is_worth_an_info(
     with caplog.at_level(logging.DEBUG, logger="plaid_processors"):
         linker.create_link_token("layer", client_user_id="u", client_name="Acme")
     assert {each.levelno for each in records(caplog)[1:]} == {logging.DEBUG}
+
+
+def test_a_request_that_was_cancelled_has_an_end(
+    client: PlaidClient, plaid: LocalSandbox, events: list[RequestEvent], done: Linked
+) -> None:
+    """So that a gauge of the requests under way comes down again."""
+    plaid.fail(CREATE, delay=0.5, times=None)
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.25):
+                await link(AsyncProcessorLinker(client), done)
+
+    asyncio.run(main())
+    end = time.monotonic() + 5
+    while kinds(events, CREATE).count(("answered", 1)) < 2 and time.monotonic() < end:
+        time.sleep(0.05)
+    assert Counter(kinds(events, CREATE)) == {("sent", 1): 2, ("answered", 1): 2}
 
 
 def test_a_request_that_was_not_sent(

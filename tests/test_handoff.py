@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import traceback
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -97,6 +98,9 @@ def test_a_request_shows_no_secret() -> None:
     assert "0123456789ab" not in shown
     assert b64encode(b"USuser:password").decode() not in shown
     assert "processor-sandbox-…89ab" in shown
+    odd = "odd-SECRET-token-123456"  # a token that does not look like Plaid's
+    for request in (finix_request(odd, identity="ID1"), layer_request("b", [odd])):
+        assert "SECRET" not in repr(request)
 
 
 @rows(
@@ -819,6 +823,23 @@ def test_an_unknown_outcome_is_looked_up(
     assert (caught.value.outcome_unknown, caught.value.existing) == (True, ())
 
 
+def test_a_refusal_does_not_settle_an_earlier_unknown_outcome(
+    finix: LocalFinix, make: Any, issue: Callable[..., LinkResult]
+) -> None:
+    """After it the account still needs the caller's word: the first instrument may come late."""
+    token, identity, sender = issue("finix").token("finix"), finix.new_identity(), make(finix)
+    finix.fail("POST /payment_instruments", drop="unread")
+    with pytest.raises(PartnerConnectionError):
+        sender.hand_over(token, identity=identity)
+    finix.fail("POST /payment_instruments", status=422)
+    with pytest.raises(PartnerApiError):
+        sender.hand_over(token, identity=identity, again=True)
+    with pytest.raises(HandoffRefusedError) as caught:
+        sender.hand_over(token, identity=identity)
+    assert caught.value.outcome_unknown
+    assert sender.hand_over(token, identity=identity, again=True).identity == identity
+
+
 def test_a_closed_sender(finix: LocalFinix, layer: LocalLayer, make: Any) -> None:
     """A call after `close` is told as such."""
     for sender, call in ((make(finix), "payment_instruments"), (make(layer), "accounts")):
@@ -863,23 +884,47 @@ def test_what_a_partner_echoes_is_masked(
 
 
 def test_no_secret_in_any_log(
+    kind: str,
     finix: LocalFinix,
     layer: LocalLayer,
     make: Any,
     issue: Callable[..., LinkResult],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """With every logger at DEBUG, neither tokens nor keys are logged."""
+    """With every logger at DEBUG, no log and no traceback has a token or a key, whatever fails."""
     result = issue(["layer", "finix"])
+    at_finix, at_layer = make(finix, timeout=0.3), make(layer, timeout=0.3)
+    failures: list[HandoffError] = []
+
+    def hand_over_both(**fault: Any) -> None:
+        identity, business = finix.new_identity(), layer.new_business()
+        if fault:
+            finix.fail("POST /payment_instruments", **fault)
+            layer.fail(f"PUT /v1/businesses/{business}", **fault)
+        for sender, given, to in (
+            (at_finix, result.token("finix"), {"identity": identity}),
+            (at_layer, result, {"business_id": business}),
+        ):
+            try:
+                sender.hand_over(given, **to)
+            except HandoffError as error:
+                failures.append(error)
+
     with caplog.at_level(logging.DEBUG):
-        make(finix).hand_over(result.token("finix"), identity=finix.new_identity())
-        make(layer).hand_over(result, business_id=layer.new_business())
-    secrets = [each.processor_token for each in result.processor_tokens]
-    bearers = list(layer._bearers)
-    secrets += [finix.password, layer.client_secret, *bearers]
-    secrets.append(b64encode(f"{finix.username}:{finix.password}".encode()).decode())
+        hand_over_both()
+        assert failures == []
+        bearers = list(layer._bearers)
+        basic = b64encode(f"{finix.username}:{finix.password}".encode()).decode()
+        secrets = [each.processor_token for each in result.processor_tokens]
+        secrets += [finix.password, layer.client_secret, basic, *bearers]
+        echo = {"status": 500, "body": " ".join(secrets)}
+        for fault in (echo, *(FAULTS[name] for name in HALVES[kind])):
+            hand_over_both(**fault)
+    failed = [each.partner for each in failures]
+    assert min(failed.count("finix"), failed.count("layer")) > 5
+    shown = caplog.text + "".join("".join(traceback.format_exception(each)) for each in failures)
     assert bearers
-    assert [secret for secret in secrets if secret in caplog.text] == []
+    assert [secret for secret in secrets if secret in shown] == []
 
 
 def test_the_stand_ins_log_no_token(

@@ -224,6 +224,24 @@ def test_an_async_sender_serves_one_event_loop_after_the_other(
     asyncio.run(to_layer.close())
 
 
+def test_an_abandoned_event_loop_holds_no_business(
+    layer: LocalLayer, issue: Callable[..., LinkResult]
+) -> None:
+    """A hand-off whose loop was closed in its middle keeps no later one of the business waiting."""
+    result, business = issue("layer"), layer.new_business()
+    sender = AsyncLayerSender(**layer_keys(layer), timeout=5)
+    layer.fail("GET", delay=0.5)
+    loop = asyncio.new_event_loop()
+    abandoned = loop.create_task(sender.hand_over(result, business_id=business))
+    loop.call_later(0.2, loop.stop)
+    loop.run_forever()
+    loop.close()
+    handoff = asyncio.run(asyncio.wait_for(sender.hand_over(result, business_id=business), 4))
+    assert handoff.business_id == business
+    assert not abandoned.done()
+    abandoned._log_destroy_pending = False  # type: ignore[attr-defined]
+
+
 def test_an_async_sender_serves_loops_in_several_threads(
     layer: LocalLayer, issue: Callable[..., LinkResult]
 ) -> None:

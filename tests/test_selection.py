@@ -247,6 +247,33 @@ def test_wrong_arguments(
 
 
 @rows(
+    ("partner", "options", "choices"),
+    [
+        ("layr", {}, ["'layer'"]),
+        (["layer", "finix"], {"account_ids": {"unit": ["a"]}}, ["layer", "finix"]),
+        ("finix", {"account_id": "id-card"}, ["id-checking", "id-savings"]),
+        ("layer", {"account_ids": ["id-checking"]}, ['{"finix": ["…"]}']),
+        ("layer", {"partial": "no"}, ["True", "False"]),
+        ("layer", {"narrow": 1}, ["True", "False"]),
+        ("layer", {"accounts": [{"name": "N"}]}, ["'id'", "'account_id'"]),
+        ("layer", {"accounts": CHECKING}, ["metadata['accounts']"]),
+        (5, {}, ["a name", "a PartnerAdapter", "a sequence of these"]),
+    ],
+    ids=repr,
+)
+def test_a_wrong_argument_lists_the_valid_choices(
+    faulty_linker: ProcessorLinker, partner: Any, options: dict[str, Any], choices: list[str]
+) -> None:
+    """Where there is a choice, the refusal has it, and so do the eligible accounts."""
+    given_ = {"public_token": PUBLIC_TOKEN, "accounts": [CHECKING, SAVINGS, CARD], **options}
+    with pytest.raises((TypeError, ValueError)) as caught:
+        faulty_linker.link(partner, **given_)
+    eligible = [each.account_id for each in getattr(caught.value, "eligible", ())]
+    said = f"{caught.value} {eligible}"
+    assert [each for each in choices if each not in said] == []
+
+
+@rows(
     ("partner", "error", "words"),
     [
         ("finx", UnknownProcessorError, "'finix'"),

@@ -950,6 +950,33 @@ def outcome_of(linker: ProcessorLinker, public_token: str = PUBLIC_TOKEN) -> boo
     return True
 
 
+def test_a_deadline_that_ends_in_a_busy_event_loop(faulty: FaultyPlaid, names: Names) -> None:
+    """No exchange is sent after it, though nothing in the loop could withdraw it in time."""
+    names.know(address_of(faulty), wait=lambda: time.sleep(0.5))
+
+    async def main() -> None:
+        client = PlaidClient(**KEYS, base_url=faulty.url, deadline=0.25)
+        link = asyncio.ensure_future(AsyncProcessorLinker(client).link("layer", **options("a")))
+        await asyncio.sleep(0.05)
+        time.sleep(1)  # the application's own work holds the loop
+        with pytest.raises(PlaidConnectionError) as caught:
+            await link
+        assert not caught.value.outcome_unknown
+        client.close()
+
+    asyncio.run(main())
+    assert exchanges(faulty) == []
+
+
+def test_calls_one_after_the_other_need_few_threads(make_linker: MakeLinker) -> None:
+    """Threads start at the first need, not up to `max_connections` whatever is idle."""
+    before = own_threads()
+    linker = make_linker(max_connections=16)
+    for _ in range(12):
+        linker.link("layer", **options("a"))
+    assert 1 <= len(own_threads() - before) <= 3
+
+
 def test_a_slow_look_up_and_a_dead_address_cost_time_and_no_item(
     faulty: FaultyPlaid, make_linker: MakeLinker, names: Names
 ) -> None:

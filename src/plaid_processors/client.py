@@ -66,7 +66,7 @@ class PlaidClient:
             max_attempts: how often one request is sent at most; 1 means no retry.
             max_connections: how many requests of the client run side by side at most.
             proxy: the address of a proxy; by default the variables HTTPS_PROXY and NO_PROXY decide.
-            ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE or
+            ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE and
                 SSL_CERT_FILE, else the system's.
             on_event: called with a `RequestEvent` for each request, answer, failure and retry.
 
@@ -109,7 +109,7 @@ class PlaidClient:
             max_attempts: how often one request is sent at most; 1 means no retry.
             max_connections: how many requests of the client run side by side at most.
             proxy: the address of a proxy; by default the variables HTTPS_PROXY and NO_PROXY decide.
-            ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE or
+            ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE and
                 SSL_CERT_FILE, else the system's.
             on_event: called with a `RequestEvent` for each request, answer, failure and retry.
 
@@ -204,18 +204,19 @@ class PlaidClient:
         """The rest of all constructors; ``network`` is None for an ApiClient of the caller's."""
         if on_event is not None and not callable(on_event):
             raise TypeError(f"on_event must be callable, not {type(on_event).__name__}")
+        base_url = api.configuration.host.rstrip("/")
         if network is not None:
-            network.ssl_context(_address(api))  # certificates that cannot be read are refused now
+            network.ssl_context(base_url)  # certificates that cannot be read are refused now
         self._limits = limits
         self._access = Access(
             engine=Engine(
                 "PlaidClient",
                 limits.max_connections,
-                partial(_pools, api, network),
+                partial(_pools, api, base_url, network),
                 owned=network is not None,
             ),
             environment=environment,
-            base_url=_address(api),
+            base_url=base_url,
             headers=partial(_headers, api),
             keys=tuple(str(api.configuration.api_key[name]) for name in ("clientId", "secret")),
             on_event=on_event,
@@ -278,20 +279,15 @@ def _make_api_client(credentials: Credentials, network: Network, connections: in
     return api
 
 
-def _pools(api: Any, network: Network | None, its_own: bool) -> dict[str, Any]:
+def _pools(api: Any, base_url: str, network: Network | None, its_own: bool) -> dict[str, Any]:
     """The ApiClient's pool manager, by its address; a new one for a forked child."""
     rest_client = api.rest_client if its_own else type(api.rest_client)(api.configuration)
-    pool, address = rest_client.pool_manager, _address(api)
-    ssl_context = None if network is None else network.ssl_context(address)
+    pool = rest_client.pool_manager
+    ssl_context = None if network is None else network.ssl_context(base_url)
     if ssl_context is not None:
         # Without it, urllib3 loads the certificates for each connection again.
         pool.connection_pool_kw["ssl_context"] = ssl_context
-    return {address: pool}
-
-
-def _address(api: Any) -> str:
-    address: str = api.configuration.host
-    return address.rstrip("/")
+    return {base_url: pool}
 
 
 def _headers(api: Any) -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""Every error of this package. None shows a token or a key: Plaid's answers are masked."""
+"""The errors of the workflow; those of a hand-off are in `handoff.errors`.
+
+None shows a token or a key: Plaid's answers are masked.
+"""
 
 from __future__ import annotations
 

@@ -26,8 +26,8 @@ class RequestEvent:
     """One thing that happened to a request.
 
     Attributes:
-        kind: each attempt is ``sent``, then ``answered`` or ``failed`` (one that could not be sent
-            is only ``failed``); ``retried`` after that announces another attempt.
+        kind: each attempt is ``sent`` when a thread takes it up, then ``answered`` or ``failed``
+            (one that no thread took up is only ``failed``); ``retried`` announces another attempt.
         endpoint: the path, such as ``/processor/token/create``.
         attempt: the number of the attempt, from 1; for ``retried``, that of the next one.
         seconds: how long the answer took; for ``retried``, how long the next attempt waits.
@@ -49,7 +49,7 @@ OnEvent = Callable[[RequestEvent], object]
 
 
 def report(on_event: OnEvent | None, kind: EventKind, **fields: Any) -> None:
-    """Log an event, its fields in ``extra`` too, and call ``on_event``, which raises nothing."""
+    """Log an event, its fields in ``extra`` too, and call ``on_event``; its errors are logged."""
     level = logging.INFO if kind is EventKind.RETRIED else logging.DEBUG
     logged = logger.isEnabledFor(level)
     if on_event is None and not logged:

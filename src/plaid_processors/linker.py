@@ -64,7 +64,7 @@ class BaseLinker:
             max_attempts: how often one request is sent at most; 1 means no retry.
             max_connections: how many requests of the client run side by side at most.
             proxy: the address of a proxy; by default the variables HTTPS_PROXY and NO_PROXY decide.
-            ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE or
+            ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE and
                 SSL_CERT_FILE, else the system's.
             on_event: called with a `RequestEvent` for each request, answer, failure and retry.
 

@@ -59,7 +59,13 @@ def plaid_sandbox(
     sandbox.reset()
     sandbox.strict = True
     for mark in reversed([*request.node.iter_markers(MARKER)]):  # the uppermost strikes first
-        sandbox.fail(*mark.args, **mark.kwargs)
+        try:
+            sandbox.fail(*mark.args, **mark.kwargs)
+        except (TypeError, ValueError) as error:
+            from .sandbox.faults import Fault
+
+            known = ", ".join(Fault.__dataclass_fields__)
+            raise ValueError(f"{MARKER}: {error} (a fault has: {known})") from None
     yield sandbox
     if complaint := sandbox.complaint():
         pytest.fail(complaint, pytrace=False)

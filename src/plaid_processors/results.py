@@ -356,7 +356,7 @@ class LinkResult(LinkedItem):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LinkResult:
         """Read what `to_dict` wrote; a ValueError if it is something else or of another version."""
-        version = data.get("format") if hasattr(data, "get") else None
+        version = data.get("format") if hasattr(data, "get") else type(data).__name__
         if version != RESULT_FORMAT:
             found = redact(repr(version))
             raise ValueError(f"not a result of format {RESULT_FORMAT}, but of {found}")

@@ -29,7 +29,7 @@ Timeout = float | tuple[float, float]
 def _is_positive(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
-    return math.isfinite(value) and value > 0
+    return 0 < value < math.inf
 
 
 def _as_pair(timeout: Any) -> Any:

@@ -48,7 +48,7 @@ class Errand(Generic[T]):
         """
         raise NotImplementedError
 
-    def sent(self) -> None:
+    def on_sent(self) -> None:
         """One that is `once` is being sent. On a thread."""
 
     def failed(self, failure: HttpFailure, number: int) -> T | PlaidProcessorsError:
@@ -130,13 +130,18 @@ class Call:
         Not by a lock: this one serves threads and event loops alike, and a forked child has none
         that its parent's threads hold.
         """
-        turns, me = self.running.turns, object()
+        turns = self.running.turns
         try:
-            while turns.setdefault(name, me) is not me:  # atomic
-                await self.port.wait(_A_MOMENT)
+            while (other := turns.setdefault(name, self)) is not self:  # atomic
+                if not other.port.waits():  # its event loop was closed before it ended
+                    turns.pop(name, None)
+                elif self.deadline.remaining == 0:
+                    break  # so the work sends nothing
+                else:
+                    await self.port.wait(_A_MOMENT)
             return await work
         finally:
-            if turns.get(name) is me:
+            if turns.get(name) is self:
                 del turns[name]
             work.close()
 
@@ -154,6 +159,15 @@ class Call:
         # When all are marked: a thread that is free now must not begin another of them.
         for attempt in under_way:
             self.running.leave(attempt)
+
+    def may_have_acted(self) -> bool:
+        """Whether the request that is `once` may have been carried out, as far as is known."""
+        for errand in self._errands:
+            if errand.once:
+                attempt, error = errand.under_way, errand.last_error
+                open_ended = attempt is not None and attempt.sent_at is not None
+                return open_ended or error is None or getattr(error, "outcome_unknown", True)
+        return False
 
     def times_left(self, *, once: bool) -> tuple[float, float]:
         """Seconds to connect and to wait, within what is left of the call."""
@@ -208,7 +222,7 @@ class Batch(Generic[T]):
         # not begin another whose time is over too.
         under_way = [each for each in self._errands if each.under_way is not None]
         for errand in sorted(under_way, key=_has_begun):
-            self._take(errand)
+            self._collect(errand)
         if len(self.outcomes) == before < len(self._errands):
             await self._call.port.wait(self._seconds_to_wait())
 
@@ -227,7 +241,12 @@ class Batch(Generic[T]):
             self._fail(errand, _LOST)
         else:
             errand.under_way = attempt = Attempt(
-                work, call.port, errand.sent, errand.attempts, errand.once
+                work,
+                call.port,
+                errand.on_sent,
+                lambda: call.deadline.remaining == 0,
+                errand.attempts,
+                errand.once,
             )
             errand.due = None
             self._submit(errand, attempt)
@@ -247,8 +266,8 @@ class Batch(Generic[T]):
         failure = HttpFailure(reason=reason, sent=False)
         self._settle(errand, errand.failed(failure, errand.attempts))
 
-    def _take(self, errand: Errand[T]) -> None:
-        """Take the outcome of an attempt, or give it up where its time is over."""
+    def _collect(self, errand: Errand[T]) -> None:
+        """Collect the outcome of an attempt, or give it up where its time is over."""
         attempt = errand.under_way
         assert attempt is not None
         if attempt.finished and attempt.error is None and not attempt.left:
@@ -256,6 +275,7 @@ class Batch(Generic[T]):
         elif attempt.finished or monotonic() >= self._moment_to_give_up(attempt):
             failure = self._failure(attempt, once=errand.once)
             if failure is not None:
+                attempt.given_up = True
                 self._call.running.leave(attempt)
                 self._settle(errand, errand.failed(failure, attempt.number))
 
@@ -301,7 +321,7 @@ class Batch(Generic[T]):
 
     def _seconds_to_wait(self) -> float:
         now = monotonic()
-        # One that has not begun may begin at once, and one that was not sent be sent.
+        # An attempt that begins meanwhile has a later moment: look again after `read` seconds.
         moments = [now + self._call.times[1]]
         for errand in self._errands:
             if errand.due is not None:

@@ -22,8 +22,8 @@ class Deadline:
     def end(self) -> float:
         """The `monotonic` moment when it is over; infinite where there is no limit."""
         # While paused it stands still: threads look at it meanwhile.
-        paused = 0.0 if self._paused_at is None else monotonic() - self._paused_at
-        return self._end + paused
+        paused_at = self._paused_at  # once: the caller may go on meanwhile
+        return self._end if paused_at is None else self._end + monotonic() - paused_at
 
     @property
     def remaining(self) -> float:

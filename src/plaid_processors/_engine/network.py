@@ -6,6 +6,7 @@ import os
 import ssl
 from base64 import b64encode
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,18 @@ class Network:
     Attributes:
         proxy: the proxy's address, perhaps with its user, or None.
         proxy_source: what named it: ``proxy=`` or a variable.
-        certificates: what names trusted certificates (``ca_bundle=`` or a variable), and the file
-            or folder that it names; empty: the system's are trusted.
+        files: what names trusted certificates (``ca_bundle=`` or a variable), the file or folder
+            that it names, and its time; empty: the system's are trusted.
     """
 
     proxy: str | None = field(default=None, repr=False)
     proxy_source: str | None = None
-    certificates: Mapping[str, str] = field(factory=dict)
+    files: tuple[tuple[str, str, float], ...] = ()
+
+    @property
+    def certificates(self) -> dict[str, str]:
+        """The trusted certificates' places, by what names them."""
+        return {source: path for source, path, _ in self.files}
 
     @property
     def shown_proxy(self) -> str | None:
@@ -60,8 +66,7 @@ class Network:
         """
         if not base_url.startswith("https:"):
             return None
-        files = tuple((name, path, _changed_at(path)) for name, path in self.certificates.items())
-        return _context(files, ssl.SSLContext)
+        return _context(self.files, ssl.SSLContext)
 
     def pool(self, connections: int, base_url: str) -> Any:
         """A urllib3 pool manager that goes this way to an address."""
@@ -83,7 +88,7 @@ _CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 
 
 @cache
-def _context(files: tuple[tuple[str, str, float | None], ...], _kind: type) -> ssl.SSLContext:
+def _context(files: tuple[tuple[str, str, float], ...], _kind: type) -> ssl.SSLContext:
     """One for all clients that trust the same: to load a system's certificates takes 40 ms."""
     if _gevent_came_late():  # urllib3's function still makes those of before, which recurse
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -102,13 +107,6 @@ def _context(files: tuple[tuple[str, str, float | None], ...], _kind: type) -> s
             reason = error.strerror or type(error).__name__
             raise ConfigurationError(f"{source} names no certificates: {reason}") from None
     return context
-
-
-def _changed_at(path: str) -> float | None:
-    try:
-        return Path(path).stat().st_mtime
-    except OSError:  # gone meanwhile
-        return None
 
 
 def _gevent_came_late() -> bool:
@@ -142,7 +140,7 @@ def network_for(
     return Network(
         proxy=None if proxy is None else _checked_proxy(proxy, source),
         proxy_source=None if proxy is None else source,
-        certificates={name: _checked_path(value, name) for name, value in certificates.items()},
+        files=tuple((name, *_checked_path(value, name)) for name, value in certificates.items()),
     )
 
 
@@ -190,14 +188,12 @@ def _checked_proxy(value: object, source: str) -> str:
     return address
 
 
-def _checked_path(value: object, source: str) -> str:
+def _checked_path(value: object, source: str) -> tuple[str, float]:
+    """A file or folder, and when it was changed."""
     if not isinstance(value, (str, os.PathLike)):
         raise ConfigurationError(f"{source} must be a path, not {type(value).__name__}")
     path = os.fspath(value)
-    try:
-        there = isinstance(path, str) and path != "" and Path(path).exists()
-    except OSError:  # too long: perhaps a certificate, not its path
-        there = False
-    if not there:  # its value is not shown: it may be a key
-        raise ConfigurationError(f"{source} names a file that is not there")
-    return path
+    with suppress(OSError, TypeError, ValueError):  # not there; or no path: perhaps a certificate
+        return str(path), Path(path or "?").stat().st_mtime
+    # Its value is not shown, and no other error is behind this one: it may be a key.
+    raise ConfigurationError(f"{source} names a file that is not there")

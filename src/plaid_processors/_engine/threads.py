@@ -2,9 +2,8 @@
 
 Not `concurrent.futures`: an exception that a signal handler raises on the caller's thread (Ctrl-C,
 Celery's soft time limit) may strike inside a `Condition` and leave its lock taken for ever. Here
-the caller touches only what is written in C: `SimpleQueue`, plain locks that are tried and not
-waited for, assignments. Everything is looked up in its module when it is needed, so that what
-gevent has patched is used.
+the caller touches only what is written in C: `SimpleQueue`, dictionaries, assignments. Everything
+is looked up in its module when it is needed, so that what gevent has patched is used.
 """
 
 from __future__ import annotations
@@ -62,26 +61,30 @@ class Attempt:
     Attributes:
         work: sends it; runs in a copy of the caller's context, and raises nothing.
         port: how the caller waits.
-        sent: called when its `body` is sent.
+        on_sent: called when its `body` is sent.
+        over: whether it is too late to send its `body`.
         number: which attempt at its request it is, from 1.
         once: whether it can be withdrawn until its `body` is sent, and not only until it begins.
         outcome: what the work returned, once `finished`.
         error: what it raised all the same.
         finished: whether it is over.
         left: whether the caller no longer waits; one that has not begun then never begins.
+        given_up: whether the caller has reported it as failed.
         began: the `monotonic` moment when a thread took it.
         sent_at: the moment when its body was sent, where `body` made that body.
     """
 
     work: Callable[[Attempt], object]
     port: Port
-    sent: Callable[[], None]
+    on_sent: Callable[[], None]
+    over: Callable[[], bool]
     number: int
     once: bool
     outcome: object = None
     error: BaseException | None = None
     finished: bool = False
     left: bool = False
+    given_up: bool = False
     began: float | None = None
     sent_at: float | None = None
     _context: contextvars.Context = field(factory=contextvars.copy_context)  # entered but once
@@ -104,12 +107,12 @@ class Attempt:
         urllib3 asks for it when the connection stands, which may have taken long.
 
         Raises:
-            WithdrawnError: the caller withdrew it, or its event loop is closed.
+            WithdrawnError: the caller withdrew it, its time is over, or its event loop is closed.
         """
-        if not self.port.waits() or not self._take("thread"):
+        if self.over() or not self.port.waits() or not self._take("thread"):
             raise WithdrawnError
         self.sent_at = monotonic()
-        self.sent()
+        self.on_sent()
         yield content
 
     def withdraw(self) -> bool:
@@ -133,12 +136,12 @@ class Running:
 
     Attributes:
         pools: urllib3's pool manager for each address.
-        turns: who is at work on what; see `Call.turn`.
+        turns: which call works on what; see `Call.turn`.
     """
 
     def __init__(self, most: int, pools: Mapping[str, Any]) -> None:
         self.pools = pools
-        self.turns: dict[str, object] = {}
+        self.turns: dict[str, Any] = {}
         self._made_in = world()
         self._most = most
         self._waiting: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
@@ -187,11 +190,12 @@ class Running:
                     thread.join(max(0.0, until - monotonic()))
 
     def _grow(self) -> None:
-        """Start a thread, if there may be one more.
+        """Start a thread where an attempt waits for one and there may be one more.
 
         It asks for admission itself: a start that is interrupted, or one too many, harms nothing.
         """
-        if self._counted() < self._most:
+        idle = sum(attempt is None for attempt in self._running.copy().values())
+        if self._waiting.qsize() > idle and self._counted() < self._most:
             try:
                 # Not by Thread.start on the caller's thread: it waits on a Condition.
                 _thread.start_new_thread(self._start, ())
@@ -219,6 +223,7 @@ class Running:
         try:
             while (attempt := self._waiting.get()) is not None:
                 self._running[me] = attempt
+                self._grow()
                 attempt.run()
                 del attempt  # and with it what it holds: tokens, answers
                 with self._admission:

@@ -63,7 +63,7 @@ class _PlaidErrand(Errand[T]):
     """One request to Plaid, with all its attempts."""
 
     def __init__(self, request: PlaidRequest[T], call: PlaidCall) -> None:
-        self.once = request.sent is not None
+        self.once = request.once
         self._request = request
         self._access = call.access
         self._max_attempts = call.max_attempts
@@ -83,7 +83,7 @@ class _PlaidErrand(Errand[T]):
         )
         answer = send(running.pools[access.base_url], http_request, attempt, times)
         outcome, request_id = outcome_of(request, answer, access.keys)
-        if not attempt.left:  # else it was reported as failed when the caller gave it up
+        if not attempt.given_up:
             self._report_outcome(
                 outcome,
                 attempt.number,
@@ -94,9 +94,9 @@ class _PlaidErrand(Errand[T]):
         return outcome
 
     @override
-    def sent(self) -> None:
-        if self._request.sent is not None:
-            self._request.sent()
+    def on_sent(self) -> None:
+        if self._request.on_sent is not None:
+            self._request.on_sent()
 
     @override
     def failed(self, failure: HttpFailure, number: int) -> RequestError:

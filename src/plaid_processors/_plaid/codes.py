@@ -7,7 +7,6 @@ mend. Retried "5xx" is what an error of that HTTP status is. An empty advice is 
 
 from __future__ import annotations
 
-from functools import cache
 from pkgutil import get_data
 
 from attrs import frozen
@@ -25,15 +24,16 @@ class Meaning:
 
 
 def meaning_of(error_code: str, error_type: str) -> Meaning:
-    table = _table()
-    return table.get(error_code) or table.get(error_type) or Meaning()
+    return _TABLE.get(error_code) or _TABLE.get(error_type) or Meaning()
 
 
-@cache
-def _table() -> dict[str, Meaning]:
+def _read_table() -> dict[str, Meaning]:
     text = get_data(__package__, "codes.tsv") or b""
     _header, *rows = (line.split("\t") for line in text.decode().splitlines())
     return {
-        name: Meaning(getattr(errors, error), retried, advice)
-        for name, error, retried, advice in rows
+        name: Meaning(getattr(errors, error), retried, *advice)
+        for name, error, retried, *advice in rows
     }
+
+
+_TABLE = _read_table()  # now: at the first error, files may have run out

@@ -40,7 +40,8 @@ class PlaidRequest(Generic[T_co]):
     endpoint: str
     body: Body = field(repr=False)
     read: Callable[[Body], T_co]
-    sent: Callable[[], None] | None = None  # called on a thread; only for what is `Errand.once`
+    once: bool = False  # see `Errand`
+    on_sent: Callable[[], None] | None = None
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -105,9 +106,9 @@ def exchange(
     environment: Environment,
     origin: Mapping[str, str | None],
     keep_item: Callable[[LinkedItem], None],
-    sent: Callable[[], None],
+    on_sent: Callable[[], None],
 ) -> PlaidRequest[None]:
-    """Makes the Item. ``keep_item`` and ``sent`` are called on a thread; see `Progress`."""
+    """Makes the Item. ``keep_item`` and ``on_sent`` are called on a thread; see `Progress`."""
 
     def read(answer: Body) -> None:
         keep_item(
@@ -120,7 +121,8 @@ def exchange(
             )
         )
 
-    return PlaidRequest(EXCHANGE, {"public_token": public_token}, read, sent)
+    body = {"public_token": public_token}
+    return PlaidRequest(EXCHANGE, body, read, once=True, on_sent=on_sent)
 
 
 def get_accounts(access_token: str) -> PlaidRequest[tuple[Account, ...]]:

@@ -176,7 +176,7 @@ async def _exchange_and_issue(
         error.__plaid_processors_unfinished__ = progress  # type: ignore[attr-defined]
         call.leave()
         # An interruption may be swallowed on its way (by a TaskGroup, say): then a warning is left.
-        if _may_exist(progress, error):
+        if _may_exist(call, progress, error):
             now = datetime.now(UTC).isoformat(timespec="seconds")
             error.add_note(_ask_plaid({"time": now, **details}))
         elif progress.item is None or isinstance(error, LinkIncompleteError):
@@ -262,13 +262,11 @@ def _add_support(error: Exception, details: Mapping[str, str | None]) -> None:
         error.advice = _ask_plaid(error.support)
 
 
-def _may_exist(progress: Progress, error: BaseException) -> bool:
+def _may_exist(call: PlaidCall, progress: Progress, error: BaseException) -> bool:
     """Whether Plaid may have made an Item that this error, an interruption, does not mention."""
     if progress.item is not None or not progress.exchange.sent or isinstance(error, RequestError):
         return False
-    behind = (error.__cause__, error.__context__)
-    errors = [each for each in behind if isinstance(each, RequestError)]
-    return not errors or errors[0].outcome_unknown
+    return call.may_have_acted()
 
 
 def _ask_plaid(details: Mapping[str, str | None]) -> str:

@@ -11,7 +11,7 @@ from ..errors import AccountSelectionError
 from ..results import Account
 
 
-def names(values: Iterable[str]) -> tuple[str, ...]:
+def as_names(values: Iterable[str]) -> tuple[str, ...]:
     """A converter for attrs; its error does not show the value, which may be a token."""
     read = tuple(values)
     if isinstance(values, str) or not all(isinstance(name, str) for name in read):
@@ -36,11 +36,13 @@ class PartnerAdapter:
     """
 
     processor: str
-    products: tuple[str, ...] = field(default=(), converter=names)
-    subtypes: tuple[str, ...] | None = field(default=None, converter=optional(names))
+    products: tuple[str, ...] = field(default=(), converter=as_names)
+    subtypes: tuple[str, ...] | None = field(default=None, converter=optional(as_names))
     single: bool = False
     as_given: bool = field(default=False, repr=False)
-    permissions: tuple[str, ...] | None = field(default=None, converter=optional(names), repr=False)
+    permissions: tuple[str, ...] | None = field(
+        default=None, converter=optional(as_names), repr=False
+    )
 
     def __attrs_post_init__(self) -> None:
         # Not by validators: a subclass that gives a field another default would lose them.
@@ -88,17 +90,17 @@ class FinixAdapter(PartnerAdapter):
     processor: str = "finix"
     # "You must include both auth and identity in the Plaid Link Token products array."
     # https://docs.finix.com/guides/online-payments/bank-payments/plaid-integration
-    products: tuple[str, ...] = field(default=("auth", "identity"), converter=names)
+    products: tuple[str, ...] = field(default=("auth", "identity"), converter=as_names)
     # Tested "with any returned account ID associated with an account with the subtype checking
     # or savings"; "set Account Select to 'enabled for one account'" for a single account.
     # https://plaid.com/docs/auth/partnerships/finix/
     subtypes: tuple[str, ...] | None = field(
-        default=("checking", "savings"), converter=optional(names)
+        default=("checking", "savings"), converter=optional(as_names)
     )
     single: bool = True
     # "Finix uses Plaid's Auth and Identity endpoints", says the same guide of Finix's.
     permissions: tuple[str, ...] | None = field(
-        default=("auth", "identity"), converter=optional(names), repr=False
+        default=("auth", "identity"), converter=optional(as_names), repr=False
     )
 
 
@@ -114,11 +116,11 @@ class LayerAdapter(PartnerAdapter):
     # this is read from "securely retrieve transaction data". "In most cases, you will want your
     # users to connect all of their accounts so that they can be tracked in Layer."
     # https://plaid.com/docs/transactions/partnerships/layer/
-    products: tuple[str, ...] = field(default=("transactions",), converter=names)
+    products: tuple[str, ...] = field(default=("transactions",), converter=as_names)
     # Weak evidence for the balance: a draft in Layer's public layer-react repository (August 2026,
     # removed the same evening) has Layer's server read /processor/balance/get beside transactions.
     permissions: tuple[str, ...] | None = field(
-        default=("transactions", "balance"), converter=optional(names), repr=False
+        default=("transactions", "balance"), converter=optional(as_names), repr=False
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from difflib import get_close_matches
 from functools import cache
+from itertools import zip_longest
 from pkgutil import get_data
 
 from attrs import frozen
@@ -103,7 +104,7 @@ def _folded(name: str) -> str:
 def _catalogue() -> dict[str, Partner]:
     text = get_data(__package__, "catalogue.tsv") or b""
     header, *rows = (line.split("\t") for line in text.decode().splitlines())
-    return {row[0]: _partner(dict(zip(header, row, strict=True))) for row in rows}
+    return {row[0]: _partner(dict(zip_longest(header, row, fillvalue=""))) for row in rows}
 
 
 def _partner(row: dict[str, str]) -> Partner:

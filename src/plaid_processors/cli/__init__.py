@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add("sandbox", _serve, "serve a local Plaid until interrupted; print its address")
     command.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
-    command.add_argument("--port", type=port, default=8080, help="default: 8080; 0: a free one")
+    command.add_argument("--port", type=_port, default=8080, help="default: 8080; 0: a free one")
     command.add_argument(
         "--client-id",
         type=partial(_hexadecimal, digits=24),
@@ -92,11 +92,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def port(text: str) -> int:
-    """Named for argparse, which says "invalid port value"."""
-    number = int(text)
+def _port(text: str) -> int:
+    number = int(text) if text.isascii() and text.isdigit() else -1
     if not 0 <= number <= 65535:
-        raise ValueError
+        raise argparse.ArgumentTypeError("must be a number from 0 to 65535")
     return number
 
 

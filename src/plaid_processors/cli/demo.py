@@ -6,6 +6,7 @@ import argparse
 import os
 import textwrap
 import webbrowser
+from datetime import UTC, datetime
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING
 
@@ -100,7 +101,8 @@ class _Demo:
         else:
             session = self.go_through_link(self.plaid, link_token)
             if session.public_token is None:
-                raise PlaidProcessorsError("Link was left without connecting a bank")
+                why = f": {session.error.error_code}" if session.error else ""
+                raise PlaidProcessorsError(f"Link was left without connecting a bank{why}")
             self.step("3. Your server turns that into tokens", f'link("{name}", public_token=…, …)')
             result = self.linker.link(
                 name,
@@ -122,6 +124,8 @@ class _Demo:
             self.step("2. The user goes through Link in the browser", "played by the local Plaid")
             plaid.complete_link(link_token.link_token)
         while not (session := self.linker.session(link_token.link_token)).finished:
+            if datetime.now(UTC) > link_token.expiration:
+                raise PlaidProcessorsError("Link was not finished in time")
             sleep(0.5)  # a server would wait for the webhook SESSION_FINISHED
         return session
 

@@ -18,6 +18,7 @@ def run(arguments: argparse.Namespace) -> None:
     elif arguments.name is None:
         for each in chosen:
             print(f"{each.processor:<18} {each.name:<23} {each.adapter.rule}")
+        print(f"{len(chosen)} partners")
     else:
         for each in chosen:
             for label, value in _record(each).items():

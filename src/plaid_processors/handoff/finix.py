@@ -17,7 +17,7 @@ from ..results import ProcessorToken
 from ..settings import Timeout
 from .errors import HandoffError, HandoffRefusedError
 from .requests import HandoffRequest, basic, token_text
-from .sending import AwaitedSender, BlockingSender, Json, Sender, masked, objects, text
+from .sending import AwaitedSender, BlockingSender, Json, Sender, masked, objects, text_of
 
 _VERSION = "2022-02-01"
 
@@ -49,7 +49,7 @@ def _read_instrument(data: Json, secrets: tuple[str, ...]) -> PaymentInstrument:
     """An instrument of an answer of Finix's, which has an id."""
     raw = masked(data, secrets)
     names = [each.name for each in fields(PaymentInstrument) if each.name not in ("id", "raw")]
-    return PaymentInstrument(id=data["id"], raw=raw, **{name: text(raw, name) for name in names})
+    return PaymentInstrument(id=data["id"], raw=raw, **{name: text_of(raw, name) for name in names})
 
 
 def finix_request(
@@ -158,7 +158,7 @@ class BaseFinixSender(Sender):
                 one call may take four times their sum.
             max_connections: how many requests of this sender run side by side at most.
             proxy: the address of a proxy; by default the variables HTTPS_PROXY and NO_PROXY decide.
-            ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE or
+            ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE and
                 SSL_CERT_FILE, else the system's.
 
         Raises:
@@ -192,14 +192,14 @@ class BaseFinixSender(Sender):
                 await self._refuse_a_second(call, token, identity, unknown=unknown)
             settled = False  # and stays so if the caller interrupts
             status, body = await self._ask(call, request, secrets=(secret,))
-            if text(body, "id") is None:
+            if text_of(body, "id") is None:
                 raise self._unusable(request, status, "without an id")
             instrument = _read_instrument(body, (*self._secrets, secret))
             if instrument.identity not in (None, identity):
                 raise self._unusable(request, status, "about another identity")
             settled = True
         except HandoffError as error:
-            settled = not error.outcome_unknown
+            settled = not (unknown or error.outcome_unknown)  # an earlier call's stays so
             raise
         finally:
             if settled:
@@ -223,7 +223,7 @@ class BaseFinixSender(Sender):
             raise HandoffRefusedError(
                 f"identity {identity} may have this bank account already ({ids}){earlier}",
                 partner=self._partner,
-                advice="Nothing was sent. payment_instruments(identity) lists what is there: use "
+                advice="Nothing was made. payment_instruments(identity) lists what is there: use "
                 "it, or pass again=True for another instrument.",
                 outcome_unknown=unknown,
                 existing=candidates,
@@ -241,14 +241,16 @@ class BaseFinixSender(Sender):
             listed = embedded.get("payment_instruments", []) if isinstance(embedded, dict) else None
             if not isinstance(listed, list):
                 raise self._unusable(request, status, "no list of instruments")
-            with_id = [each for each in objects(listed) if text(each, "id")]
+            with_id = [each for each in objects(listed) if text_of(each, "id")]
             found += [_read_instrument(each, self._secrets) for each in with_id]
             # Such an answer is to another question, and may show another customer's.
             if any(each.identity not in (None, identity) for each in found):
                 raise self._unusable(request, status, "about another identity")
-            after = text(body.get("page"), "next_cursor")
+            after = text_of(body.get("page"), "next_cursor")
             if after is None:
                 return tuple(found)
+            if after == query.get("after_cursor"):
+                raise self._unusable(request, status, "the same page again")
             query = {**query, "after_cursor": after}
 
     @override
@@ -257,7 +259,7 @@ class BaseFinixSender(Sender):
         embedded = body.get("_embedded")
         listed = embedded.get("errors") if isinstance(embedded, dict) else None
         names = ("code", "message", "field")
-        return [{name: text(each, name) for name in names} for each in objects(listed)]
+        return [{name: text_of(each, name) for name in names} for each in objects(listed)]
 
 
 class FinixSender(BaseFinixSender, BlockingSender):

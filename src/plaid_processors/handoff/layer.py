@@ -24,7 +24,7 @@ from ..results import LinkResult, ProcessorToken
 from ..settings import Timeout, checked_address
 from .errors import HandoffRefusedError, PartnerApiError
 from .requests import HandoffRequest, basic, token_text
-from .sending import AwaitedSender, BlockingSender, Json, Sender, objects, text
+from .sending import AwaitedSender, BlockingSender, Json, Sender, objects, text_of
 
 Tokens = LinkResult | Iterable[ProcessorToken]
 
@@ -197,7 +197,7 @@ class BaseLayerSender(Sender):
                 one call may take four times their sum.
             max_connections: how many requests of this sender run side by side at most.
             proxy: the address of a proxy; by default the variables HTTPS_PROXY and NO_PROXY decide.
-            ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE or
+            ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE and
                 SSL_CERT_FILE, else the system's.
 
         Raises:
@@ -242,10 +242,12 @@ class BaseLayerSender(Sender):
             raise self._unusable(request, status, "no list of accounts")
         listed = objects(body["data"])
         # Layer's list names no business; if it ever does, it has to be the one that was asked for.
-        if any(text(each, "business_id") not in (None, business_id) for each in listed):
+        if any(text_of(each, "business_id") not in (None, business_id) for each in listed):
             raise self._unusable(request, status, "about another business")
         names = [each.name for each in fields(LayerAccount)]
-        return tuple(LayerAccount(**{name: text(each, name) for name in names}) for each in listed)
+        return tuple(
+            LayerAccount(**{name: text_of(each, name) for name in names}) for each in listed
+        )
 
     async def _ask_with_bearer(
         self, call: Call, request: HandoffRequest, *, secrets: tuple[str, ...] = ()
@@ -282,7 +284,7 @@ class BaseLayerSender(Sender):
         request = HandoffRequest(method="POST", path="/oauth2/token", headers=headers, form=form)
         asked = time()
         status, body = await self._ask(call, request, base_url=self._auth_url)
-        token, seconds = text(body, "access_token"), body.get("expires_in")
+        token, seconds = text_of(body, "access_token"), body.get("expires_in")
         if token is None or not token.isascii() or not token.isprintable():
             raise self._unusable(request, status, "without an access token")
         lasts = seconds if isinstance(seconds, (int, float)) and 0 < seconds < 1e9 else 0
@@ -292,13 +294,13 @@ class BaseLayerSender(Sender):
     @override
     def _faults(self, body: Json) -> list[dict[str, str | None]]:
         # OAuth2's own form: RFC 6749, section 5.2.
-        if code := text(body, "error"):
-            return [{"code": code, "message": text(body, "error_description")}]
+        if code := text_of(body, "error"):
+            return [{"code": code, "message": text_of(body, "error_description")}]
         # https://docs.layerfi.com/api-details/json-data
         return [
             {
-                "code": text(each, "error_enum") or text(each, "type"),
-                "message": text(each, "description"),
+                "code": text_of(each, "error_enum") or text_of(each, "type"),
+                "message": text_of(each, "description"),
             }
             for each in objects(body.get("errors"))
         ]

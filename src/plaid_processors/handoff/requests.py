@@ -20,7 +20,19 @@ def _shown_headers(headers: Mapping[str, str]) -> str:
 
 
 def _shown_json(body: object) -> str:
-    return redact(repr(body))
+    return repr(_masked(body))
+
+
+def _masked(value: object) -> object:
+    """The body with its tokens masked: by their field, since a token may have any form."""
+    if isinstance(value, Mapping):
+        return {
+            name: mask(each) if "token" in name and isinstance(each, str) else _masked(each)
+            for name, each in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_masked(each) for each in value]
+    return redact(value) if isinstance(value, str) else value
 
 
 @frozen(kw_only=True)

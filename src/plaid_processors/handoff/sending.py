@@ -89,7 +89,7 @@ class Sender:
                 one call may take four times their sum.
             max_connections: how many requests of this sender run side by side at most.
             proxy: the address of a proxy; by default the variables HTTPS_PROXY and NO_PROXY decide.
-            ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE or
+            ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE and
                 SSL_CERT_FILE, else the system's.
 
         Raises:
@@ -244,7 +244,7 @@ class _PartnerErrand(Errand[HttpOutcome]):
         return failure
 
 
-def text(data: object, key: str) -> str | None:
+def text_of(data: object, key: str) -> str | None:
     """A text of a JSON object; None where it is missing, or where there is no object."""
     value = data.get(key) if isinstance(data, Mapping) else None
     return value if isinstance(value, str) and value else None
