@@ -9,6 +9,7 @@ from asyncio.events import Handle
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
+import anyio
 import pytest
 
 from plaid_processors import (
@@ -331,7 +332,12 @@ async def _within_wait_for(work: Coroutine[Any, Any, Any]) -> Any:
     return await asyncio.wait_for(work, 0.15)
 
 
-@rows("within", [_within_timeout, _within_wait_for])
+async def _within_anyio(work: Coroutine[Any, Any, Any]) -> Any:
+    with anyio.fail_after(0.15):
+        return await work
+
+
+@rows("within", [_within_timeout, _within_wait_for, _within_anyio])
 def test_a_timeout_of_asyncio_takes_the_result_along(
     faulty: FaultyPlaid, make_client: MakeClient, within: Callable[..., Awaitable[Any]]
 ) -> None:

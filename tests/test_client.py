@@ -59,6 +59,7 @@ def test_max_connections(faulty: FaultyPlaid, make_linker: Make, most: int) -> N
     def wait_for_others(request: Request) -> Answer:
         # Passed only where as many requests as allowed are under way.
         together.wait(5)
+        sleep(0.05)  # one too many would come in now
         return issued(request)
 
     faulty.on(CREATE, computed(wait_for_others))

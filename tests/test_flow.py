@@ -574,15 +574,14 @@ def test_partners_without_accounts_are_kept(
 def test_ids_asked_for_are_kept(faulty: FaultyPlaid, faulty_linker: ProcessorLinker) -> None:
     """Where the accounts could not be fetched, the ids asked for are kept, and used later."""
     faulty.on(ACCOUNTS, down)
-    result = _unselected(faulty_linker, ["layer", "finix"], account_ids={"finix": ["a-checking"]})
+    result = _unselected(faulty_linker, ["layer", "finix"], account_ids={"layer": ["a-card"]})
     assert result.unselected == (
-        PendingPartner(processor="layer"),
-        PendingPartner(processor="finix", account_ids=("a-checking",)),
+        PendingPartner(processor="layer", account_ids=("a-card",)),
+        PendingPartner(processor="finix"),
     )
     stored = LinkResult.from_dict(result.to_dict())
     faulty.on(ACCOUNTS)
     assert [each.key for each in faulty_linker.resume(stored).processor_tokens] == [
-        ("layer", "a-checking"),
         ("layer", "a-card"),
         ("finix", "a-checking"),
     ]

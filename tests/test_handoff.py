@@ -755,6 +755,7 @@ def test_two_at_once_drop_nothing(
 ) -> None:
     """Two threads with two banks of one business take turns."""
     business = layer.new_business()
+    layer.fail("GET", delay=0.3, times=2)  # without turns, both would read before either sends
     with LayerSender(
         client_id=layer.client_id,
         client_secret=layer.client_secret,

@@ -230,10 +230,10 @@ def test_an_abandoned_event_loop_holds_no_business(
     """A hand-off whose loop was closed in its middle keeps no later one of the business waiting."""
     result, business = issue("layer"), layer.new_business()
     sender = AsyncLayerSender(**layer_keys(layer), timeout=5)
-    layer.fail("GET", delay=0.5)
+    layer.fail(f"PUT /v1/businesses/{business}", delay=1.5)
     loop = asyncio.new_event_loop()
     abandoned = loop.create_task(sender.hand_over(result, business_id=business))
-    loop.call_later(0.2, loop.stop)
+    loop.call_later(0.7, loop.stop)
     loop.run_forever()
     loop.close()
     handoff = asyncio.run(asyncio.wait_for(sender.hand_over(result, business_id=business), 4))

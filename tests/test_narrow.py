@@ -43,14 +43,17 @@ TWO = [link_account("a"), link_account("b", "credit card")]
 
 def permissions(sandbox: LocalSandbox, token: str) -> list[str]:
     """What a token may read, as the local Plaid has it."""
-    answer = urllib3.request(
+    answer = urllib3.PoolManager().request(
         "POST",
         f"{sandbox.url}/processor/token/permissions/get",
-        json={
-            "client_id": sandbox.client_id,
-            "secret": sandbox.secret,
-            "processor_token": token,
-        },
+        body=json.dumps(
+            {
+                "client_id": sandbox.client_id,
+                "secret": sandbox.secret,
+                "processor_token": token,
+            }
+        ),
+        headers={"Content-Type": "application/json"},
     )
     listed: list[str] = json.loads(answer.data)["products"]
     return listed

@@ -438,6 +438,8 @@ def test_the_argument_names_the_certificates(
         "folder": folder_of(certificate),
     }
     assert link(linker_of(ca_bundle=forms[form])).complete
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert "CERTIFICATE" in failure(linker_of(ca_bundle=another)).reason
 
 
 @rows("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])

@@ -40,7 +40,7 @@ def token(account: Account = A, processor: str = "layer", *, minutes: int = 0) -
     return ProcessorToken(
         processor=processor,
         account=account,
-        processor_token=f"processor-sandbox-{processor}-{account.account_id}-{minutes:012d}",
+        processor_token=f"processor-sandbox-5e171e1a-{processor}-{account.account_id}-{minutes:012d}",
         issued_at=NOW + timedelta(minutes=minutes),
     )
 

@@ -312,7 +312,7 @@ def test_account_id_picks_one(faulty_linker: ProcessorLinker) -> None:
 
 def test_account_id_binds_every_partner(faulty_linker: ProcessorLinker) -> None:
     """`account_id=` is for all partners of the link."""
-    picked = link(faulty_linker, ["layer", "finix"], [CHECKING, CARD], account_id="id-checking")
+    picked = link(faulty_linker, ["layer", "finix"], [CHECKING, SAVINGS], account_id="id-checking")
     assert picked == [("layer", "id-checking"), ("finix", "id-checking")]
 
 

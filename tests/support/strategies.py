@@ -13,6 +13,7 @@ from plaid_processors import (
     PendingPartner,
     PendingToken,
     ProcessorToken,
+    StripeBankAccountToken,
 )
 
 words = st.text(min_size=1, max_size=12)
@@ -42,6 +43,12 @@ _tokens = st.builds(
     request_id=maybe,
     issued_at=moments,
     expires_at=st.none() | moments,
+) | st.builds(
+    StripeBankAccountToken,
+    processor=st.just("stripe"),
+    account=accounts,
+    processor_token=st.uuids().map(lambda each: f"btok_{each.hex}"),
+    issued_at=moments,
 )
 _pending = st.builds(
     PendingToken, processor=_processors, account=accounts, error_code=maybe, error_message=maybe

@@ -167,8 +167,9 @@ async def _exchange_and_issue(
             if progress.item is not None:
                 raise progress.incomplete(error) from error
             raise
-        await call.port.checkpoint()
         result = progress.result
+        # A cancellation that comes after this is asyncio's to lose, with the result: be quick.
+        await call.port.checkpoint()
         progress.disarm()
         return result  # noqa: TRY300  no statement may stand between it and its `except`
     except BaseException as error:

@@ -1,0 +1,996 @@
+"""One fault for each promise: plants it in a copy of the SDK, and its tests have to fail.
+
+`python -m tests.plant` plants all of them, `python -m tests.plant FILE …` those in these files.
+Exit status 1 if a fault was not noticed, or no longer fits the source. The tests are named in
+promises.md for that promise.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src/plaid_processors"
+PROMISES = (ROOT / "tests/promises.md").read_text(encoding="utf-8")
+SECONDS = 120  # for one test: a fault may make it hang, which is noticed too
+
+
+class Fault(NamedTuple):
+    """One occurrence of ``old`` becomes ``new``; then each of ``tests`` has to fail."""
+
+    promise: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+# fmt: off
+FAULTS = [
+    # Clients
+    Fault(
+        "malformed keys are refused", "settings.py",
+        "or not _KEY.fullmatch(value)", "or not value",
+        "test_settings.py::test_malformed_keys",
+    ),
+    Fault(
+        "the environment is sandbox by default", "client.py",
+        "environment: str | Environment = Environment.SANDBOX,",
+        "environment: str | Environment = Environment.PRODUCTION,",
+        "test_settings.py::test_sandbox_is_the_default",
+    ),
+    Fault(
+        "without PLAID_ENV it is the sandbox", "settings.py",
+        'given["PLAID_ENV"] or Environment.SANDBOX', 'given["PLAID_ENV"] or Environment.PRODUCTION',
+        "test_settings.py::test_from_the_process_environment",
+    ),
+    Fault(
+        "another environment is refused", "settings.py",
+        "if name in list(Environment):", "if name:",
+        "test_settings.py::test_unknown_environment_lists_the_two",
+    ),
+    Fault(
+        "base_url takes http only on loopback", "settings.py",
+        'parts.scheme == "https" or is_loopback(parts.hostname)', 'parts.scheme != ""',
+        "test_settings.py::test_unusable_base_url",
+    ),
+    Fault(
+        "base_url of the other environment is refused", "settings.py",
+        "not in (None, self.environment):", "not in (None, *Environment):",
+        "test_settings.py::test_an_address_of_the_other_environment",
+    ),
+    Fault(
+        "timeout is checked", "settings.py",
+        "if len(pair) != 2 or not all(map(_is_positive, pair)):", "if len(pair) != 2:",
+        "test_settings.py::test_unusable_timeout",
+    ),
+    Fault(
+        "max_connections", "_engine/threads.py",
+        "self._most = most\n", "self._most = most + 1\n",
+        "test_client.py::test_max_connections "
+        "test_threads_and_time.py::test_threads_and_loops_share_the_connections",
+    ),
+    Fault(
+        "from_plaid does not use its retries", "_engine/http.py",
+        "            retries=False,\n", "",
+        "test_client.py::test_from_plaid_does_not_use_its_retries",
+    ),
+    Fault(
+        "from_plaid leaves its pool open", "_engine/engine.py",
+        " if self._owned else ():", ":",
+        "test_client.py::test_from_plaid_uses_its_pool_and_leaves_it_open",
+    ),
+    Fault(
+        "no_proxy names exceptions", "_engine/network.py",
+        'or proxy_bypass_environment(parts.netloc, {"no": exceptions})', "",
+        "test_network.py::test_no_proxy_names_exceptions",
+    ),
+    Fault(
+        "proxy= is above the variables", "_engine/network.py",
+        "    if proxy is None:\n        source, proxy", "    if True:\n        source, proxy",
+        "test_network.py::test_the_argument_is_above_the_variables",
+    ),
+    Fault(
+        "ca_bundle= names the certificates", "_engine/network.py",
+        "if ca_bundle is not None:", "if ca_bundle is Ellipsis:",
+        "test_network.py::test_the_argument_names_the_certificates",
+    ),
+    Fault(
+        "ca_bundle= is above the variables", "_engine/network.py",
+        '    elif base_url.startswith("https:"):', '    if base_url.startswith("https:"):',
+        "test_network.py::test_the_argument_names_the_certificates",
+    ),
+    Fault(
+        "a variable names the certificates", "_engine/network.py",
+        '("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")', '("SSL_CERT_FILE",)',
+        "test_network.py::test_a_variable_names_the_certificates",
+    ),
+    Fault(
+        "from_env takes proxy and certificates", "linker.py",
+        "proxy=proxy,\n                ca_bundle=ca_bundle,", "",
+        "test_network.py::test_from_env_takes_proxy_and_certificates",
+    ),
+    Fault(
+        "closing ends the threads", "_engine/engine.py",
+        "            running.close()\n", "            pass\n",
+        "test_client.py::test_closing_ends_the_threads",
+    ),
+    Fault(
+        "a closed client refuses every call", "_engine/engine.py",
+        "        if self._closed:", "        if self._closed is None:",
+        "test_client.py::test_closed_client",
+    ),
+    Fault(
+        "closing a linker of with_options closes nothing", "linker.py",
+        "other._closes_client = False", "other._closes_client = True",
+        "test_with_options.py::test_closing_it_closes_nothing",
+    ),
+    Fault(
+        "no generated model is loaded", "client.py",
+        "    import plaid\n\n    keys =",
+        "    import plaid\n    from plaid.model.account_base import AccountBase\n\n    keys =",
+        "test_parallel.py::test_a_link_loads_no_generated_model",
+    ),
+    # Linker
+    Fault(
+        "the facades are alike", "aio.py",
+        "metadata=metadata,\n            account_id=account_id,", "metadata=metadata,\n",
+        "test_facades.py::test_both_linkers_do_the_same",
+    ),
+    Fault(
+        "the facades have the same limits", "linker.py",
+        "        deadline: float | None = 90.0,", "        deadline: float | None = 91.0,",
+        "test_facades.py::test_the_clients_constructors_agree_in_their_limits",
+    ),
+    Fault(
+        "a link token takes its options by name", "_workflow/link_tokens.py",
+        '    "webhook": text,\n', "",
+        "test_linker.py::test_options_of_a_link_token",
+    ),
+    Fault(
+        "partners that hide accounts from each other are refused", "_workflow/link_tokens.py",
+        'if "auth" in products and losing:', 'if "all" in products and losing:',
+        "test_catalogue.py::test_a_conflict_is_told_with_the_choices",
+    ),
+    Fault(
+        "tokens stand by partner, then account", "_workflow/plan.py",
+        "for adapter, partner in self.choices\n            for account",
+        "for adapter, partner in reversed(self.choices)\n            for account",
+        "test_linker.py::test_several_partners",
+    ),
+    Fault(
+        "accounts have an id or an account_id", "results.py",
+        'values["account_id"] or text_in(data, "id")', 'values["account_id"]',
+        "test_selection.py::test_forms_of_accounts",
+    ),
+    Fault(
+        "a doubled id counts once", "results.py",
+        "by_id.setdefault(account.account_id, account)", "by_id[str(position)] = account",
+        "test_selection.py::test_doubled_accounts_count_once",
+    ),
+    Fault(
+        "accounts=[] is refused", "_workflow/plan.py",
+        "if given == ():", "if given == () and own:",
+        "test_selection.py::test_no_accounts_are_refused",
+    ),
+    Fault(
+        "account_id= binds every partner", "_workflow/accounts.py",
+        "dict.fromkeys(own or partners,", "dict.fromkeys([*partners][:1],",
+        "test_selection.py::test_account_id_binds_every_partner",
+    ),
+    Fault(
+        "account_ids= binds some", "_workflow/accounts.py",
+        "for each in accounts if each.account_id in partner.account_ids)", "for each in accounts)",
+        "test_selection.py::test_account_ids_bind_some",
+    ),
+    Fault(
+        "link_sandbox gives Finix the first that fits", "_workflow/accounts.py",
+        "if partner.first_fitting and adapter.single:", "if partner.first_fitting is None:",
+        "test_linker.py::test_link_sandbox_for_finix",
+    ),
+    Fault(
+        "link_sandbox works in the Sandbox only", "_workflow/link.py",
+        "if call.environment is not Environment.SANDBOX:", "if call.environment is None:",
+        "test_linker.py::test_link_sandbox_in_production",
+    ),
+    Fault(
+        "a rule refuses before any request", "_workflow/plan.py",
+        "        if not self.verify:\n", "        if self.verify is None:\n",
+        "test_selection.py::test_finix_refuses_before_any_request "
+        "test_selection.py::test_one_partner_of_several_refuses",
+    ),
+    Fault(
+        "a token of another type is refused", "_workflow/arguments.py",
+        "if (kind, where) != (expected, environment):", "if where != environment:",
+        "test_linker.py::test_public_token_of_another_kind "
+        "test_linker.py::test_access_token_of_another_kind",
+    ),
+    Fault(
+        "a token of another environment is refused", "_workflow/arguments.py",
+        "if (kind, where) != (expected, environment):", "if kind != expected:",
+        "test_linker.py::test_public_token_of_another_kind "
+        "test_linker.py::test_access_token_of_another_kind",
+    ),
+    Fault(
+        "on_exchange comes before any processor token", "_workflow/link.py",
+        "            if plan.on_exchange is not None:\n",
+        "            await _finish(call, progress, plan)\n"
+        "            if plan.on_exchange is not None:\n",
+        "test_flow.py::test_on_exchange_comes_once_and_first "
+        "test_flow.py::test_on_exchange_comes_before_accounts_are_fetched",
+    ),
+    Fault(
+        "on_token is called with each token", "_workflow/link.py",
+        "if token is not None and on_token is not None:",
+        "if token is not None and on_token is not None and not place:",
+        "test_flow.py::test_on_token_for_each",
+    ),
+    Fault(
+        "the async linker awaits callbacks", "_engine/ports.py",
+        "        if not isawaitable(returned):\n            return\n", "        return\n",
+        "test_aio.py::test_callbacks_may_be_functions_or_coroutine_functions",
+    ),
+    Fault(
+        "the blocking linker refuses coroutine functions", "_engine/ports.py",
+        "        if iscoroutinefunction(callback):", "        if False:",
+        "test_aio.py::test_the_blocking_linker_refuses_coroutine_functions",
+    ),
+    Fault(
+        "partial= leaves the refused pending", "_workflow/link.py",
+        "if errors and not (plan.partial and progress.only_refused):", "if errors:",
+        "test_flow.py::test_partial",
+    ),
+    Fault(
+        "partial= is for refusals", "_workflow/link.py",
+        "if errors and not (plan.partial and progress.only_refused):",
+        "if errors and not plan.partial:",
+        "test_flow.py::test_partial_is_for_refusals_of_single_accounts",
+    ),
+    Fault(
+        "verify_accounts= asks Plaid", "_workflow/plan.py",
+        'options.get("verify_accounts", False)', "False",
+        "test_flow.py::test_a_lying_browser test_flow.py::test_verified_accounts_are_plaids",
+    ),
+    Fault(
+        "narrow= narrows", "_workflow/progress.py",
+        "elif pending.permissions is not None and pending.unnarrowed is None:", "elif False:",
+        "test_narrow.py::test_a_narrowed_token",
+    ),
+    Fault(
+        "a token that could not be narrowed is kept", "_workflow/progress.py",
+        "entry = evolve(pending, error_code=code, error_message=message)",
+        "entry = evolve(pending, unnarrowed=None, error_code=code, error_message=message)",
+        "test_narrow.py::test_a_failure_keeps_the_token_and_resume_narrows_it",
+    ),
+    Fault(
+        "remove is False if the Item is gone", "_workflow/link.py",
+        "return error.outcome_unknown", "return True",
+        "test_linker.py::test_remove",
+    ),
+    Fault(
+        "remove raises all else", "_workflow/link.py",
+        'if error.error_code != "ITEM_NOT_FOUND":', "if not error.error_code:",
+        "test_linker.py::test_remove_raises_all_else",
+    ),
+    Fault(
+        "session tells a success", "sessions.py",
+        'public_token=text_in(added, "public_token"),', "",
+        "test_sessions.py::test_a_success "
+        "test_sessions.py::test_the_whole_flow_without_a_front_end",
+    ),
+    Fault(
+        "tokens are asked for side by side", "_engine/call.py",
+        "if errand.due is not None and errand.due <= now:",
+        "if errand.due is not None and not any(each.under_way for each in self._errands):",
+        "test_parallel.py::test_all_tokens_are_asked_for_at_once",
+    ),
+    # Adapters and results
+    Fault(
+        "an adapter keeps the order", "adapters/base.py",
+        "tuple(account for account in accounts if self.fits(account))\n        if",
+        "tuple(account for account in accounts[::-1] if self.fits(account))\n        if",
+        "test_selection.py::test_picks_are_a_subset_in_order "
+        "test_adapters.py::test_layer_takes_all_in_order",
+    ),
+    Fault(
+        "Finix takes one account", "adapters/base.py",
+        "if self.single and len(eligible) > 1:", "if self.single and not eligible:",
+        "test_adapters.py::test_finix_refusal_names_rule_and_way_out",
+    ),
+    Fault(
+        "Finix takes checking or savings", "adapters/base.py",
+        'default=("checking", "savings")', 'default=("checking", "savings", "credit card")',
+        "test_adapters.py::test_finix_takes_checking_or_savings",
+    ),
+    Fault(
+        "Finix's products", "adapters/base.py",
+        'field(default=("auth", "identity")', 'field(default=("auth",)',
+        "test_adapters.py::test_finix_products",
+    ),
+    Fault(
+        "the catalogue has all of Plaid's partners", "adapters/catalogue.tsv",
+        "\nachq\t", "\nachr\t",
+        "test_catalogue.py::test_the_catalogue_has_plaids_names",
+    ),
+    Fault(
+        "each rule has its source", "adapters/catalogue.tsv",
+        "\thttps://plaid.com/docs/auth/partnerships/achq/", "\t",
+        "test_catalogue.py::test_a_rule_has_a_source_and_no_source_means_no_rule",
+    ),
+    Fault(
+        "values are frozen", "results.py",
+        "@frozen(kw_only=True)\nclass ProcessorToken:",
+        "@attrs.define(kw_only=True, hash=True)\nclass ProcessorToken:",
+        "test_results.py::test_values_are_frozen_and_keyword_only",
+    ),
+    Fault(
+        "no secret in a repr", "results.py",
+        "processor_token: str = field(repr=mask_repr, validator=_text)",
+        "processor_token: str = field(validator=_text)",
+        "test_results.py::test_values_show_no_secret",
+    ),
+    Fault(
+        "a mask shows at most four characters", "redaction.py",
+        'found["id"][-4:]', 'found["id"][-5:]',
+        "test_redaction.py::test_mask_shows_at_most_four_characters",
+    ),
+    Fault(
+        "fingerprint", "results.py",
+        ".hexdigest()[:12]", ".hexdigest()[-12:]",
+        "test_results.py::test_fingerprint",
+    ),
+    Fault(
+        "token() gives the one token", "results.py",
+        "if len(found) != 1:", "if not found:",
+        "test_results.py::test_token_needs_exactly_one",
+    ),
+    Fault(
+        "a stored result is read again", "results.py",
+        'if stored["processor"] == "stripe" else', 'if stored["processor"] == "Stripe" else',
+        "test_results.py::test_stored_and_read_again",
+    ),
+    Fault(
+        "another version is refused", "results.py",
+        "if version != RESULT_FORMAT:", "if not version:",
+        "test_results.py::test_other_versions_are_refused",
+    ),
+    Fault(
+        "a damaged form is a ValueError", "results.py",
+        "except (KeyError, TypeError, AttributeError, ValueError) as error:",
+        "except (KeyError, ValueError) as error:",
+        "test_results.py::test_damaged_form_is_refused_or_usable",
+    ),
+    Fault(
+        "merge loses no token", "results.py",
+        "both = (*self.entries, *other.entries)", "both = other.entries or self.entries",
+        "test_results.py::test_merge_loses_no_token",
+    ),
+    Fault(
+        "merge takes the newer token", "results.py",
+        "return 2, entry.issued_at", "return 2, datetime.min.replace(tzinfo=UTC)",
+        "test_results.py::test_merge_takes_the_newer_token",
+    ),
+    Fault(
+        "merge refuses another Item", "results.py",
+        "if not same_item or self.environment", "if self.environment",
+        "test_results.py::test_merge_refuses_another_item",
+    ),
+    Fault(
+        "tokens that expire say when", "_plaid/requests.py",
+        "None if lifetime is None else issued_at + lifetime", "None",
+        "test_catalogue.py::test_when_a_token_ends",
+    ),
+    # Errors
+    Fault(
+        "mistakes are ValueErrors", "errors.py",
+        "class ConfigurationError(PlaidProcessorsError, ValueError):",
+        "class ConfigurationError(PlaidProcessorsError):",
+        "test_errors.py::test_mistakes_are_value_errors",
+    ),
+    Fault(
+        "errors pickle", "errors.py",
+        "def __reduce__(self)", "def reduce(self)",
+        "test_errors.py::test_errors_pickle",
+    ),
+    Fault(
+        "a refusal has the accounts that fit", "adapters/base.py",
+        "        eligible=eligible,\n", "",
+        "test_selection.py::test_a_bound_account_that_does_not_fit",
+    ),
+    Fault(
+        "an API error keeps what Plaid said", "_plaid/answers.py",
+        'display_message=_masked(body, "display_message", secrets),', "",
+        "test_errors.py::test_an_error_keeps_all_that_plaid_said",
+    ),
+    Fault(
+        "each error has its class", "_plaid/codes.tsv",
+        "\nITEM_LOGIN_REQUIRED\tItemLoginRequiredError", "\nITEM_LOGIN_REQUIRED\tItemNotFoundError",
+        "test_errors.py::test_class_of_an_error",
+    ),
+    Fault(
+        "no usable answer is a PlaidConnectionError", "_plaid/answers.py",
+        "if body is None or not 200 <= status < 300:", "if body is None:",
+        "test_transport.py::test_unusable_answers",
+    ),
+    Fault(
+        "nothing of urllib3 comes out", "_engine/http.py",
+        "except (exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:",
+        "except http.client.HTTPException as error:",
+        "test_transport.py::test_no_server_at_all",
+    ),
+    Fault(
+        "Plaid may have acted", "_plaid/answers.py",
+        "outcome_unknown=failure.sent,", "outcome_unknown=False,",
+        "test_transport.py::test_plaid_may_have_acted",
+    ),
+    Fault(
+        "the errors are in order", "_workflow/progress.py",
+        "            errors=self.errors,", "            errors=self.errors[::-1],",
+        "test_flow.py::test_some_tokens_fail",
+    ),
+    Fault(
+        "any Exception after the exchange has the result", "_workflow/link.py",
+        "if progress.item is not None:\n                raise",
+        "if progress.item is not None and isinstance(error, RequestError):\n                raise",
+        "test_flow.py::test_on_exchange_that_raises test_flow.py::test_on_token_that_raises",
+    ),
+    Fault(
+        "an interruption has the result", "_workflow/link.py",
+        "        error.__plaid_processors_unfinished__ = progress  # type: ignore[attr-defined]\n"
+        "        call.leave()\n        #",
+        "        call.leave()\n        #",
+        "test_flow.py::test_leaving_from_a_callback test_aio.py::test_cancelled_while_tokens_come",
+    ),
+    Fault(
+        "unfinished is not of another link", "errors.py",
+        "            behind = None\n", "            pass\n",
+        "test_errors.py::test_unfinished_is_not_of_another_link",
+    ),
+    Fault(
+        "partners without accounts are kept", "_workflow/progress.py",
+        "self.unselected = tuple(partner for _, partner in plan.choices)", "self.unselected = ()",
+        "test_flow.py::test_partners_without_accounts_are_kept "
+        "test_flow.py::test_resume_takes_what_was_missing",
+    ),
+    Fault(
+        "ids asked for are kept", "_workflow/plan.py",
+        "ids.get(partner.processor, partner.account_ids)", "ids.get(partner.processor)",
+        "test_flow.py::test_ids_asked_for_are_kept",
+    ),
+    Fault(
+        "issue that fails altogether raises the plain error", "_workflow/link.py",
+        "            if not progress.advanced:\n                raise\n", "",
+        "test_flow.py::test_issue_that_fails_altogether "
+        "test_flow.py::test_resume_that_fails_altogether",
+    ),
+    # asyncio
+    Fault(
+        "an exchange under way is waited for", "_engine/call.py",
+        "if not errand.once or isinstance(interruption, GeneratorExit)", "if True",
+        "test_aio.py::test_cancelled_while_the_exchange_is_under_way "
+        "test_threads_and_time.py::test_ctrl_c_while_the_exchange_is_under_way",
+    ),
+    Fault(
+        "a cancelled exchange is waited for no longer than timeout", "_engine/call.py",
+        "self.times = times\n", "self.times = (times[0], times[1] + 30)\n",
+        "test_aio.py::test_a_cancelled_exchange_is_waited_for_no_longer_than_timeout",
+    ),
+    Fault(
+        "a cancellation waits for on_exchange", "_engine/call.py",
+        "self.times[1] if even_if_interrupted else None", "None",
+        "test_aio.py::test_cancelled_during_on_exchange",
+    ),
+    Fault(
+        "after an interruption nothing more is sent", "_engine/call.py",
+        "if interruption is not None and interruption is not cause:", "if False:",
+        "test_aio.py::test_cancelled_while_the_exchange_is_under_way",
+    ),
+    Fault(
+        "callbacks run in the caller's context", "_engine/ports.py",
+        "context = contextvars.copy_context()", "context = contextvars.Context()",
+        "test_threads_and_time.py::test_callbacks_run_in_the_callers_context",
+    ),
+    # Nothing lost
+    Fault(
+        "an unknown exchange has support and advice", "_workflow/link.py",
+        "            _add_support(error, details)\n", "",
+        "test_flow.py::test_an_exchange_whose_answer_was_cut",
+    ),
+    Fault(
+        "resume asks only for what is missing", "_workflow/progress.py",
+        "progress.entries = result.entries", "progress.entries = result.pending",
+        "test_flow.py::test_resume_asks_only_for_what_is_missing",
+    ),
+    Fault(
+        "an exchange that was not sent never is", "_engine/threads.py",
+        'not self.port.waits() or not self._take("thread"):', "not self.port.waits():",
+        "test_threads_and_time.py::"
+        "test_an_interrupted_or_cancelled_link_that_was_still_connecting_sends_nothing",
+    ),
+    Fault(
+        "no exchange is sent again once cancelled", "_engine/call.py",
+        "0.0 if interrupted else self._call.deadline.remaining", "self._call.deadline.remaining",
+        "test_interruptions.py::test_no_exchange_is_sent_again_once_cancelled",
+    ),
+    Fault(
+        "the notes say what to ask Plaid", "_workflow/link.py",
+        "error.add_note(", "str(",
+        "test_interruptions.py::test_ctrl_c_and_an_answer_that_does_not_come",
+    ),
+    Fault(
+        "a second interruption has the Item too", "errors.py",
+        "behind = each.__context__ if follows else None", "behind = None",
+        "test_errors.py::test_unfinished_of_a_second_interruption",
+    ),
+    Fault(
+        "an Item that is dropped is named", "_workflow/progress.py",
+        "if self.sent or self.item is not None:", "if False:",
+        "test_interruptions.py::test_an_item_that_nobody_takes_is_named",
+    ),
+    Fault(
+        "asyncio.timeout takes the Item along", "errors.py",
+        "interruption = isinstance(each, TimeoutError) or not", "interruption = not",
+        "test_aio.py::test_a_timeout_of_asyncio_takes_the_result_along",
+    ),
+    Fault(
+        "exception groups take the Item along", "errors.py",
+        "inner = each.exceptions if isinstance(each, BaseExceptionGroup) else ()", "inner = ()",
+        "test_errors.py::test_unfinished_of_an_incomplete_link",
+    ),
+    Fault(
+        "a refused token after a lost answer is the lost answer", "_plaid/retry.py",
+        "if isinstance(latest, PublicTokenError):", "if False:",
+        "test_retry.py::test_an_exchange_that_may_have_worked",
+    ),
+    Fault(
+        "an exchange that was not sent is known to be none", "_engine/http.py",
+        "attempt.sent_at is not None if attempt.once else None", "True if attempt.once else None",
+        "test_transport.py::test_a_hand_shake_that_never_ends",
+    ),
+    Fault(
+        "remove tells an Item that it removed itself", "_workflow/link.py",
+        "return error.outcome_unknown", "return False",
+        "test_retry.py::test_removed_by_the_attempt_whose_answer_was_lost",
+    ),
+    Fault(
+        "what is raised on a thread loses nothing", "_engine/threads.py",
+        "except BaseException as error:", "except Exception as error:",
+        "test_threads_and_time.py::"
+        "test_what_is_raised_on_a_thread_during_the_exchange_comes_out_typed",
+    ),
+    # Retries
+    Fault(
+        "the table of retries", "_plaid/codes.tsv",
+        "\nPRODUCT_NOT_READY\tPlaidUnavailableError\tnever",
+        "\nPRODUCT_NOT_READY\tPlaidUnavailableError\talways",
+        "test_error_table.py::test_the_table_of_retries_is_the_real_one",
+    ),
+    Fault(
+        "max_attempts", "_plaid/retry.py",
+        "if attempt >= max_attempts", "if attempt > max_attempts",
+        "test_retry.py::test_one_attempt_means_one_request "
+        "test_retry.py::test_all_attempts_are_used_and_no_more",
+    ),
+    Fault(
+        "no wait outlasts the deadline", "_plaid/retry.py",
+        "wait > LONGEST_WAIT or wait >= remaining", "wait > LONGEST_WAIT",
+        "test_retry.py::test_no_wait_outlasts_the_deadline",
+    ),
+    Fault(
+        "waits are bounded", "_plaid/retry.py",
+        "min(CAP_SECONDS, BASE_SECONDS * 2 ** min(attempt - 1, 16))",
+        "BASE_SECONDS * 2 ** min(attempt - 1, 16)",
+        "test_retry.py::test_waits_are_bounded",
+    ),
+    Fault(
+        "Retry-After is obeyed", "_plaid/retry.py",
+        "wait = error.retry_after\n", "wait = None\n",
+        "test_retry.py::test_retry_after_is_obeyed "
+        "test_retry.py::test_the_answers_retry_after_is_waited",
+    ),
+    Fault(
+        "Retry-After may be a date", "_plaid/retry.py",
+        'parsedate_to_datetime(header or "")', 'parsedate_to_datetime("")',
+        "test_events.py::test_a_retry_after_with_a_date",
+    ),
+    Fault(
+        "a certificate is checked", "client.py",
+        'pool.connection_pool_kw["ssl_context"] = ssl_context',
+        'pool.connection_pool_kw["cert_reqs"] = "CERT_NONE"',
+        "test_network.py::test_a_server_that_is_not_trusted",
+    ),
+    Fault(
+        "a refused certificate is final", "_engine/http.py",
+        '"CERTIFICATE" in reason.upper()', '"CERTIFICATES" in reason.upper()',
+        "test_network.py::test_a_server_that_is_not_trusted",
+    ),
+    # Threads, time and processes
+    Fault(
+        "timeout bounds the wait", "_engine/call.py",
+        "min(end, attempt.began + connect + read)", "end",
+        "test_threads_and_time.py::"
+        "test_a_name_that_hangs_or_dead_addresses_end_in_time_and_send_nothing",
+    ),
+    Fault(
+        "the deadline is for the call", "_engine/deadline.py",
+        'float("inf") if seconds is None', 'float("inf") if seconds != 0',
+        "test_flow.py::test_the_deadline_is_for_the_call",
+    ),
+    Fault(
+        "time in callbacks does not count", "_engine/deadline.py",
+        "            self._end += monotonic() - began\n", "",
+        "test_flow.py::test_time_in_callbacks_does_not_count",
+    ),
+    Fault(
+        "a thread that hangs is replaced", "_engine/threads.py",
+        "return sum(attempt is None or not attempt.left for attempt in attempts)",
+        "return len(attempts)",
+        "test_threads_and_time.py::test_a_server_that_trickles_holds_up_no_later_call",
+    ),
+    Fault(
+        "no more than 64 threads hang", "_engine/threads.py",
+        " or len(self._running) >= self._most + MOST_LEFT:", ":",
+        "test_threads_and_time.py::test_no_more_than_so_many_threads_hang",
+    ),
+    Fault(
+        "an exchange that was sent may outlast the deadline", "_engine/call.py",
+        "return min(connect, left), read if once else min(read, left)",
+        "return min(connect, left), min(read, left)",
+        "test_threads_and_time.py::"
+        "test_an_exchange_that_was_sent_outlasts_the_deadline_and_brings_the_item",
+    ),
+    Fault(
+        "the exit waits for no thread that hangs", "_engine/threads.py",
+        "daemon=True", "daemon=False",
+        "test_threads_and_time.py::test_the_exit_waits_for_no_thread_that_hangs",
+    ),
+    Fault(
+        "close waits a second at most", "_engine/threads.py",
+        "CLOSE_SECONDS = 1.0", "CLOSE_SECONDS = 9.0",
+        "test_threads_and_time.py::test_close_waits_a_second_at_most",
+    ),
+    Fault(
+        "an exchange under way survives close", "_engine/threads.py",
+        "        until = monotonic() + CLOSE_SECONDS\n",
+        "        until = monotonic() + CLOSE_SECONDS\n"
+        "        for attempt in filter(None, self._running.values()):\n"
+        "            attempt.leave()\n",
+        "test_threads_and_time.py::test_an_exchange_under_way_survives_close",
+    ),
+    Fault(
+        "a forgotten client leaves no threads", "_engine/engine.py",
+        "finalize(self, new.end).atexit = False", "pass",
+        "test_threads_and_time.py::test_a_forgotten_client_leaves_no_threads",
+    ),
+    Fault(
+        "a forked child has its own threads", "_engine/threads.py",
+        "_forks += 1", "_forks += 0",
+        "test_threads_and_time.py::test_forks_before_and_after_use "
+        "test_threads_and_time.py::test_a_fork_in_the_middle_of_other_threads_links",
+    ),
+    Fault(
+        "a forked child has its own connections", "_engine/engine.py",
+        "self._connect(here == self._set_up_in)", "self._connect(True)",
+        "test_threads_and_time.py::test_forks_before_and_after_use",
+    ),
+    Fault(
+        "a fork in a callback ends the call in the child", "_engine/threads.py",
+        "return self._made_in != world()", "return False",
+        "test_threads_and_time.py::test_a_fork_inside_a_callback",
+    ),
+    Fault(
+        "a process that gevent patches later goes on", "_engine/threads.py",
+        "return _forks, queue.SimpleQueue", "return _forks, None",
+        "test_threads_and_time.py::test_gevent_patched_after_the_linker_was_used",
+    ),
+    Fault(
+        "a loop that ends early harms no other", "_engine/ports.py",
+        "with suppress(RuntimeError):  # the loop", "with suppress(KeyError):  # the loop",
+        "test_threads_and_time.py::test_a_loop_that_ends_before_the_answer_harms_nobody",
+    ),
+    Fault(
+        "context variables reach the threads", "_engine/threads.py",
+        "field(factory=contextvars.copy_context)", "field(factory=contextvars.Context)",
+        "test_threads_and_time.py::test_requests_side_by_side_have_the_callers_context "
+        "test_opentelemetry.py::test_each_call_has_its_own_span",
+    ),
+    Fault(
+        "where there is no thread, the error is ours", "_engine/call.py",
+        "        except RuntimeError:\n            if attempt.withdraw():",
+        "        except KeyError:\n            if attempt.withdraw():",
+        "test_threads_and_time.py::test_when_the_system_has_no_thread_to_give",
+    ),
+    # Events
+    Fault(
+        "on_event: each request", "_plaid/call.py",
+        "        self._report(EventKind.SENT, attempt.number)\n", "",
+        "test_events.py::test_a_request_that_works",
+    ),
+    Fault(
+        "on_event: each retry", "_plaid/call.py",
+        "            self._report(EventKind.RETRIED, self.attempts + 1, seconds=wait)\n",
+        "            pass\n",
+        "test_events.py::test_a_request_that_is_sent_again",
+    ),
+    Fault(
+        "on_event: each failure", "_plaid/call.py",
+        "self._report(EventKind.FAILED, number,", "self._report(EventKind.ANSWERED, number,",
+        "test_events.py::test_a_request_that_fails",
+    ),
+    Fault(
+        "on_event that raises ends no link", "events.py",
+        "except Exception as error:", "except KeyError as error:",
+        "test_events.py::test_a_hook_that_fails_ends_no_link",
+    ),
+    # Secrecy
+    Fault(
+        "Plaid's words are masked", "_plaid/answers.py",
+        "return None if text is None else redact(text, secrets)", "return text",
+        "test_sentinels.py::test_nothing_shows_in_any_flow",
+    ),
+    Fault(
+        "keys are masked", "_plaid/answers.py",
+        "secrets = (*request.secrets, *keys)", "secrets = request.secrets",
+        "test_sentinels.py::test_nothing_shows_in_any_flow",
+    ),
+    Fault(
+        "odd tokens are masked", "_plaid/answers.py",
+        "secrets = (*request.secrets, *keys)", "secrets = keys",
+        "test_sentinels.py::test_nothing_shows_where_tokens_and_answers_are_odd",
+    ),
+    Fault(
+        "a callback's words are not repeated", "_workflow/progress.py",
+        "if isinstance(cause, PlaidProcessorsError) else type(cause).__name__", "",
+        "test_flow.py::test_words_of_a_callback_are_not_repeated",
+    ),
+    Fault(
+        "the proxy's password shows nowhere", "_engine/network.py",
+        "{source} must be a proxy's address", "{source} must be a proxy's address, not {value}",
+        "test_network.py::test_a_wrong_proxy",
+    ),
+    Fault(
+        "a redirect is not followed", "_engine/http.py",
+        "            retries=False,\n            redirect=False,\n",
+        "            redirect=True,\n",
+        "test_transport.py::test_a_redirect_is_not_followed",
+    ),
+    Fault(
+        "the filter masks messages", "redaction.py",
+        "record.msg, record.args = masked, None", "pass",
+        "test_logs.py::test_the_message_and_its_arguments",
+    ),
+    Fault(
+        "the filter masks exceptions", "redaction.py",
+        "record.exc_text, record.exc_info = masked, None", "pass",
+        "test_logs.py::test_an_exception_and_its_chain",
+    ),
+    Fault(
+        "the filter masks extra fields", "redaction.py",
+        "setattr(record, name, masked)", "pass",
+        "test_logs.py::test_extra_fields",
+    ),
+    Fault(
+        "the filter masks named keys", "redaction.py",
+        "self._secrets = tuple(secrets)", "self._secrets = ()",
+        "test_logs.py::test_a_key_that_was_named",
+    ),
+    # Engine
+    Fault(
+        "an answer without end is not read", "_engine/http.py",
+        "if size > MAX_BODY:", "if size < 0:",
+        "test_transport.py::test_an_endless_answer_is_not_read",
+    ),
+    Fault(
+        "certificates are loaded once", "client.py",
+        'pool.connection_pool_kw["ssl_context"] = ssl_context', "pass",
+        "test_parallel.py::test_certificates_are_loaded_once_for_a_client",
+    ),
+    # Hand-off
+    Fault(
+        "the request to Finix", "handoff/finix.py",
+        '"type": "BANK_ACCOUNT",\n    }', '"type": "TOKEN",\n    }',
+        "test_handoff.py::test_the_request_to_finix",
+    ),
+    Fault(
+        "the request to Layer", "handoff/layer.py",
+        '[{"processor_token": each} for each in listed]', "listed",
+        "test_handoff.py::test_the_request_to_layer",
+    ),
+    Fault(
+        "no second instrument: what is there is looked at", "handoff/finix.py",
+        "if candidates or unknown:", "if unknown:",
+        "test_handoff.py::test_no_fault_makes_a_second_instrument "
+        "test_handoff.py::test_twice_makes_no_second_instrument",
+    ),
+    Fault(
+        "no second instrument: an unknown outcome stands in the way", "handoff/finix.py",
+        "if candidates or unknown:", "if candidates:",
+        "test_handoff.py::test_no_fault_makes_a_second_instrument",
+    ),
+    Fault(
+        "no second instrument: two at once", "handoff/finix.py",
+        "self._unsettled.setdefault(key, me) is not me", "False",
+        "test_handoff.py::test_two_at_once_make_one_instrument",
+    ),
+    Fault(
+        "no second instrument: an interrupted one stands in the way", "handoff/finix.py",
+        "            settled = False  #", "            settled = True  #",
+        "test_handoff.py::test_interrupted",
+    ),
+    Fault(
+        "Layer keeps the business's other banks", "handoff/layer.py",
+        "list(dict.fromkeys([*known, *fresh]))", "list(dict.fromkeys(fresh))",
+        "test_handoff.py::test_layer_keeps_the_business_other_banks "
+        "test_handoff.py::test_no_fault_drops_another_item_or_loses_a_token",
+    ),
+    Fault(
+        "two hand-offs at once drop nothing", "handoff/layer.py",
+        "await call.turn(business_id, self._send_new(call, business_id, listed))",
+        "await self._send_new(call, business_id, listed)",
+        "test_handoff.py::test_two_at_once_drop_nothing",
+    ),
+    Fault(
+        "a Sandbox token does not go to a live partner", "handoff/requests.py",
+        "if environment not in (None, of_environment):", "if False:",
+        "test_handoff.py::test_a_token_of_another_environment_is_not_sent",
+    ),
+    Fault(
+        "Finix's refusals have their codes", "handoff/finix.py",
+        'names = ("code", "message", "field")', 'names = ("message", "field")',
+        "test_handoff.py::test_what_finix_refuses",
+    ),
+    Fault(
+        "Layer's refusals have their codes", "handoff/layer.py",
+        '"error_enum"', '"error_name"',
+        "test_handoff.py::test_what_layer_refuses",
+    ),
+    Fault(
+        "what a partner echoes is masked", "handoff/sending.py",
+        "PartnerFault(**masked(each, (*self._secrets, *secrets)))", "PartnerFault(**each)",
+        "test_handoff.py::test_what_a_partner_echoes_is_masked",
+    ),
+    Fault(
+        "a request to a partner shows no secret", "handoff/requests.py",
+        "field(factory=dict, repr=_shown_headers)", "field(factory=dict)",
+        "test_handoff.py::test_a_request_shows_no_secret",
+    ),
+    Fault(
+        "forked senders cross no customers", "_engine/threads.py",
+        "_forks += 1", "_forks += 0",
+        "test_handoff_engine.py::test_a_finix_sender_used_before_forks_crosses_no_identities",
+    ),
+    Fault(
+        "the time-out covers all of an answer", "_engine/call.py",
+        "elif attempt.finished or monotonic() >= self._moment_to_give_up(attempt):",
+        "elif attempt.finished:",
+        "test_handoff_engine.py::test_the_time_out_covers_all_of_an_answer",
+    ),
+    Fault(
+        "what makes something is not sent when nobody waits", "handoff/sending.py",
+        "_PartnerErrand(http_request, base_url, request.changes)",
+        "_PartnerErrand(http_request, base_url, False)",
+        "test_handoff_engine.py::"
+        "test_a_request_that_makes_something_is_not_sent_when_nobody_waits",
+    ),
+    # The pytest plugin and the command line
+    Fault(
+        "each test has a new Plaid", "pytest_plugin.py",
+        "    sandbox.reset()\n", "",
+        "test_pytest_plugin.py::test_each_test_begins_with_a_new_plaid",
+    ),
+    Fault(
+        "a fault that does not strike fails the test", "pytest_kit.py",
+        "if not wrong or not self.strict:", "if wrong or not self.strict:",
+        "test_pytest_plugin.py::test_a_fault_that_does_not_strike_fails_the_test",
+    ),
+    Fault(
+        "a failure exits with 1", "cli/__init__.py",
+        "file=sys.stderr)\n    return 1", "file=sys.stderr)\n    return 0",
+        "test_cli.py::test_the_demo_live_with_wrong_keys",
+    ),
+    Fault(
+        "an interrupt exits with 1", "cli/__init__.py",
+        'return _fail("interrupted")', "return 0",
+        "test_cli.py::test_an_interrupt",
+    ),
+    Fault(
+        "wrong usage exits with 2", "cli/__init__.py",
+        'arguments.refuse("--client-id and --secret go together")', "pass",
+        "test_cli.py::test_wrong_usage",
+    ),
+    Fault(
+        "a missing extra is told with the line that installs it", "cli/__init__.py",
+        "    except ModuleNotFoundError as error:", "    except ZeroDivisionError as error:",
+        "test_cli.py::test_without_the_extra",
+    ),
+    Fault(
+        "doctor makes link tokens only in production", "cli/doctor.py",
+        "if linker.client.environment is Environment.SANDBOX:", "if linker.client.environment:",
+        "test_doctor.py::test_production_is_asked_for_link_tokens_only",
+    ),
+    Fault(
+        "doctor leaves nothing behind", "cli/doctor.py",
+        "    for item in items:\n", "    for item in items[1:]:\n",
+        "test_doctor.py::test_a_thing_that_is_broken_at_plaid",
+    ),
+]
+# fmt: on
+
+
+def run(copied: Path, *arguments: str) -> str:
+    """What Python writes, with this copy as its `plaid_processors`; "hangs" if it does not end."""
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(copied.parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        start_new_session=True,
+    )
+    with process:
+        try:
+            return process.communicate(timeout=SECONDS)[0]
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return "hangs"
+
+
+def copy_of_package(folder: str) -> Path:
+    return Path(shutil.copytree(PACKAGE, Path(folder, PACKAGE.name)))
+
+
+def is_imported() -> bool:
+    """Whether a copy stands above the installed package, in a child's child as well."""
+    code = "import plaid_processors as sdk; print(sdk.__file__)"
+    in_a_child = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+    with TemporaryDirectory() as folder:
+        copied = copy_of_package(folder)
+        found = {run(copied, "-c", code).strip(), run(copied, "-c", in_a_child, code).strip()}
+        return found == {str(copied / "__init__.py")}
+
+
+def complaints(fault: Fault) -> list[str]:
+    """What is wrong with a fault: the tests that pass with it, or that it does not fit."""
+    text = (PACKAGE / fault.file).read_text(encoding="utf-8")
+    if (count := text.count(fault.old)) != 1:
+        return [f"it no longer fits: its old text is in {fault.file} {count} times"]
+    tests = [f"tests/{each}" for each in fault.tests.split()]
+    if absent := [each for each in fault.tests.split() if f"`{each}`" not in PROMISES]:
+        return [f"promises.md does not name {', '.join(absent)}"]
+    with TemporaryDirectory() as folder:
+        copied = copy_of_package(folder)
+        (copied / fault.file).write_text(text.replace(fault.old, fault.new), encoding="utf-8")
+        # By plain asserts, since there is no need to see why a test fails: it takes half the time.
+        options = ("-q", "--assert=plain", "-p", "no:cacheprovider")
+        written = run(copied, "-m", "pytest", *options, *tests)
+    if written == "hangs":
+        return []
+    failed = re.findall(r"^(?:FAILED|ERROR) (\S+?::\w+)", written, re.MULTILINE)
+    return [f"not noticed by {each}" for each in tests if each not in failed]
+
+
+def main() -> int:
+    chosen = [each for each in FAULTS if len(sys.argv) == 1 or each.file in sys.argv[1:]]
+    assert is_imported(), "the copies are not what is imported"
+    well = True
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for fault, wrong in zip(chosen, pool.map(complaints, chosen), strict=True):
+            for each in wrong:
+                print(f"{fault.promise} ({fault.file}): {each}", flush=True)  # noqa: T201
+            well = well and not wrong
+    print(f"{len(chosen)} faults, {'all noticed' if well else 'not all noticed'}")  # noqa: T201
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
