@@ -157,7 +157,7 @@ class AsyncProcessorLinker(BaseLinker):
         Raises:
             AccountSelectionError: a partner's rule refuses the accounts; nothing was sent.
             PublicTokenError: the public token is used, expired or unknown.
-            LinkIncompleteError: the Item exists and what came after failed: see its ``result``.
+            LinkIncompleteError: the Item exists and a later step failed: see its ``result``.
             PlaidApiError: Plaid refused the exchange.
             PlaidConnectionError: no usable answer came; see ``outcome_unknown``.
         """
@@ -210,7 +210,7 @@ class AsyncProcessorLinker(BaseLinker):
 
         Raises:
             ConfigurationError: the client is not of the Sandbox.
-            LinkIncompleteError: the Item exists and what came after failed: see its ``result``.
+            LinkIncompleteError: the Item exists and a later step failed: see its ``result``.
             PlaidApiError: Plaid refused, and there is no Item.
             PlaidConnectionError: no usable answer came; see ``outcome_unknown``.
         """
