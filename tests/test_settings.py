@@ -160,7 +160,7 @@ def test_unusable_timeout(timeout: Any) -> None:
         make(timeout=timeout)
 
 
-@rows("deadline", [0, -1, math.inf, math.nan, True, "5", (1, 2)])
+@rows("deadline", [0, -1, math.inf, math.nan, 10**400, True, "5", (1, 2)])
 def test_unusable_deadline(deadline: Any) -> None:
     """A deadline is a positive number of seconds, or None."""
     with pytest.raises(ConfigurationError, match="deadline"):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from ipaddress import ip_address
@@ -29,7 +29,7 @@ Timeout = float | tuple[float, float]
 def _is_positive(value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
-    return 0 < value < math.inf
+    return 0 < value <= sys.float_info.max  # not inf or nan, nor an int that no float can hold
 
 
 def _as_pair(timeout: Any) -> Any:
