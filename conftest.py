@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 from typing import Any, TypeVar
 
@@ -56,6 +57,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         option = config.option
         if option.numprocesses is None and not (option.usepdb or option.trace):
             option.numprocesses = 2
+
+
+def pytest_configure() -> None:
+    """Ctrl-C is tested, also where a shell started pytest in the background, deaf to it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 MARKED = {
