@@ -106,7 +106,8 @@ class Client(threading.Thread):
             self.tally.expect("not removed", gone.get("error_code") == "ITEM_NOT_FOUND")
 
     def post_control(self, path: str, **body: Any) -> dict[str, Any]:
-        self.connection.request("POST", f"/_sandbox{path}", json.dumps(body))
+        headers = {"Content-Type": "application/json"}
+        self.connection.request("POST", f"/_sandbox{path}", json.dumps(body), headers)
         return json.loads(self.connection.getresponse().read())
 
     def issue(self, access_token: str, item_id: str) -> None:

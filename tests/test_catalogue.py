@@ -193,6 +193,15 @@ def test_a_partner_of_all_accounts(name: str, picked: tuple[Account, ...]) -> No
         ("checkout.com", "checkout"),
         ("apex clearing", "apex_clearing"),
         ("STRIPE", "stripe"),
+        ("stripe ", "stripe"),
+        ("finx", "finix"),
+        ("Layer Fi", "layer"),
+        ("layerfi", "layer"),
+        ("Layer (accounting)", "layer"),
+        ("Finix Payments, Inc.", "finix"),
+        ("dwolla.com", "dwolla"),
+        ("apex", "apex_clearing"),
+        ("zerohash", "zero_hash"),
     ],
 )
 def test_a_near_miss(wrong: str, right: str) -> None:
@@ -200,6 +209,18 @@ def test_a_near_miss(wrong: str, right: str) -> None:
     with pytest.raises(UnknownProcessorError, match=f"did you mean '{right}'") as caught:
         get_adapter(wrong)
     assert caught.value.suggestions == (right,)
+
+
+@rows(
+    "name",
+    ["prime_trust", "square", "paypal", "venmo", "chime", "robinhood", "coinbase", "trust", "bank",
+     "cross_river", "plaid", "", "  ", "-"],
+)  # fmt: skip
+def test_another_company_is_not_suggested(name: str) -> None:
+    """A name that is near to none gets the list, and the way to a partner of one's own."""
+    with pytest.raises(UnknownProcessorError, match=r"known are .*PartnerAdapter") as caught:
+        get_adapter(name)
+    assert caught.value.suggestions == ()
 
 
 def test_a_name_of_tomorrow(faulty: FaultyPlaid, faulty_linker: ProcessorLinker) -> None:

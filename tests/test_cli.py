@@ -15,6 +15,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+import urllib3
 
 from plaid_processors import PlaidClient, ProcessorLinker, __version__
 from plaid_processors.cli import main
@@ -68,11 +69,11 @@ def told(done: subprocess.CompletedProcess[str]) -> str:
 
 
 @contextmanager
-def serving(*arguments: str) -> Iterator[str]:
+def serving(*arguments: str, **variables: str) -> Iterator[str]:
     """`plaid-processors sandbox` while it serves: its address."""
     process = subprocess.Popen(
         [sys.executable, "-m", "plaid_processors", "sandbox", *arguments],
-        env=environ(),
+        env=environ(**variables),
         stdout=subprocess.PIPE,
         encoding="utf-8",
     )
@@ -286,6 +287,72 @@ def test_the_sandbox_serves_only_the_keys_that_it_is_given() -> None:
     assert told(done).startswith("INVALID_INPUT / INVALID_API_KEYS")
 
 
+def test_the_sandbox_takes_its_secret_from_the_environment() -> None:
+    """So it does not stand in the list of processes; without --client-id it counts for nothing."""
+    keys = {"client_id": CLIENT_ID, "secret": SECRET}
+    with serving("--port", "0", "--client-id", CLIENT_ID, PLAID_SECRET=SECRET) as url:
+        assert ask(url, "/item/get", {**keys, "secret": SECRET[::-1]}) == "INVALID_API_KEYS"
+        assert ask(url, "/item/get", keys) == "INVALID_ACCESS_TOKEN"
+    with serving("--port", "0", PLAID_SECRET=SECRET, PLAID_CLIENT_ID=CLIENT_ID) as url:
+        assert ask(url, "/item/get", {**keys, "secret": SECRET[::-1]}) == "INVALID_ACCESS_TOKEN"
+    done = run("sandbox", "--client-id", CLIENT_ID, PLAID_SECRET=SECRET[:-1])
+    assert (done.returncode, SECRET[:-1] in done.stderr) == (2, False)
+    assert "PLAID_SECRET must be 30 hexadecimal digits" in done.stderr
+
+
+def ask(url: str, path: str, body: dict[str, str], **headers: str) -> str:
+    """The error code of a request with a wrong access token, or the status without one."""
+    kind = {"Content-Type": "application/json", **headers}
+    with urllib3.PoolManager() as pool:
+        sent = {**body, "access_token": "access-sandbox-x"}
+        reply = pool.request("POST", url + path, json=sent, headers=kind)
+    return str(reply.json().get("error_code", reply.status))
+
+
+def test_the_sandbox_by_another_host_name() -> None:
+    """A container's name is refused by the control plane, unless it is allowed."""
+    arguments = ("--port", "0", "--allow-host", "plaid", "--allow-host", "mine.test")
+    with serving(*arguments, "--remote-webhooks") as url, urllib3.PoolManager() as pool:
+        for host, status in (("plaid:8080", 200), ("mine.test", 200), ("other", 403)):
+            reply = pool.request("GET", f"{url}/_sandbox/health", headers={"Host": host})
+            assert reply.status == status
+
+
+TOKEN = "access-sandbox-5e171e1a-aaaa-4bbb-8ccc-0123456789ab"
+
+
+@rows(
+    "arguments",
+    [
+        arguments
+        for secret in (TOKEN, SECRET, "hQ7dkXyzPwAbMnRt", "3f6c2a90-1111-4222-8333-444455556666")
+        for arguments in (
+            [secret],
+            ["demo", "--foo", secret],
+            ["demo", f"--foo={secret}"],
+            ["sandbox", f"--secrt={secret}"],
+            ["sandbox", "--secret", secret + "x"],
+            ["sandbox", "--port", secret],
+            ["sandbox", "--host", secret],
+            ["sandbox", "--client-id", secret],
+            ["partners", secret],
+            ["partners", "--accounts", secret],
+            ["partners", "finix", secret],
+            ["doctor", "layer", secret],
+        )
+    ],
+    ids=" ".join,
+)
+def test_a_secret_in_a_wrong_place_is_not_shown(arguments: list[str]) -> None:
+    """Whichever argument it is given as, and whichever of the two kinds of failure that is."""
+    done = run(*arguments)
+    secret = max(arguments, key=len).rpartition("=")[2]
+    assert done.returncode in (1, 2)
+    assert secret not in done.stdout + done.stderr
+    assert secret[:20] not in done.stderr or secret == TOKEN  # the type and four letters show
+    assert TOKEN[15:] not in done.stderr
+
+
 def test_the_sandbox_on_a_taken_port() -> None:
     """The port is named."""
     with LocalSandbox() as sandbox:
@@ -313,7 +380,7 @@ def test_without_the_extra(command: str) -> None:
         (["demo", "--live", "--browser"], "not allowed with argument"),
         (["sandbox", "--port", "80a"], "must be a number from 0 to 65535"),
         (["sandbox", "--port", "65536"], "must be a number from 0 to 65535"),
-        (["sandbox", "--client-id", CLIENT_ID], "--client-id and --secret go together"),
+        (["sandbox", "--client-id", CLIENT_ID], "the secret may be in PLAID_SECRET"),
         (["sandbox", "--secret", SECRET], "--client-id and --secret go together"),
         (["sandbox", "--client-id", "x"], "must be 24 hexadecimal digits"),
         (["sandbox", "--secret", CLIENT_ID], "must be 30 hexadecimal digits"),

@@ -345,6 +345,26 @@ def test_from_plaid_at_another_address(make_api: MakeApi) -> None:
         assert client.environment is Environment.PRODUCTION
 
 
+@rows(
+    ("host", "environment"),
+    [
+        ("https://production.plaid.com", "sandbox"),
+        ("https://sandbox.plaid.com", "production"),
+        ("https://Production.PLAID.com./", "sandbox"),
+        ("https://me:hunter2@production.plaid.com:443", Environment.SANDBOX),
+        ("https://development.plaid.com", "sandbox"),
+        ("https://development.plaid.com", "production"),
+    ],
+)
+def test_from_plaid_of_the_other_environment(
+    make_api: MakeApi, host: str, environment: Any
+) -> None:
+    """An address of Plaid's and another environment beside it contradict each other: both named."""
+    with pytest.raises(ConfigurationError, match=rf"Plaid's \w+ .*'{environment}'") as caught:
+        PlaidClient.from_plaid(make_api(host=host), environment=environment)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_from_plaid_of_development(make_api: MakeApi) -> None:
     """An application that still points at development hears that it is gone."""
     api = make_api(host="https://development.plaid.com")
@@ -376,3 +396,25 @@ def test_from_plaid_checks_limits(make_api: MakeApi, limits: dict[str, Any]) -> 
     api = make_api()
     with pytest.raises(ConfigurationError):
         PlaidClient.from_plaid(api, **limits)
+
+
+class _Broken(PlaidClient):
+    def __init__(self) -> None:
+        raise OSError("its own trouble")
+
+
+@rows(
+    "made",
+    [
+        PlaidClient.__new__(PlaidClient),
+        _Broken.__new__(_Broken),
+        ProcessorLinker.__new__(ProcessorLinker),
+        AsyncProcessorLinker.__new__(AsyncProcessorLinker),
+    ],
+)
+def test_half_made(made: Any) -> None:
+    """What a constructor left behind by raising can be shown and closed, as a debugger does."""
+    assert type(made).__name__ in repr(made)
+    closing = made.close()
+    if closing is not None:
+        asyncio.run(closing)

@@ -79,6 +79,22 @@ SETTINGS: dict[str, tuple[dict[str, str], str, str]] = {
     "nobody there": ({"PLAID_BASE_URL": "http://127.0.0.1:1"}, "the way to Plaid", "refused"),
     "a wrong secret": ({"PLAID_SECRET": "5e" * 15}, "the keys at Plaid", KEYS_PAGE),
     "a wrong client id": ({"PLAID_CLIENT_ID": "0" * 24}, "the keys at Plaid", KEYS_PAGE),
+    "names in place of keys": (
+        {"PLAID_CLIENT_ID": "client_id", "PLAID_SECRET": "secret"},
+        "the keys at Plaid",
+        "client_id",
+    ),
+    "placeholders in place of keys": (
+        {"PLAID_CLIENT_ID": "YOUR_CLIENT_ID", "PLAID_SECRET": "YOUR_SECRET"},
+        "the keys at Plaid",
+        KEYS_PAGE,
+    ),
+    "keys that are swapped": (
+        {"PLAID_CLIENT_ID": "5e" * 15, "PLAID_SECRET": "0" * 24},
+        ENVIRONMENT,
+        "swapped",
+    ),
+    "a key in quotes": ({"PLAID_SECRET": f'"{"5e" * 15}"'}, ENVIRONMENT, "without quotes"),
     "a client id that is none": ({"PLAID_CLIENT_ID": "abc"}, "the keys at Plaid", KEYS_PAGE),
 }
 

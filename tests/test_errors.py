@@ -258,6 +258,141 @@ def test_outcome_of_an_error(status: int, unknown: bool) -> None:
     assert error.outcome_unknown is unknown
 
 
+# --- decided on what Plaid sent
+
+FORMAT = (
+    "provided public token is in an invalid format. expected format: "
+    "public-<environment>-<identifier>"
+)
+
+
+@rows(
+    "placeholder",
+    [
+        "PUBLIC_TOKEN",
+        "INVALID_PUBLIC_TOKEN",
+        "INVALID_INPUT",
+        "TOKEN",
+        "public token",
+        "provided public token is in",
+        "invalid format",
+        "I",
+        "_",
+    ],
+)
+def test_placeholders_do_not_change_the_error(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker, placeholder: str
+) -> None:
+    """Whatever stands where the public token belongs, Plaid's refusal keeps its class and code."""
+    faulty.on(EXCHANGE, refusal("INVALID_INPUT", "INVALID_PUBLIC_TOKEN", FORMAT))
+    with pytest.raises(PublicTokenError, match="INVALID_INPUT / INVALID_PUBLIC_TOKEN") as caught:
+        faulty_linker.link("layer", public_token=placeholder)
+    assert caught.value.error_code == "INVALID_PUBLIC_TOKEN"
+    assert "as Link gave it" in caught.value.advice
+
+
+@rows("placeholder", ["access_token", "ACCESS_TOKEN", "INVALID_ACCESS_TOKEN", "access", "ITEM"])
+def test_placeholders_of_access_tokens(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker, placeholder: str
+) -> None:
+    """An access token is no different, and its message is shown as it came."""
+    message = "could not find matching access token"
+    faulty.on(ACCOUNTS, refusal("INVALID_INPUT", "INVALID_ACCESS_TOKEN", message))
+    with pytest.raises(AccessTokenError, match=message) as caught:
+        faulty_linker.accounts(placeholder)
+    assert caught.value.error_code == "INVALID_ACCESS_TOKEN"
+
+
+@rows(
+    ("client_id", "secret"),
+    [
+        ("client_id", "secret"),
+        ("YOUR_CLIENT_ID", "YOUR_SECRET"),
+        ("INVALID", "INVALID_API_KEYS"),
+        ("or", "provided"),
+        ("must", "string"),
+        ("plaid-client-id", "client_id or secret"),
+    ],
+)
+@rows(
+    ("code", "message"),
+    [
+        ("INVALID_API_KEYS", "invalid client_id or secret provided"),
+        ("INVALID_FIELD", "client_id must be a properly formatted, non-empty string"),
+        ("MISSING_FIELDS", "the following required fields are missing: client_id, secret"),
+    ],
+)
+def test_placeholders_of_keys(
+    faulty: FaultyPlaid, make_client: Any, client_id: str, secret: str, code: str, message: str
+) -> None:
+    """Keys that are words of Plaid's message are wrong keys, and the message is legible."""
+    faulty.on(ACCOUNTS, refusal("INVALID_REQUEST", code, message))
+    keys = {"client_id": client_id, "secret": secret.replace(" ", "-")}
+    linker = ProcessorLinker(make_client(**keys))
+    with pytest.raises(AuthenticationError, match=message) as caught:
+        linker.accounts(ACCESS_TOKEN)
+    assert caught.value.error_code == code
+
+
+def test_a_secret_is_masked_in_texts_and_not_in_codes(
+    faulty: FaultyPlaid, make_client: Any
+) -> None:
+    """What can be a secret is masked wherever Plaid repeats it; a token in every place."""
+    secret = "5e" * 15
+    more = {"display_message": f"for {secret}", "documentation_url": f"https://x/{secret}"}
+    code = f"CODE_{ACCESS_TOKEN}"
+    faulty.on(ACCOUNTS, refusal("INVALID_INPUT", code, f"wrong {secret} {PUBLIC_TOKEN}", **more))
+    with pytest.raises(InvalidRequestError) as caught:
+        ProcessorLinker(make_client(secret=secret)).accounts(ACCESS_TOKEN)
+    shown = f"{caught.value} {vars(caught.value)}"
+    for each in (secret, ACCESS_TOKEN, PUBLIC_TOKEN):
+        assert each not in shown
+    assert "wrong …" in caught.value.error_message
+
+
+@rows(
+    ("path", "code", "message", "said", "not_said"),
+    [
+        ("/link/token/create", "INVALID_PRODUCT",
+         'client is not authorized to access the following products: ["balance"]',
+         "Leave balance out", "access to"),
+        ("/sandbox/public_token/create", "INVALID_PRODUCT",
+         'client is not authorized to access the following products: ["auth", "balance"]',
+         "Leave balance out", "access to"),
+        ("/link/token/create", "INVALID_PRODUCT",
+         'client is not authorized to access the following products: ["balance_plus"]',
+         "products that Plaid's message names", "balance"),
+        ("/link/token/create", "INVALID_PRODUCT",
+         'client is not authorized to access the following products: ["identity_verification"]',
+         "products that Plaid's message names", "balance"),
+        ("/processor/token/create", "INVALID_PRODUCT",
+         "The provided API keys are not enabled for the Straddle integration.",
+         "Enable the partner", "message names"),
+        ("/link/token/create", "PRODUCTS_NOT_SUPPORTED",
+         "the following products are not supported by this institution: [auth]",
+         "leave them out", "another account"),
+        ("/item/public_token/exchange", "INVALID_PUBLIC_TOKEN", FORMAT,
+         "as Link gave it", "exchanged before"),
+        ("/item/public_token/exchange", "INVALID_PUBLIC_TOKEN",
+         "provided public token is for the wrong Plaid environment",
+         "environment", "go through Link again"),
+        ("/item/public_token/exchange", "INVALID_PUBLIC_TOKEN",
+         "could not find matching public token", "go through Link again", "format"),
+        ("/link/token/create", "INVALID_FIELD", "client_name must be a non-empty string",
+         "Plaid's message says", "product"),
+    ],
+)  # fmt: skip
+def test_advice_does_not_contradict_the_message(
+    path: str, code: str, message: str, said: str, not_said: str
+) -> None:
+    """Where Plaid's message says more than the code, the advice follows it."""
+    body = {"error_type": "INVALID_INPUT", "error_code": code, "error_message": message}
+    error = api_error(path, 400, body)
+    assert error is not None
+    assert said in error.advice
+    assert not_said not in error.advice
+
+
 # --- unfinished
 
 

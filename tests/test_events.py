@@ -328,3 +328,19 @@ def test_a_retry_after_with_a_date(header: str, seconds: float | None) -> None:
     """HTTP lets a server name the moment too; one that is past asks for no wait."""
     now = datetime(2026, 11, 21, 3, 0, 0, tzinfo=UTC)
     assert retry_after_seconds(header, now) == seconds
+
+
+def test_a_hook_that_calls_its_client_is_refused_and_waits_for_nothing(
+    plaid: LocalSandbox, done: Linked, caplog: pytest.LogCaptureFixture
+) -> None:
+    """on_event runs on a thread of the client: with one thread a call would wait for itself."""
+    access_tokens: list[str] = []
+
+    def ask(_event: RequestEvent) -> None:
+        linker.accounts("access-sandbox-5e171e1a-aaaa-4bbb-8ccc-0123456789ab")
+
+    with plaid.client(on_event=ask, max_connections=1) as client:
+        linker = ProcessorLinker(client)
+        link(linker, done, on_exchange=lambda item: access_tokens.append(item.access_token))
+        assert len(linker.accounts(access_tokens[0])) == 2
+    assert "on_event failed: ConfigurationError" in caplog.text

@@ -740,3 +740,58 @@ def test_errors_of_single_tokens(linker: ProcessorLinker, through_link: Through)
         assert isinstance(each, PlaidApiError)
         assert (each.error_type, each.request_id is None) == ("INVALID_REQUEST", False)
     assert linker.remove(error.result.access_token) is True
+
+
+# --- state that Plaid named: the end of a token's life
+
+
+def _expiring(result: LinkResult, **changes: Any) -> LinkResult:
+    """The result some hours later, as another process reads it."""
+    data = json.loads(json.dumps(result.to_dict()))
+    for entry in data["entries"]:
+        token = entry if "processor_token" in entry else entry["unnarrowed"]
+        token.update({"expires_at": "2026-01-01T00:00:00+00:00", **changes})
+    return LinkResult.from_dict(data)
+
+
+@pytest.mark.parametrize("partner", ["dwolla", "unit"])
+def test_an_expired_token_is_missing(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker, partner: str
+) -> None:
+    """A result whose token has expired is not complete, and resume asks for that token again."""
+    fresh = faulty_linker.issue(partner, access_token=ACCESS_TOKEN, account_id="a-checking")
+    token = fresh.token(partner)
+    assert fresh.complete
+    assert not token.expired
+    old = _expiring(fresh)
+    assert not old.complete
+    assert old.token(partner).expired
+    faulty.requests.clear()
+    again = faulty_linker.resume(old)
+    assert [each.path for each in faulty.requests] == [CREATE]
+    assert again.complete
+    assert again.token(partner).issued_at > token.issued_at
+    faulty.requests.clear()
+    assert faulty_linker.resume(again) == again
+    assert faulty.requests == []
+
+
+@pytest.mark.parametrize("narrowed", [True, False])
+def test_an_expired_token_comes_back_as_narrow_as_it_was(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker, narrowed: bool
+) -> None:
+    """Also where the old one was issued and not narrowed any more before it expired."""
+    set_ = "/processor/token/permissions/set"
+    if not narrowed:
+        faulty.on(set_, refusal())
+    try:
+        result = faulty_linker.issue(
+            "layer", access_token=ACCESS_TOKEN, account_id="a-checking", narrow=True
+        )
+    except LinkIncompleteError as error:
+        result = error.result
+    faulty.on(set_, reply({"request_id": "r"}))
+    faulty.requests.clear()
+    again = faulty_linker.resume(_expiring(result))
+    assert [each.path for each in faulty.requests] == [CREATE, set_]
+    assert again.token("layer").permissions == ("transactions", "balance")

@@ -44,6 +44,7 @@ from plaid_processors.handoff.finix import may_be
 from plaid_processors.sandbox import LocalFinix, LocalLayer, LocalSandbox
 
 from .support.checks import chain
+from .support.faulty import FaultyPlaid, reply
 from .support.rows import rows
 
 TOKEN = "processor-sandbox-5e171e1d-aaaa-4bbb-8ccc-0123456789ab"
@@ -275,7 +276,7 @@ def test_another_account_of_the_identity(finix: LocalFinix, make: Any, plaid: Lo
     identity = finix.new_identity()
     sender = make(finix)
     with ProcessorLinker(plaid.client()) as linker:
-        made = linker.link_sandbox("layer")
+        made = linker.link_sandbox("layer", products=["transactions", "auth", "identity"])
         accounts = [each.account for each in made.processor_tokens]
         for account in accounts[:2]:
             result = linker.issue("finix", access_token=made.access_token, accounts=[account])
@@ -284,17 +285,41 @@ def test_another_account_of_the_identity(finix: LocalFinix, make: Any, plaid: Lo
     assert len(sender.payment_instruments(identity)) == 2
 
 
+PLAIDS = {"mask": "0000", "verified": True}
+"""An account whose data came from Plaid, at a bank that gives the account's own number."""
+
+
 @rows(
     ("instrument", "account", "may"),
     [
-        ({"masked_account_number": "XXXXX0000"}, {"mask": "0000"}, True),
-        ({"masked_account_number": "XXXXX1111"}, {"mask": "0000"}, False),
-        ({"masked_account_number": "1110"}, {"mask": "10"}, True),
-        ({"masked_account_number": None}, {"mask": "0000"}, True),
-        ({"masked_account_number": "XXXXX1111"}, {"mask": None}, True),
-        ({"masked_account_number": "XXXXX1111"}, {"mask": "AB12"}, True),
-        ({"masked_account_number": "1111"}, {"mask": "0000", "persistent_account_id": "p"}, True),
+        # The last digits tell.
+        ({"masked_account_number": "XXXXX0000"}, PLAIDS, True),
+        ({"masked_account_number": "XXXXX1111"}, PLAIDS, False),
+        ({"masked_account_number": "************1111"}, PLAIDS, False),
+        ({"masked_account_number": "1111222233330000"}, PLAIDS, True),
+        ({"masked_account_number": "1110"}, {**PLAIDS, "mask": "10"}, True),
+        ({"masked_account_number": "XXXXX1111"}, {**PLAIDS, "mask": "10"}, False),
+        ({"masked_account_number": "XXXXX1111", "enabled": False}, PLAIDS, False),
+        ({"masked_account_number": "XXXXX0000", "enabled": False}, PLAIDS, True),
+        ({"masked_account_number": "XXXXX0000", "third_party": "PLAID"}, PLAIDS, True),
+        ({"masked_account_number": "XXXXX0000", "third_party": None}, PLAIDS, True),
+        # Nothing tells: the browser's data, numbers that are tokens, numbers that were typed.
+        ({"masked_account_number": "XXXXX1111"}, {"mask": "0000"}, True),
+        ({"masked_account_number": "1111"}, {**PLAIDS, "persistent_account_id": "p"}, True),
+        ({"masked_account_number": "1111"}, {**PLAIDS, "verification_status": "pending"}, True),
+        ({"masked_account_number": "XXXXX1111"}, {**PLAIDS, "mask": None}, True),
+        # What is shown is not, or not only, the last digits.
+        ({"masked_account_number": None}, PLAIDS, True),
+        ({"masked_account_number": "XXXXXXXXX"}, PLAIDS, True),
+        ({"masked_account_number": "1111XXXXX"}, PLAIDS, True),
+        ({"masked_account_number": "XXXXX11A1"}, PLAIDS, True),
+        ({"masked_account_number": "XXXXX\u0661\u0661"}, PLAIDS, True),
+        ({"masked_account_number": "XXXXX1111"}, {**PLAIDS, "mask": "AB12"}, True),
+        # Only a card is certainly no bank account.
         ({"type": "PAYMENT_CARD", "masked_account_number": "0000"}, {"mask": "0000"}, False),
+        ({"type": "GOOGLE_PAY"}, {"mask": "0000"}, False),
+        ({"type": "TOKEN", "masked_account_number": None}, PLAIDS, True),
+        ({"type": "SOMETHING_NEW"}, PLAIDS, True),
     ],
 )
 def test_whether_an_instrument_may_be_of_an_account(
@@ -308,6 +333,111 @@ def test_whether_an_instrument_may_be_of_an_account(
         issued_at=datetime.now(UTC),
     )
     assert may_be(PaymentInstrument(id="PI1", **instrument), token) == may
+    assert may_be(PaymentInstrument(id="PI1", **{**instrument, "type": None}), TOKEN)
+
+
+CHASE = {
+    "type": "depository",
+    "subtype": "checking",
+    "starting_balance": 10,
+    "numbers": {"account": "8000111122229876"},
+    "meta": {"name": "Total Checking", "mask": "1234"},
+}
+
+
+@rows(
+    ("bank", "verify"),
+    [
+        ("ins_56", False),
+        ("ins_13", True),
+        ("ins_127990", True),
+        ("ins_109508", False),
+    ],
+)
+def test_digits_that_cannot_tell_make_no_second_instrument(
+    bank: str, verify: bool, finix: LocalFinix, make: Any, plaid: LocalSandbox
+) -> None:
+    """Where each link has another number, and where only the browser told of the account.
+
+    It is tried with new senders, a stored result, the token's text, and a token of a second link.
+    """
+    password = json.dumps({"override_accounts": [CHASE]})
+    identity, tried = finix.new_identity(), 0
+    with ProcessorLinker(plaid.client()) as linker:
+
+        def link() -> LinkResult:
+            given = linker.create_link_token("finix", client_user_id="u", client_name="Acme")
+            done = plaid.complete_link(
+                given.link_token, bank, username="user_custom", password=password
+            )
+            return linker.link(
+                "finix",
+                public_token=done.public_token,
+                metadata=done.metadata,
+                verify_accounts=verify,
+            )
+
+        result = link()
+        token = result.token("finix")
+        first = make(finix).hand_over(token, identity=identity)
+        assert not str(first.masked_account_number).endswith("1234")
+        stored = LinkResult.from_dict(json.loads(json.dumps(result.to_dict()))).token("finix")
+        for again in (token, stored, token.processor_token, link().token("finix")):
+            with pytest.raises(HandoffRefusedError, match="cannot tell") as caught:
+                make(finix).hand_over(again, identity=identity)
+            assert [each.id for each in caught.value.existing] == [first.id]
+            assert "again=True" in caught.value.advice
+            tried += 1
+    assert tried == 4
+    assert sum(each.identity == identity for each in finix.instruments) == 1
+
+
+@rows(
+    "there",
+    [
+        {"id": "PI1", "type": "BANK_ACCOUNT", "masked_account_number": "XXXXX0000"},  # typed
+        {"id": "PI1", "type": "BANK_ACCOUNT", "masked_account_number": None},
+        {"id": "PI1", "type": "BANK_ACCOUNT"},
+        {"id": "PI1", "third_party": "OTHER", "masked_account_number": "XXXXX0000"},
+        {"id": "PI1", "type": "BANK_ACCOUNT", "masked_account_number": "0000", "enabled": False},
+        {"id": "PI1", "type": "VIRTUAL"},
+    ],
+)
+def test_what_may_be_the_account_stands_in_the_way(
+    there: dict[str, Any], finix: LocalFinix, make: Any, issue: Callable[..., LinkResult]
+) -> None:
+    """Also an instrument that was typed in, shows no digits, or is disabled."""
+    finix.fail("GET /payment_instruments", json={"_embedded": {"payment_instruments": [there]}})
+    with pytest.raises(HandoffRefusedError, match="PI1") as caught:
+        make(finix).hand_over(issue("finix").token("finix"), identity=finix.new_identity())
+    [existing] = caught.value.existing
+    assert isinstance(existing, PaymentInstrument)
+    assert existing.enabled == there.get("enabled", True)
+    assert finix.instruments == ()
+
+
+@rows(
+    "answer",
+    [
+        {},
+        {"_embedded": {}},
+        {"_embedded": {"payment_instruments": None}},
+        {"_embedded": {"payment_instruments": {"0": {}}}},
+        {"_embedded": {"payment_instruments": [{"type": "BANK_ACCOUNT"}]}},
+        {"_embedded": {"payment_instruments": ["PI1"]}},
+        {"_embedded": {"payment_instruments": [{"id": "PI1", "identity": "ID-other"}]}},
+        {"_embedded": {"payment_instruments": [{"id": "PI1", "identity": 5}]}},
+    ],
+)
+def test_a_list_that_cannot_be_read_makes_no_instrument(
+    answer: dict[str, Any], finix: LocalFinix, make: Any, issue: Callable[..., LinkResult]
+) -> None:
+    """What is there is not known then; nothing was changed."""
+    finix.fail("GET /payment_instruments", json=answer)
+    with pytest.raises(PartnerConnectionError) as caught:
+        make(finix).hand_over(issue("finix").token("finix"), identity=finix.new_identity())
+    assert not caught.value.outcome_unknown
+    assert finix.instruments == ()
 
 
 def test_an_instrument_on_a_later_page_is_found(
@@ -529,11 +659,64 @@ def test_what_a_sender_refuses(call: Any, finix: LocalFinix, layer: LocalLayer, 
     assert (finix.requests, [r for r in layer.requests if "token" not in r.path]) == ((), [])
 
 
+NO_IDS = [
+    "",
+    " ",
+    " ID1",
+    "ID1\n",
+    '"ID1"',
+    "ID\x001",
+    "ID\ud800",
+    "IDé",
+    TOKEN,
+    f"ID-{LIVE}",
+    None,
+    5,
+]
+
+
+@rows("wrong", NO_IDS)
+def test_an_id_that_cannot_be_one_is_refused_and_not_shown(
+    wrong: Any, finix: LocalFinix, layer: LocalLayer, make: Any
+) -> None:
+    """Before anything is sent: white space, quotes, lone surrogates, or a token of Plaid's."""
+    to_finix, to_layer = make(finix), make(layer)
+    for call in (
+        lambda: finix_request(TOKEN, identity=wrong),
+        lambda: to_finix.hand_over(TOKEN, identity=wrong, again=True),
+        lambda: to_finix.payment_instruments(wrong),
+        lambda: layer_request(wrong, [TOKEN]),
+        lambda: to_layer.hand_over([made_token("layer")], business_id=wrong),
+        lambda: to_layer.accounts(wrong),
+    ):
+        with pytest.raises(ConfigurationError) as caught:
+            call()
+        assert "0123456789ab" not in "".join(traceback.format_exception(caught.value))
+    assert (finix.requests, layer.requests) == ((), ())
+
+
+@rows("wrong", [f'"{TOKEN}"', f"{TOKEN}\n", f" {TOKEN}", "tok-\ud800", "processor-…89ab"])
+def test_a_token_with_something_around_it_is_refused(wrong: str) -> None:
+    """Quotes and line breaks come from files and variables; no partner would know the token."""
+    for build in (
+        lambda: finix_request(wrong, identity="ID1"),
+        lambda: layer_request("b", [wrong]),
+    ):
+        with pytest.raises(ConfigurationError, match="quotes or white space") as caught:
+            build()
+        assert "0123456789ab" not in str(caught.value)
+
+
 @rows(
     "settings",
     [
         {"username": ""},
+        {"username": " u"},
+        {"username": "'u'"},
         {"password": "a\nb"},
+        {"password": '"p"'},
+        {"password": "p\ud800"},
+        {"version": "2022\n"},
         {"environment": "live"},
         {"base_url": "http://finix.example"},
         {"timeout": 0},
@@ -543,6 +726,51 @@ def test_malformed_settings(settings: dict[str, Any]) -> None:
     """A sender that cannot be right is refused when it is made."""
     with pytest.raises(ConfigurationError):
         FinixSender(**{"username": "u", "password": "p", **settings})
+
+
+@rows(
+    ("make_one", "environment", "address"),
+    [
+        (FinixSender, "production", "https://finix.sandbox-payments-api.com"),
+        (AsyncFinixSender, "sandbox", "https://finix.live-payments-api.com"),
+        (FinixSender, "sandbox", "https://FINIX.live-payments-api.com:443/v1/"),
+        (LayerSender, "sandbox", "https://api.layerfi.com"),
+        (AsyncLayerSender, "production", "https://sandbox.layerfi.com/"),
+    ],
+)
+def test_an_address_of_the_partners_other_environment(
+    make_one: Any, environment: str, address: str
+) -> None:
+    """The two contradict each other, and the message names both."""
+    names = ("username", "password") if "Finix" in make_one.__name__ else LAYERS_KEYS
+    keys = dict.fromkeys(names, "k")
+    with pytest.raises(ConfigurationError, match=f"environment is '{environment}'") as caught:
+        make_one(**keys, environment=environment, base_url=address)
+    other = {"sandbox": "production", "production": "sandbox"}[environment]
+    assert f"{other} environment" in str(caught.value)
+    make_one(**keys, environment=other, base_url=address)
+    make_one(**keys, environment=environment, base_url="https://gateway.example")
+
+
+LAYERS_KEYS = ("client_id", "client_secret")
+
+
+@rows("make_one", [FinixSender, AsyncFinixSender, LayerSender, AsyncLayerSender])
+def test_a_sender_that_was_not_set_up_can_be_shown_and_closed(make_one: Any) -> None:
+    """Its constructor raised, or was not called."""
+    halves = [make_one.__new__(make_one), make_one.__new__(make_one)]
+    with pytest.raises(ConfigurationError):
+        halves[1].__init__(
+            **dict.fromkeys(
+                ("username", "password") if "Finix" in make_one.__name__ else LAYERS_KEYS, "k"
+            ),
+            environment="live",
+        )
+    for half in halves:
+        assert "not set up" in repr(half)
+        closed = half.close()
+        if closed is not None:
+            asyncio.run(closed)
 
 
 def test_settings_from_the_environment() -> None:
@@ -750,12 +978,90 @@ def test_two_at_once_make_one_instrument(
     assert len(finix.instruments) == 1
 
 
+@rows("how", ["threads", "loops"])
+@rows("form", ["objects", "texts", "both"])
+def test_two_tokens_of_one_account_at_once_make_one_instrument(
+    how: str, form: str, plaid: LocalSandbox, finix: LocalFinix
+) -> None:
+    """Calls for one identity go one after the other, since tokens do not tell their account."""
+    with ProcessorLinker(plaid.client()) as linker:
+        result = linker.link_sandbox("finix")
+        tokens: list[Any] = [result.token("finix")]
+        tokens += linker.issue(
+            "finix", access_token=result.access_token, accounts=[tokens[0].account]
+        ).processor_tokens
+    assert tokens[0].processor_token != tokens[1].processor_token
+    if form != "objects":
+        tokens[1] = tokens[1].processor_token
+    if form == "texts":
+        tokens[0] = tokens[0].processor_token
+    identity, outcomes = finix.new_identity(), []
+    finix.fail("POST /payment_instruments", delay=0.3)
+    keys = {"username": finix.username, "password": finix.password, "base_url": finix.url}
+    blocking, awaited = FinixSender(**keys), AsyncFinixSender(**keys)
+
+    def hand_over(token: Any) -> None:
+        try:
+            if how == "threads":
+                blocking.hand_over(token, identity=identity)
+            else:
+                asyncio.run(awaited.hand_over(token, identity=identity))
+        except HandoffRefusedError:
+            outcomes.append("refused")
+        else:
+            outcomes.append("made")
+
+    threads = [threading.Thread(target=hand_over, args=(each,)) for each in tokens]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    blocking.close()
+    asyncio.run(awaited.close())
+    assert sorted(outcomes) == ["made", "refused"]
+    assert sum(each.identity == identity for each in finix.instruments) == 1
+
+
+def test_an_unknown_outcome_is_the_identitys(
+    finix: LocalFinix, make: Any, plaid: LocalSandbox
+) -> None:
+    """Whatever token comes next; another identity is free, and a given word settles nothing."""
+    with ProcessorLinker(plaid.client()) as linker:
+        made = linker.link_sandbox("layer", products=["transactions", "auth", "identity"])
+        both = linker.issue(
+            "finix",
+            access_token=made.access_token,
+            accounts=[each.account for each in made.processor_tokens[:1]],
+        ).merge(
+            linker.issue(
+                "finix",
+                access_token=made.access_token,
+                item_id=made.item_id,
+                accounts=[made.processor_tokens[1].account],
+            )
+        )
+    first, other = both.processor_tokens
+    identity, sender = finix.new_identity(), make(finix)
+    finix.fail("POST /payment_instruments", drop="unread")
+    with pytest.raises(PartnerConnectionError):
+        sender.hand_over(first, identity=identity)
+    for token in (other, other.processor_token, first):
+        with pytest.raises(HandoffRefusedError, match="earlier call") as caught:
+            sender.hand_over(token, identity=identity)
+        assert caught.value.outcome_unknown
+    assert sender.hand_over(other, identity=finix.new_identity()).id
+    assert sender.hand_over(other, identity=identity, again=True).id
+    with pytest.raises(HandoffRefusedError):
+        sender.hand_over(first, identity=identity)
+
+
 def test_two_at_once_drop_nothing(
     layer: LocalLayer, make: Any, two_banks: tuple[LinkResult, LinkResult]
 ) -> None:
     """Two threads with two banks of one business take turns."""
     business = layer.new_business()
-    layer.fail("GET", delay=0.3, times=2)  # without turns, both would read before either sends
+    # Without turns, both would read before either sends.
+    layer.fail(f"GET /v1/businesses/{business}/plaid/accounts", delay=0.3, times=2)
     with LayerSender(
         client_id=layer.client_id,
         client_secret=layer.client_secret,
@@ -882,6 +1188,95 @@ def test_what_a_partner_echoes_is_masked(
     text = result.processor_tokens[0].processor_token
     assert text in {each.plaid_processor_token for each in accounts}
     assert text not in f"{accounts!r} {sender.hand_over(result, business_id=business)!r}"
+
+
+@rows("own", ["INVALID_FIELD", "INVALID", "FIELD", "D_F", "VALID_FIELD_2"])
+def test_a_value_of_the_callers_masks_no_code(own: str, faulty: FaultyPlaid) -> None:
+    """Placeholders that were left in place, and values that are a part of a code."""
+    error = {"code": "INVALID_FIELD_2", "message": f"{own}!", "field": "f", "logref": "log-1"}
+    faulty.on("/payment_instruments", reply({"_embedded": {"errors": [error]}}, 422))
+    with (
+        FinixSender(username=own, password=own, base_url=faulty.url) as sender,
+        pytest.raises(PartnerApiError) as caught,
+    ):
+        sender.hand_over(own, identity="ID1", again=True)
+    assert caught.value.codes == ("INVALID_FIELD_2",)
+    [fault] = caught.value.faults
+    assert (fault.field, fault.logref) == ("f", "log-1")
+    # Only what is no plain word may be a secret: it is masked, in texts.
+    assert (fault.message == f"{own}!") == (own != "VALID_FIELD_2")
+    assert ("VALID_FIELD_2" in str(caught.value)) == (own != "VALID_FIELD_2")
+
+
+def test_what_the_caller_gave_does_not_decide_whose_answer_it_is(
+    faulty: FaultyPlaid,
+) -> None:
+    """A password that is a part of the identity masks nothing before it is compared."""
+    made = {"id": "PI1", "identity": "IDpassword-1", "type": "BANK_ACCOUNT"}
+    faulty.on("/payment_instruments", reply(made, 201))
+    with FinixSender(username="u", password="password-1", base_url=faulty.url) as sender:
+        assert sender.hand_over(TOKEN, identity="IDpassword-1", again=True).id == "PI1"
+
+
+@rows(
+    ("status", "json_body", "says", "advice"),
+    [
+        (502, None, "answered", "again=True"),
+        (500, {}, "answered", "again=True"),
+        (503, {"_embedded": {"errors": [{"code": "X", "message": "m"}]}}, "answered", "again=True"),
+        (404, None, "answered", "check the address"),
+        (413, {}, "answered", "check the address"),
+        (302, None, "answered", "check the address"),
+        (429, None, "answered", "call again later"),
+        (403, None, "answered", "Check the keys"),
+        (422, {"_embedded": {"errors": [{"code": "X", "message": "m"}]}}, "refused", "fix what"),
+    ],
+)
+def test_only_a_partner_refuses(
+    status: int, json_body: Any, says: str, advice: str, faulty: FaultyPlaid
+) -> None:
+    """A gateway's status, and a partner that fails, are named as what they are."""
+    body = "<html></html>" if json_body is None else json_body
+    faulty.on("/payment_instruments", reply(body, status))
+    with (
+        FinixSender(username="u", password="p", base_url=faulty.url) as sender,
+        pytest.raises(PartnerApiError) as caught,
+    ):
+        sender.hand_over(TOKEN, identity="ID1", again=True)
+    assert f"finix {says} POST /payment_instruments with HTTP {status}" in str(caught.value)
+    assert advice in caught.value.advice
+    assert caught.value.outcome_unknown == (status >= 500)
+
+
+@rows(
+    ("header", "seconds"),
+    [
+        ("7", 7.0),
+        ("1.5", 1.5),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", 0.0),
+        ("Fri, 31 Dec 99999999999999999999 23:59:59 GMT", None),
+        ("Fri, 31 Dec 1999 99999999999:59:59 GMT", None),
+        ("1e999", None),
+        ("-1", None),
+        ("soon", None),
+        (None, None),
+    ],
+)
+@rows("status", [429, 503, 200])
+def test_how_long_a_partner_asks_to_wait(
+    header: str | None, seconds: float | None, status: int, faulty: FaultyPlaid
+) -> None:
+    """`retry_after` is the header's number or date, in seconds."""
+    headers = {} if header is None else {"Retry-After": header}
+    faulty.on("/payment_instruments", reply([], status, headers=headers))
+    with (
+        FinixSender(username="u", password="p", base_url=faulty.url) as sender,
+        pytest.raises(HandoffError) as caught,
+    ):
+        sender.payment_instruments("ID1")
+    assert caught.value.retry_after == seconds
+    assert pickle.loads(pickle.dumps(caught.value)).retry_after == seconds
+    assert caught.value.retryable
 
 
 def test_no_secret_in_any_log(

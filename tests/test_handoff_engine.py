@@ -12,16 +12,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from plaid_processors import LinkResult, ProcessorLinker, ProcessorToken
+from plaid_processors import Account, LinkResult, ProcessorLinker, ProcessorToken
 from plaid_processors.handoff import (
     AsyncFinixSender,
     AsyncLayerSender,
     FinixSender,
+    HandoffError,
     HandoffRefusedError,
     LayerSender,
     PartnerConnectionError,
@@ -182,7 +184,8 @@ def test_a_sender_forked_while_another_thread_hands_over_does_not_hang(
 ) -> None:
     """Neither at another business nor at the one that the parent's thread is at work on."""
     result = issue("layer")
-    layer.fail("GET", delay=0.7, times=1)
+    businesses = [layer.new_business() for _ in range(2)]
+    layer.fail(f"GET /v1/businesses/{businesses[0]}/plaid/accounts", delay=0.7)
     script = (
         FORKED
         + """
@@ -200,7 +203,7 @@ print("well")
     given = {
         "keys": layer_keys(layer),
         "results": [result.to_dict()],
-        "businesses": [layer.new_business() for _ in range(2)],
+        "businesses": businesses,
     }
     assert run(script, given) == "well\n"
     layer.clear_faults()
@@ -320,7 +323,7 @@ def test_an_answer_about_another_identity_is_refused(
         with pytest.raises(PartnerConnectionError, match="another identity") as caught:
             sender.payment_instruments("ID1")
         assert not caught.value.outcome_unknown
-        faulty.on(INSTRUMENTS, reply({}), reply(other, 201))
+        faulty.on(INSTRUMENTS, reply({"page": {"next_cursor": None}}), reply(other, 201))
         with pytest.raises(PartnerConnectionError, match="another identity") as caught:
             sender.hand_over(token, identity="ID1")
         assert caught.value.outcome_unknown
@@ -328,16 +331,172 @@ def test_an_answer_about_another_identity_is_refused(
             sender.hand_over(token, identity="ID1")
 
 
-def test_an_answer_about_another_business_is_refused(faulty: FaultyPlaid) -> None:
-    """Should Layer's list name its business, it has to be the one that was asked for."""
-    faulty.on("/oauth2/token", reply({"access_token": "bearer", "expires_in": 3600}))
-    faulty.on("/v1/businesses/b1/plaid/accounts", reply({"data": [{"business_id": "b2"}]}))
-    keys = {"client_id": "c", "client_secret": "s", "auth_url": faulty.url}
+ANOTHER_BUSINESS: dict[str, tuple[Any, Any]] = {
+    "an account of the list": ({"data": [{"business_id": "b2"}]}, {}),
+    "one account of the list": ({"data": [{"business_id": "b1"}, {"business_id": "b2"}]}, {}),
+    "the business": ({"data": []}, {"data": {"type": "Business", "id": "b2"}}),
+    "the business, without a type": ({"data": []}, {"data": {"id": "b2"}}),
+    "whose the data is": ({"data": []}, {"data": {"type": "X", "id": "1", "business_id": "b2"}}),
+    "the accounts": ({"data": []}, {"data": [{"business_id": "b2"}]}),
+}
+
+
+@rows("case", ANOTHER_BUSINESS)
+def test_an_answer_about_another_business_is_refused(case: str, faulty: FaultyPlaid) -> None:
+    """Where an answer of Layer's names a business, it has to be the one that was asked for."""
+    listed, put = ANOTHER_BUSINESS[case]
+    with layer_at(faulty, listed, put) as sender:
+        with pytest.raises(PartnerConnectionError, match="another business") as caught:
+            sender.hand_over([layer_token()], business_id="b1")
+        assert caught.value.outcome_unknown == bool(put)
+        assert caught.value.retryable
+
+
+@rows(
+    "put",
+    [
+        {},
+        {"data": None},
+        {"data": {"type": "Business", "id": "B1"}},
+        {"data": {"type": "Job", "id": "j1"}},
+        {"data": {"type": "Business", "id": "b1", "business_id": "b1"}, "meta": {}},
+    ],
+)
+def test_an_answer_about_this_business_or_none_is_taken(put: Any, faulty: FaultyPlaid) -> None:
+    """Layer's answer to a PUT is not known."""
+    with layer_at(faulty, {"data": []}, put) as sender:
+        assert sender.hand_over([layer_token()], business_id="b1").sent == 1
+
+
+def test_a_list_of_accounts_that_cannot_be_read_drops_none(faulty: FaultyPlaid) -> None:
+    """Nothing is sent where an entry of the list is no account."""
     with (
-        LayerSender(**keys, base_url=faulty.url) as sender,
-        pytest.raises(PartnerConnectionError, match="another business"),
+        layer_at(faulty, {"data": [{"plaid_account_id": "x"}, None]}, {}) as sender,
+        pytest.raises(PartnerConnectionError, match="no list of accounts"),
     ):
-        sender.accounts("b1")
+        sender.hand_over([layer_token()], business_id="b1")
+    assert "/v1/businesses/b1" not in faulty.paths
+
+
+def layer_at(faulty: FaultyPlaid, listed: Any, put: Any) -> LayerSender:
+    """A sender to a Layer that answers so."""
+    faulty.on("/oauth2/token", reply({"access_token": "bearer", "expires_in": 3600}))
+    faulty.on("/v1/businesses/b1/plaid/accounts", reply(listed))
+    faulty.on("/v1/businesses/b1", reply(put))
+    return LayerSender(client_id="c", client_secret="s", auth_url=faulty.url, base_url=faulty.url)
+
+
+def layer_token() -> ProcessorToken:
+    account = Account(account_id="a")
+    return ProcessorToken(
+        processor="layer", account=account, processor_token=TOKEN, issued_at=datetime.now(UTC)
+    )
+
+
+@needs_fork
+def test_after_a_fork_an_answer_about_another_identity_is_refused(faulty: FaultyPlaid) -> None:
+    """In the child as in the parent."""
+    other = {"id": "PI1", "identity": "ID-other", "type": "BANK_ACCOUNT"}
+    faulty.on(INSTRUMENTS, reply({"_embedded": {"payment_instruments": [other]}}))
+    script = (
+        FORKED
+        + """
+from plaid_processors.handoff import PartnerConnectionError
+sender = FinixSender(username="u", password="p", base_url=given["url"])
+def work(_number=0):
+    try:
+        sender.payment_instruments("ID1")
+    except PartnerConnectionError as error:
+        assert "another identity" in str(error)
+    else:
+        raise SystemExit("it was taken")
+work()
+workers(2, work)
+print("well")
+"""
+    )
+    assert run(script, {"url": faulty.url, "results": []}) == "well\n"
+
+
+def nested(depth: int) -> str:
+    return '{"a":' * depth + "1" + "}" * depth
+
+
+def deep_instrument(depth: int) -> str:
+    return '{"id":"PI1","identity":"ID1","type":"BANK_ACCOUNT","tags":' + nested(depth) + "}"
+
+
+@rows("depth", [100, 450, 900])
+def test_deep_json_of_a_partner_is_read(depth: int, faulty: FaultyPlaid) -> None:
+    """Tokens in it are masked, however deep."""
+    faulty.on(INSTRUMENTS, reply(deep_instrument(depth).replace('"a"', f'"b":"{TOKEN}","a"'), 201))
+    with FinixSender(username="u", password="p", base_url=faulty.url) as sender:
+        tags = sender.hand_over(TOKEN, identity="ID1", again=True).raw["tags"]
+    for _ in range(depth - 1):
+        assert "0123456789ab" not in tags["b"]
+        tags = tags["a"]
+
+
+@rows(("depth", "status"), [(900, 500), (900, 422), (5_000, 201), (100_000, 201), (100_000, 422)])
+def test_deep_json_of_a_partner_that_cannot_be_read_is_typed(
+    depth: int, status: int, faulty: FaultyPlaid
+) -> None:
+    """The outcome is unknown where Finix may have acted."""
+    faulty.on(INSTRUMENTS, reply(deep_instrument(depth), status))
+    with (
+        FinixSender(username="u", password="p", base_url=faulty.url) as sender,
+        pytest.raises(HandoffError) as caught,
+    ):
+        sender.hand_over(TOKEN, identity="ID1", again=True)
+    assert caught.value.outcome_unknown == (status != 422)
+
+
+@rows("broken", [MemoryError, RecursionError, KeyError])
+@rows("where", ["json.loads", "plaid_processors.handoff.finix.texts_of"])
+def test_whatever_breaks_in_an_attempt_is_typed(
+    broken: type[Exception], where: str, faulty: FaultyPlaid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the request was sent, the outcome is unknown and stays in the way."""
+
+    def fail(*_args: Any, **_more: Any) -> Any:
+        raise broken
+
+    made = {"id": "PI1", "identity": "ID1", "type": "BANK_ACCOUNT"}
+    faulty.on(INSTRUMENTS, reply(made, 201))
+    with FinixSender(username="u", password="p", base_url=faulty.url) as sender:
+        with monkeypatch.context() as patch:
+            patch.setattr(where, fail)
+            with pytest.raises(PartnerConnectionError) as caught:
+                sender.hand_over(TOKEN, identity="ID1", again=True)
+        assert caught.value.outcome_unknown
+        assert not caught.value.retryable
+        with pytest.raises(HandoffRefusedError):
+            sender.hand_over(TOKEN, identity="ID1")
+
+
+def test_a_list_in_pages_is_read_to_its_end(faulty: FaultyPlaid) -> None:
+    """By cursor, as Finix's description says, and by a link to the next page, as its examples."""
+
+    def page(number: int, **more: Any) -> Any:
+        found = [{"id": f"PI{number}", "type": "BANK_ACCOUNT"}]
+        return reply({"_embedded": {"payment_instruments": found}, **more})
+
+    link = "https://finix.example/payment_instruments?offset=2&sort=created_at,desc&sort=id,desc"
+    faulty.on(
+        INSTRUMENTS,
+        page(1, page={"next_cursor": "PI1"}),
+        page(2, page={"next_cursor": None}, _links={"next": {"href": link}}),
+        page(3, page={}),
+    )
+    with FinixSender(username="u", password="p", base_url=faulty.url) as sender:
+        assert [each.id for each in sender.payment_instruments("ID1")] == ["PI1", "PI2", "PI3"]
+        asked = [parse_qs(urlsplit(each.target).query) for each in faulty.requests]
+        assert [each["owner_identity_id"] for each in asked] == [["ID1"]] * 3
+        assert asked[1]["after_cursor"] == ["PI1"]
+        assert (asked[2]["offset"], len(asked[2]["sort"])) == (["2"], 2)
+        faulty.on(INSTRUMENTS, page(1, page={"next_cursor": "PI1"}))
+        with pytest.raises(PartnerConnectionError, match="the same page again"):
+            sender.payment_instruments("ID1")
 
 
 @rows(

@@ -9,6 +9,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -30,6 +31,7 @@ from plaid_processors import (
     LinkResult,
     PartnerAdapter,
     PlaidApiError,
+    PlaidConnectionError,
     ProcessorLinker,
     PublicTokenError,
     unfinished,
@@ -39,6 +41,7 @@ from plaid_processors.sandbox import Linked, LocalSandbox
 from .support.faulty import (
     ACCESS_TOKEN,
     ACCOUNTS,
+    EXCHANGE,
     LINK_TOKEN,
     PUBLIC_TOKEN,
     REMOVE,
@@ -51,6 +54,12 @@ from .support.rows import rows
 
 Through = Callable[..., Linked]
 Make = Callable[..., ProcessorLinker]
+
+ANSWER = {
+    "link_token": "link-sandbox-5e171e1c-aaaa-4bbb-8ccc-0123456789ab",
+    "expiration": "2026-11-21T05:00:00Z",
+    "request_id": "R",
+}
 
 
 def _default_accounts() -> list[tuple[str, str, str, str]]:
@@ -204,6 +213,7 @@ def test_mappings_of_any_kind(faulty: FaultyPlaid, faulty_linker: ProcessorLinke
     """Read-only mappings and tuples are as good as dicts and lists, at any depth."""
     within = MappingProxyType({"products": ("auth",), "limit": 1.5, "none": None})
     shown = {"products": ["auth"], "limit": 1.5, "none": None}
+    faulty.on(LINK_TOKEN, reply({**ANSWER, "hosted_link_url": "https://secure.plaid.com/link/x"}))
     faulty_linker.create_link_token(
         "layer",
         client_user_id="user-42",
@@ -219,6 +229,72 @@ def test_mappings_of_any_kind(faulty: FaultyPlaid, faulty_linker: ProcessorLinke
     assert body["account_filters"] == body["hosted_link"] == {"within": shown}
     assert body["within"] == shown
     assert sandbox_body["options"] == {"within": shown}
+
+
+@rows(
+    ("said", "read"),
+    [
+        ("2026-11-21T05:00:00Z", datetime(2026, 11, 21, 5, tzinfo=UTC)),
+        ("2026-11-21T05:00:00.123456789Z", datetime(2026, 11, 21, 5, 0, 0, 123456, tzinfo=UTC)),
+        ("2026-11-21T05:00:00.5Z", datetime(2026, 11, 21, 5, 0, 0, 500000, tzinfo=UTC)),
+        ("2026-11-21T06:30:00+01:30", datetime(2026, 11, 21, 5, tzinfo=UTC)),
+        ("2026-11-21t05:00:00z", datetime(2026, 11, 21, 5, tzinfo=UTC)),
+        ("2026-11-21T05:00:00", datetime(2026, 11, 21, 5, tzinfo=UTC)),
+    ],
+)
+def test_the_expiration_in_every_form(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker, said: str, read: datetime
+) -> None:
+    """It is a time with a zone, whatever fraction and offset it has."""
+    faulty.on(LINK_TOKEN, reply({**ANSWER, "expiration": said}))
+    token = faulty_linker.create_link_token("layer", client_user_id="u", client_name="A")
+    assert token.expiration == read
+    assert token.expiration.tzinfo is not None
+
+
+@rows("more", [{}, {"hosted_link_url": None}, {"hosted_link_url": ""}, {"hosted_link_url": 5}])
+@rows(
+    "asked",
+    [
+        {"hosted_link": {}},
+        {"hosted_link": {"url_lifetime_seconds": 900}},
+        {"extra": {"hosted_link": {}}},
+    ],
+)
+def test_an_asked_for_thing_that_is_missing(
+    faulty: FaultyPlaid, make_linker: Make, more: dict[str, Any], asked: dict[str, Any]
+) -> None:
+    """A team without Hosted Link gets a link token and no address: an error with the way out."""
+    faulty.on(LINK_TOKEN, reply({**ANSWER, **more}))
+    linker = make_linker(max_attempts=3)
+    with pytest.raises(PlaidConnectionError, match="hosted_link_url") as caught:
+        linker.create_link_token("layer", client_user_id="u", client_name="A", **asked)
+    assert "not enabled for your team" in caught.value.advice
+    assert not caught.value.retryable
+    assert len(faulty.requests) == 1
+    # Where it was not asked for, nothing is missing.
+    assert linker.create_link_token("layer", client_user_id="u", client_name="A").link_token
+
+
+@rows(
+    ("options", "name"),
+    [
+        ({"products": ["balance"]}, "products"),
+        ({"products": ["transactions", "balance"]}, "products"),
+        ({"required_if_supported_products": ["balance"]}, "required_if_supported_products"),
+        ({"optional_products": ["auth", "balance"]}, "optional_products"),
+        ({"additional_consented_products": ["balance"]}, "additional_consented_products"),
+        ({"partner": PartnerAdapter(processor="mine", products=["auth", "balance"])}, "products"),
+    ],
+)
+def test_balance_is_not_asked_for_in_link(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker, options: dict[str, Any], name: str
+) -> None:
+    """Plaid refuses it as if it were not enabled, so it is refused before, by its name."""
+    given_ = {"partner": "layer", "client_user_id": "u", "client_name": "A", **options}
+    with pytest.raises(ConfigurationError, match=f"{name} has 'balance'.*leave it out"):
+        faulty_linker.create_link_token(**given_)
+    assert faulty.requests == []
 
 
 def test_nesting_without_end(faulty: FaultyPlaid, faulty_linker: ProcessorLinker) -> None:
@@ -328,18 +404,6 @@ def test_metadata(
     assert len(result.processor_tokens) == 2
 
 
-def test_accounts_go_before_metadata(faulty_linker: ProcessorLinker) -> None:
-    """Where both are given, `accounts=` decides, and metadata tells the rest."""
-    result = faulty_linker.link(
-        "layer",
-        public_token=PUBLIC_TOKEN,
-        accounts=[{"id": "mine"}],
-        metadata={"accounts": [{"id": "other"}], "link_session_id": "s"},
-    )
-    assert [each.account.account_id for each in result.processor_tokens] == ["mine"]
-    assert result.link_session_id == "s"
-
-
 # --- refused tokens and keys
 
 
@@ -378,13 +442,87 @@ def test_access_token_of_another_kind(
     assert faulty.requests == []
 
 
-@rows("token", ["odd", "public-5", " public-sandbox-1", "public_sandbox_1", "ü"])
+UUID = "de3ce8ef-33f8-452c-a685-8671031fc0f6"
+
+
+@rows(
+    "around",
+    ['"{}"', "'{}'", "{}\n", " {}", "{}\r\n", "Bearer {}", "bearer {}", "“{}”", "`{}`", "<{}>",
+     "{},", '{{"public_token": "{}"}}', "b'{}'", "\ufeff{}", "{}\\n", "{}\u200b"],
+)  # fmt: skip
+@rows(
+    ("kind", "call"),
+    [
+        ("public", lambda linker, token: linker.link("layer", public_token=token)),
+        ("access", lambda linker, token: linker.issue("layer", access_token=token)),
+        ("access", lambda linker, token: linker.accounts(token)),
+        ("access", lambda linker, token: linker.remove(token)),
+        ("access", lambda linker, token: linker.create_link_token(
+            "layer", client_user_id="u", client_name="A", access_token=token)),
+        ("link", lambda linker, token: linker.session(token)),
+    ],
+)  # fmt: skip
+def test_a_good_token_with_something_around_it(
+    faulty: FaultyPlaid,
+    faulty_linker: ProcessorLinker,
+    around: str,
+    kind: str,
+    call: Callable[[ProcessorLinker, str], object],
+) -> None:
+    """Quotes, white space or "Bearer" are refused by name, before the token is wasted."""
+    with pytest.raises(ConfigurationError, match=f"{kind}_token .*token alone") as caught:
+        call(faulty_linker, around.format(f"{kind}-sandbox-{UUID}"))
+    assert UUID[-4:] not in str(caught.value)
+    assert faulty.requests == []
+
+
+@rows("token", ["odd", "public-5", "public-sandbox-1/2+3==", "public_sandbox_1", "ü"])
 def test_odd_tokens_are_sent_as_they_are(
     faulty: FaultyPlaid, faulty_linker: ProcessorLinker, token: str
 ) -> None:
     """What does not look like a token of Plaid's is for Plaid to judge."""
     faulty_linker.link("layer", public_token=token)
     assert faulty.requests[0].json == {"public_token": token}
+
+
+LONE = "lone \ud800 surrogate"
+
+
+@rows(
+    "call",
+    [
+        lambda linker: linker.link("layer", public_token=LONE),
+        lambda linker: linker.link("layer", public_token=PUBLIC_TOKEN, accounts=[{"id": LONE}]),
+        lambda linker: linker.link("layer", public_token=PUBLIC_TOKEN, metadata={
+            "institution": {"id": LONE, "name": LONE}, "linkSessionId": LONE, LONE: LONE}),
+        lambda linker: linker.link("layer", public_token=PUBLIC_TOKEN, account_id=LONE),
+        lambda linker: linker.link(LONE, public_token=PUBLIC_TOKEN),
+        lambda linker: linker.link(PartnerAdapter(processor=LONE), public_token=PUBLIC_TOKEN),
+        lambda linker: linker.link_sandbox("layer", institution_id=LONE, products=[LONE]),
+        lambda linker: linker.link_sandbox("layer", options={LONE: LONE}),
+        lambda linker: linker.issue("layer", access_token=LONE, item_id=LONE),
+        lambda linker: linker.accounts(LONE),
+        lambda linker: linker.remove(LONE),
+        lambda linker: linker.session(LONE),
+        lambda linker: linker.create_link_token(
+            "layer", client_user_id=LONE, client_name=LONE, language=LONE, country_codes=[LONE],
+            webhook=LONE, user={LONE: LONE}, extra={LONE: [LONE]}, access_token=LONE),
+    ],
+)  # fmt: skip
+@rows("answer", [None, refusal("INVALID_INPUT", "INVALID_FIELD", LONE)])
+def test_lone_surrogates(
+    faulty: FaultyPlaid,
+    faulty_linker: ProcessorLinker,
+    call: Callable[[ProcessorLinker], object],
+    answer: Any,
+) -> None:
+    """They are refused in typed words, or sent as JSON escapes; nothing untyped comes out."""
+    if answer is not None:
+        for path in (EXCHANGE, ACCOUNTS, REMOVE, LINK_TOKEN, SANDBOX_TOKEN, "/link/token/get"):
+            faulty.on(path, answer)
+    with suppress(plaid_processors.PlaidProcessorsError):
+        call(faulty_linker)
+    assert all(each.body.isascii() for each in faulty.requests)
 
 
 def test_unknown_and_used_public_tokens(linker: ProcessorLinker, through_link: Through) -> None:

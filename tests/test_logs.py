@@ -5,12 +5,17 @@ from __future__ import annotations
 import io
 import logging
 import logging.handlers
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from plaid_processors import ProcessorLinker, RedactingFilter
+
+from .conftest import KEYS
+from .support.faulty import PUBLIC_TOKEN, FaultyPlaid
 
 ACCESS = "access-sandbox-5e171e1a-aaaa-4bbb-8ccc-0123456789ab"
 PUBLIC = "public-production-5e171e1b-aaaa-4bbb-8ccc-0123456789ab"
@@ -212,3 +217,26 @@ def test_a_long_text_takes_no_long_time() -> None:
     log = Log()
     log.logger.info("a-" * 200_000 + ACCESS)
     assert "access-sandbox-…89ab" in log.text
+
+
+def test_a_link_that_stores_nothing_is_warned_of_once(faulty: FaultyPlaid) -> None:
+    """Whoever forgets on_exchange reads it once in a process, without configuring logs."""
+    code = f"""
+from plaid_processors import PlaidClient, ProcessorLinker
+keys = {KEYS!r}
+with ProcessorLinker(PlaidClient(**keys, base_url={faulty.url!r})) as linker:
+    wanted = dict(public_token={PUBLIC_TOKEN!r}, account_id="a-checking")
+    if stored:
+        wanted["on_exchange"] = lambda item: None
+    for _ in range(3):
+        linker.link("finix", **wanted)
+"""
+    for stored, times in ((True, 0), (False, 1)):
+        done = subprocess.run(
+            [sys.executable, "-c", f"stored = {stored}\n{code}"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stderr.count("without on_exchange=") == times
+        assert PUBLIC_TOKEN not in done.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 # Loaded before the runs inside this process, which would each load it again.
-import plaid_processors.pytest_kit  # noqa: F401
+import plaid_processors.sandbox.pytest_kit  # noqa: F401
 
 pytest_plugins = ["pytester"]
 
@@ -272,3 +272,49 @@ def test_the_first_tests_of_the_docs(pytester: pytest.Pytester) -> None:
     blocks = re.findall(r"```python\n((?!#).*?)```", page, re.DOTALL)[:2]
     pytester.makepyfile("\n".join(blocks[::-1]))
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)
+
+
+def test_reports_show_no_token(pytester: pytest.Pytester) -> None:
+    """Whatever an assert compares, locals, captured output and the summary: tokens are masked."""
+    done = run(
+        pytester,
+        """
+import pytest
+
+def results(linker, sandbox):
+    return link(linker, sandbox), link(linker, sandbox)
+
+@pytest.mark.parametrize("see", [
+    lambda a, b: (a, b),
+    lambda a, b: ([a], [b]),
+    lambda a, b: ({"result": a}, {"result": b}),
+    lambda a, b: (a.access_token, b.access_token),
+    lambda a, b: (a.to_dict(), b.to_dict()),
+    lambda a, b: ("token " + a.token("finix").processor_token, "token"),
+    lambda a, b: (a.token("finix"), b.token("finix")),
+])
+def test_it(plaid_sandbox, processor_linker, see):
+    left, right = see(*results(processor_linker, plaid_sandbox))
+    print(left, right)
+    assert left == right
+
+def test_in(plaid_sandbox, processor_linker):
+    left, right = results(processor_linker, plaid_sandbox)
+    assert left.access_token in [right.access_token], left.access_token
+
+def test_raised(plaid_sandbox, processor_linker):
+    left, right = results(processor_linker, plaid_sandbox)
+    raise RuntimeError(left.access_token)
+
+def test_all_is_well(plaid_sandbox, processor_linker):
+    print(link(processor_linker, plaid_sandbox).access_token)
+""",
+        "-vv",
+        "--showlocals",
+        "-rA",
+        "--junitxml=report.xml",
+    )
+    done.assert_outcomes(failed=9, passed=1)
+    shown = done.stdout.str() + (pytester.path / "report.xml").read_text()
+    assert "access-sandbox-…" in shown
+    assert not re.findall(r"(?:access|processor)-sandbox-[0-9a-f]", shown)

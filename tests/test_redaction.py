@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plaid_processors.redaction import mask, redact
+from plaid_processors.redaction import mask, redact, secrets_among
 
 from .support.rows import rows
 
@@ -88,3 +88,25 @@ def test_mask_of_an_odd_secret_shows_nothing(secret: str) -> None:
 def test_mask_examples(secret: str, shown: str) -> None:
     """Tokens of the shapes in Plaid's docs are masked so."""
     assert mask(secret) == shown
+
+
+@rows(
+    ("value", "secret"),
+    [
+        ("5e" * 15, True),
+        ("0123456789abcdef01234567", True),
+        ("access-sandbox-de3ce8ef-33f8-452c-a685-8671031fc0f6", True),
+        ("not of Plaid's form", True),
+        ("correcthorsebatterystaple", True),
+        ("PUBLIC_TOKEN", False),
+        ("client_id", False),
+        ("YOUR_PLAID_SECRET", False),
+        ("INVALID", False),
+        ("short-1", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_what_can_be_a_secret(value: str | None, secret: bool) -> None:
+    """A short value and a plain word cannot be, and masking them would spoil messages."""
+    assert secrets_among(value) == ((value,) if secret else ())

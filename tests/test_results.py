@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -331,11 +332,51 @@ def test_what_a_stored_form_needs(name: str) -> None:
         assert caught.value.__context__ is None
 
 
-def test_a_wrong_form_is_not_shown() -> None:
-    """Not even where a token stands for the version."""
-    with pytest.raises(ValueError, match="format") as caught:
-        LinkResult.from_dict({"format": ACCESS})
-    assert "5e171e1a" not in str(caught.value)
+@rows(
+    "secret",
+    [ACCESS, f"{ACCESS} ", [ACCESS], {"a": ACCESS}, "5e" * 15, "tok-secret", b"tok-secret", 1.5],
+)
+def test_a_wrong_form_is_not_shown(secret: object) -> None:
+    """Whatever stands in the place of the version, token or key, is not shown."""
+    with pytest.raises(ValueError, match="format is type") as caught:
+        LinkResult.from_dict({"format": secret})
+    assert "5e" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+class _Hostile(Mapping[str, object]):
+    """A mapping whose own code fails at one key or at all, with a secret in the error."""
+
+    def __init__(self, fails: str, data: Mapping[str, object]) -> None:
+        self._fails, self._data = fails, data
+
+    def __getitem__(self, key: str) -> object:
+        if key == self._fails:
+            raise RuntimeError(ACCESS)
+        return self._data[key]
+
+    def __iter__(self) -> Iterator[str]:
+        if self._fails == "all":
+            raise ZeroDivisionError(ACCESS)
+        return iter(self._data)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+
+@rows("where", ["outside", "inside"])
+@rows("fails", ["format", "entries", "unselected", "access_token", "all", "processor", "account"])
+def test_a_hostile_mapping_is_refused(where: str, fails: str) -> None:
+    """What a mapping's own code raises comes out as a ValueError, without its words."""
+    stored = result(token()).to_dict()
+    data: Mapping[str, Any] = _Hostile(fails, stored)
+    if where == "inside" or fails in ("processor", "account"):
+        entries: Any = stored["entries"]
+        data = {**stored, "entries": [_Hostile("processor", entries[0])]}
+    with pytest.raises(ValueError, match="not a stored result") as caught:
+        LinkResult.from_dict(data)
+    assert ACCESS not in str(caught.value)
+    assert caught.value.__context__ is None
 
 
 def test_stripes_own_token_is_read_as_one() -> None:

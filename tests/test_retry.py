@@ -79,6 +79,26 @@ def test_retry_after_header(header: str | None, seconds: float | None) -> None:
     assert retry_after_seconds(header) == seconds
 
 
+MANY = "9" * 20
+
+
+@rows(
+    "header",
+    [f"Fri, 31 Dec {MANY} 23:59:59 GMT", f"Fri, {MANY} Dec 2026 23:59:59 GMT",
+     f"Fri, 31 Dec 2026 {MANY}:59:59 GMT", f"Fri, 31 Dec 2026 23:59:{MANY} GMT",
+     f"Fri, 31 Dec 2026 23:59:59 +{MANY}", "Fri, 31 Dec 2026 23:59:59 -9999",
+     f"Fri, 31 Dec {MANY * 300} 23:59:59 GMT", MANY * 300, "1e400"],
+)  # fmt: skip
+def test_a_retry_after_that_no_date_can_hold(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker, header: str
+) -> None:
+    """It is as if absent, and Plaid's own error comes out."""
+    faulty.on(ACCOUNTS, refusal("RATE_LIMIT_EXCEEDED", "R", headers={"Retry-After": header}))
+    with pytest.raises(RateLimitError) as caught:
+        faulty_linker.accounts(ACCESS_TOKEN)
+    assert caught.value.retry_after is None
+
+
 # --- over the wire
 
 

@@ -121,6 +121,73 @@ def test_one_partner_of_several_refuses(
     assert faulty.requests == []
 
 
+# --- state that Plaid named: verification
+
+
+FAILED = ["verification_failed", "verification_expired", "database_insights_fail"]
+PENDING = ["pending_automatic_verification", "pending_manual_verification", "unsent"]
+
+
+@rows("status", FAILED)
+@rows("partner", ["finix", "dwolla", "modern_treasury"])
+def test_an_account_whose_verification_failed_is_refused(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker, status: str, partner: str
+) -> None:
+    """A partner that reads account numbers gets none that are not verified."""
+    bad = link_account("id-bad", verification_status=status)
+    with pytest.raises(AccountSelectionError, match=f"id-bad|…-bad is {status}"):
+        link(faulty_linker, partner, [bad], account_id="id-bad")
+    assert faulty.requests == []
+
+
+@rows("status", [*FAILED, *PENDING])
+def test_a_partner_that_reads_no_numbers_takes_it(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker, status: str
+) -> None:
+    """The status is of Auth's numbers, which Layer does not read."""
+    account = link_account("id-bad", verification_status=status)
+    assert link(faulty_linker, "layer", [account]) == [("layer", "id-bad")]
+
+
+@rows("status", PENDING)
+def test_an_account_still_being_verified_waits_with_its_item(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker, status: str
+) -> None:
+    """The Item is kept, no token is asked for; once Plaid has verified it, resume asks."""
+    waiting = {"account_id": "A", "mask": "0000", "subtype": "checking"}
+    faulty.on(ACCOUNTS, reply({"accounts": [{**waiting, "verification_status": status}]}))
+    kept: list[object] = []
+    with pytest.raises(LinkIncompleteError, match=f"is {status}") as caught:
+        faulty_linker.link(
+            "finix",
+            public_token=PUBLIC_TOKEN,
+            accounts=[link_account("A", verification_status=status)],
+            on_exchange=kept.append,
+        )
+    assert len(kept) == 1
+    with pytest.raises(AccountSelectionError):
+        faulty_linker.resume(caught.value.result)
+    assert CREATE not in [each.path for each in faulty.requests]
+    verified = {**waiting, "verification_status": "automatically_verified"}
+    faulty.on(ACCOUNTS, reply({"accounts": [verified]}))
+    done = faulty_linker.resume(caught.value.result)
+    assert done.complete
+    assert done.token("finix").account.verification_status == "automatically_verified"
+
+
+@rows("subtype", [None, "", {"name": "checking"}])
+def test_without_a_subtype_the_way_out_is_named(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker, subtype: Any
+) -> None:
+    """Where the browser says too little the refusal names the way out, which works."""
+    account = {"id": "a-checking", "type": "depository", "subtype": subtype}
+    with pytest.raises(AccountSelectionError, match="verify_accounts=True"):
+        link(faulty_linker, "finix", [account])
+    assert faulty.requests == []
+    found = link(faulty_linker, "finix", [account], verify_accounts=True)
+    assert found == [("finix", "a-checking")]
+
+
 @rows("empty", [[], (), iter(())], ids=["list", "tuple", "iterator"])
 @rows("verify", [False, True])
 def test_no_accounts_are_refused(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
+from attrs import fields
 
 from plaid_processors import (
     Account,
@@ -21,6 +22,7 @@ from plaid_processors import (
     LinkToken,
     PlaidConnectionError,
     ProcessorLinker,
+    SessionItem,
     SessionState,
 )
 from plaid_processors.sandbox import LocalSandbox
@@ -37,8 +39,7 @@ ADDED = {
                   "subtype": "checking", "verification_status": None}],
     "institution": {"institution_id": "ins_109508", "name": "First Platypus Bank"},
 }  # fmt: skip
-SUCCESS = LinkSession(
-    state=SessionState.SUCCESS,
+ITEM = SessionItem(
     link_session_id="S",
     public_token=PUBLIC_TOKEN,
     accounts=(
@@ -48,8 +49,14 @@ SUCCESS = LinkSession(
     ),
     institution_id="ins_109508",
     institution_name="First Platypus Bank",
-    request_id="R",
 )
+SUCCESS = LinkSession(
+    state=SessionState.SUCCESS,
+    **{each.name: getattr(ITEM, each.name) for each in fields(SessionItem)},
+    request_id="R",
+    items=(ITEM,),
+)
+OTHER_TOKEN = "public-sandbox-0d7a1f6e-3b5c-4c8e-9f0a-6a3a4c1f2b77"
 LEFT = {"error": None, "metadata": {"institution": None, "status": None}}
 
 
@@ -89,6 +96,92 @@ def test_a_success_in_the_older_form() -> None:
     metadata = {"accounts": ADDED["accounts"], "institution": ADDED["institution"]}
     older = session(on_success={"public_token": PUBLIC_TOKEN, "metadata": metadata})
     assert read_session([older], "R") == SUCCESS
+
+
+def added(token: str, account: str, bank: str | None) -> dict[str, Any]:
+    """One Item of a session, as Plaid says it."""
+    institution = bank and {"institution_id": bank, "name": f"Bank {bank}"}
+    return {"public_token": token, "accounts": [{"id": account}], "institution": institution}
+
+
+def test_every_item_of_a_session(faulty: FaultyPlaid, faulty_linker: ProcessorLinker) -> None:
+    """Several Items connected in one session (multi-Item Link) are all there, to be linked."""
+    results = [ADDED, added(OTHER_TOKEN, "B", None), {"public_token": None}, added("p", "C", "i")]
+    sessions = [session(results={"item_add_results": results})]
+    faulty.on("/link/token/get", reply({"link_sessions": sessions, "request_id": "R"}))
+    read = faulty_linker.session(LINK_TOKEN)
+
+    assert [each.public_token for each in read.items] == [PUBLIC_TOKEN, OTHER_TOKEN, "p"]
+    assert [each.accounts[0].account_id for each in read.items] == ["A", "B", "C"]
+    assert [each.institution_id for each in read.items] == ["ins_109508", None, "i"]
+    assert {each.link_session_id for each in read.items} == {"S"}
+    assert (read.public_token, read.accounts) == (PUBLIC_TOKEN, read.items[0].accounts)
+    assert read.metadata == read.items[0].metadata
+    assert OTHER_TOKEN not in repr(read)
+    for item in read.items:
+        result = faulty_linker.link("layer", public_token=item.public_token, metadata=item.metadata)
+        assert result.token("layer").account == item.accounts[0]
+        assert (result.institution_id, result.link_session_id) == (item.institution_id, "S")
+
+
+@rows(
+    ("sent", "tokens"),
+    [
+        ([], []),
+        ([session()], []),
+        ([session(exit=LEFT)], []),
+        ([session(finished_at="2026-03-07T00:00:09Z")], []),
+        ([session(on_success={"public_token": "p", "metadata": None})], ["p"]),
+        ([session(1, results={"item_add_results": [added("p", "A", None), added("q", "B", None)]}),
+          session(2, exit=LEFT)], ["p", "q"]),
+        ([session(2, results={"item_add_results": [added("p", "A", None)]}),
+          session(1, results={"item_add_results": [added("q", "B", None)]})], ["p"]),
+    ],
+)  # fmt: skip
+def test_the_items_are_those_of_the_session_that_counts(sent: Any, tokens: list[str]) -> None:
+    """Link that was opened again adds nothing to them, and an exit takes nothing away."""
+    assert [each.public_token for each in read_session(sent, None).items] == tokens
+
+
+@rows("results", [[{}], [{"public_token": None}], [{"public_token": ""}, 5]])
+def test_a_success_without_its_token(
+    faulty: FaultyPlaid, make_linker: Callable[..., ProcessorLinker], results: Any
+) -> None:
+    """Items were connected, and no token for any of them came: the error says what to do."""
+    sessions = [session(results={"item_add_results": results})]
+    faulty.on("/link/token/get", reply({"link_sessions": sessions, "request_id": "R"}))
+    with pytest.raises(PlaidConnectionError, match=r"public_token.*SESSION_FINISHED") as caught:
+        make_linker(max_attempts=3).session(LINK_TOKEN)
+    assert not caught.value.retryable
+    assert len(faulty.requests) == 1
+
+
+@rows(
+    ("earlier", "later"),
+    [
+        ("2026-03-07T00:00:36Z", "2026-03-07T00:00:36.9Z"),
+        ("2026-03-07T00:00:36.522196741Z", "2026-03-07T00:00:36.6Z"),
+        ("2026-03-07T00:00:36.9Z", "2026-03-07T00:00:37Z"),
+        ("2026-03-07T00:00:36.09Z", "2026-03-07T00:00:36.1Z"),
+        ("2026-03-07T02:00:00+02:00", "2026-03-07T00:00:01Z"),
+        ("2026-03-07T00:00:00Z", "2026-03-06T23:00:00.5-02:00"),
+        ("2026-03-07T00:00:00", "2026-03-07T00:00:00.000001Z"),
+        ("2026-03-07t00:00:00z", "2026-03-07T00:00:01Z"),
+        (None, "2026-03-07T00:00:00Z"),
+        ("", "2026-03-07T00:00:00Z"),
+        ("yesterday", "2026-03-07T00:00:00Z"),
+        (5, "2026-03-07T00:00:00Z"),
+        ("2026-12-31T23:59:60Z", "2026-03-07T00:00:00Z"),
+        ("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999999999-12:00"),
+    ],
+)
+def test_sessions_are_in_order_of_time(earlier: Any, later: Any) -> None:
+    """As times, not as texts: fractions of any length, offsets, and no time at all, come right."""
+    first = {"link_session_id": "1", "started_at": earlier, "exit": LEFT}
+    last = {"link_session_id": "2", "started_at": later}
+    for listed in ([first, last], [last, first]):
+        read = read_session(listed, None)
+        assert (read.link_session_id, read.state) == ("2", "waiting")
 
 
 def test_an_exit_with_an_error() -> None:

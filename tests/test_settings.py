@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import plaid
 import pytest
 
 from plaid_processors import ConfigurationError, Environment, PlaidClient, ProcessorLinker
@@ -53,12 +54,37 @@ def test_development_is_gone(given: str) -> None:
 
 
 @rows("name", ["client_id", "secret"])
-@rows("value", ["", " ", None, 5, "with\nnewline", "schlüssel", "two words"])
+@rows(
+    "value",
+    ["", " ", None, 5, "with\nnewline", "schlüssel", "two words", "\udc80",
+     '"0123456789abcdef"', "'0123456789abcdef'", "Bearer 0123456789abcdef"],
+)  # fmt: skip
 def test_malformed_keys(name: str, value: Any) -> None:
     """A key that cannot be one is refused by name, and its value is not shown."""
     with pytest.raises(ConfigurationError, match=name) as caught:
         make(**{name: value})
     assert not value or len(str(value)) < 3 or str(value) not in str(caught.value)
+
+
+def test_swapped_keys() -> None:
+    """A client id in the place of the secret, and the secret in its place, are seen at once."""
+    swapped = {"client_id": KEYS["secret"], "secret": KEYS["client_id"]}
+    for make_one in (
+        lambda: make(**swapped),
+        lambda: PlaidClient.from_env(
+            {"PLAID_CLIENT_ID": KEYS["secret"], "PLAID_SECRET": KEYS["client_id"]}
+        ),
+        lambda: PlaidClient.from_plaid(_api(swapped)),
+    ):
+        with pytest.raises(ConfigurationError, match="swapped") as caught:
+            make_one()
+        assert KEYS["secret"] not in str(caught.value)
+        assert KEYS["client_id"] not in str(caught.value)
+
+
+def _api(keys: dict[str, str]) -> plaid.ApiClient:
+    named = {"clientId": keys["client_id"], "secret": keys["secret"]}
+    return plaid.ApiClient(plaid.Configuration(host=plaid.Environment.Sandbox, api_key=named))
 
 
 def test_keys_are_keyword_only() -> None:
@@ -123,6 +149,11 @@ def test_unusable_base_url(url: Any) -> None:
         (None, "https://production.plaid.com/"),
         (Environment.PRODUCTION, "https://sandbox.plaid.com"),
         ("production", "https://SANDBOX.plaid.com:443"),
+        ("sandbox", "HTTPS://Production.Plaid.com"),
+        ("sandbox", "https://production.plaid.com."),
+        ("production", "https://sandbox.plaid.com.:8443/link/"),
+        ("sandbox", "https://development.plaid.com"),
+        ("production", "https://development.plaid.com./"),
     ],
 )
 def test_an_address_of_the_other_environment(environment: Any, url: str) -> None:

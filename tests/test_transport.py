@@ -7,6 +7,7 @@ import json
 import platform
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -22,7 +23,9 @@ from .support.faulty import (
     EXCHANGE,
     PUBLIC_TOKEN,
     Answer,
+    Connection,
     FaultyPlaid,
+    Request,
     account,
     close,
     cut,
@@ -269,3 +272,24 @@ def test_connections_are_kept(faulty: FaultyPlaid, make_linker: Make) -> None:
     for _ in range(5):
         linker.accounts(ACCESS_TOKEN)
     assert (len(faulty.requests), faulty.connections) == (5, 1)
+
+
+@rows("status", [102, 103, 199])
+def test_an_interim_answer_is_no_answer_and_crosses_nobody(
+    faulty: FaultyPlaid, make_linker: Make, status: int
+) -> None:
+    """What comes after an interim answer must not answer the next request of the connection."""
+
+    def early(connection: Connection, _request: Request) -> None:
+        connection.sock.sendall(f"HTTP/1.1 {status} Early Hints\r\n\r\n".encode())
+        connection.stopped.wait(0.2)
+        with suppress(OSError):
+            connection.sock.sendall(http({"accounts": [account("of-another-item")]}))
+
+    linker = make_linker(max_attempts=1, max_connections=1)
+    faulty.on(ACCOUNTS, early)
+    with pytest.raises(PlaidConnectionError, match=f"HTTP {status}") as caught:
+        linker.accounts(ACCESS_TOKEN)
+    assert caught.value.outcome_unknown
+    faulty.on(ACCOUNTS, reply(GOOD))
+    assert [each.account_id for each in linker.accounts(ACCESS_TOKEN)] == ["A"]

@@ -43,7 +43,7 @@ from .results import (
     ProcessorToken,
     StripeBankAccountToken,
 )
-from .sessions import LinkFailure, LinkSession, SessionState
+from .sessions import LinkFailure, LinkSession, SessionItem, SessionState
 
 __all__ = [
     "AccessTokenError",
@@ -84,6 +84,7 @@ __all__ = [
     "RedactingFilter",
     "RequestError",
     "RequestEvent",
+    "SessionItem",
     "SessionState",
     "StripeBankAccountToken",
     "UnknownProcessorError",

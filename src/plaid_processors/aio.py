@@ -109,8 +109,9 @@ class AsyncProcessorLinker(BaseLinker):
 
         With Hosted Link, send the user to ``hosted_link_url``, keep the link token beside the
         user's id, and ask here when the webhook SESSION_FINISHED comes. Plaid answers this for six
-        hours after the session's end; of a Link in your own page it may say less. Of several Items
-        connected in one session (multi-Item Link) only the first is given.
+        hours after the session's end; of a Link in your own page it may say less. Where the user
+        connected several Items (multi-Item Link), `link` each of the session's ``items``. If Link
+        was opened several times, the session returned is the latest success, else the latest.
 
         Args:
             link_token: the token from `create_link_token`.
@@ -143,7 +144,8 @@ class AsyncProcessorLinker(BaseLinker):
             public_token: the token from Link's onSuccess.
             accounts: the accounts that the user connected (``metadata.accounts`` of onSuccess);
                 None: ask ``/accounts/get``.
-            metadata: all of onSuccess's metadata: accounts, institution and session.
+            metadata: all of onSuccess's metadata, by Link's web or mobile SDKs: accounts,
+                institution and session.
             account_id: the account to use for every partner.
             account_ids: the accounts to use for single partners, such as ``{"finix": ["…"]}``.
             verify_accounts: whether to ask ``/accounts/get`` what the accounts really are; the
@@ -289,7 +291,7 @@ class AsyncProcessorLinker(BaseLinker):
         narrow: bool | None = None,
         on_token: OnToken | None = None,
     ) -> LinkResult:
-        """Ask for what is missing of a result, and for nothing else.
+        """Ask for what is missing of a result or has expired, and for nothing else.
 
         Args:
             result: what there is: ``error.result``, or what `LinkResult.from_dict` read.

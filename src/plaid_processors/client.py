@@ -24,7 +24,15 @@ from ._version import USER_AGENT
 from .errors import ConfigurationError
 from .events import OnEvent
 from .results import Environment
-from .settings import Credentials, Limits, Timeout, environment_of, read_environment
+from .settings import (
+    Credentials,
+    Limits,
+    Timeout,
+    check_environment,
+    check_keys,
+    environment_of,
+    read_environment,
+)
 
 PLAID_VERSION = "2020-09-14"
 """The version of Plaid's API that is asked for, https://plaid.com/docs/api/versioning/."""
@@ -162,7 +170,8 @@ class PlaidClient:
 
         Raises:
             TypeError: ``api`` is something else.
-            ConfigurationError: it has no keys, or its environment is not known.
+            ConfigurationError: it has no keys, or its environment is not known or contradicts
+                ``environment``.
         """
         import plaid
 
@@ -175,10 +184,12 @@ class PlaidClient:
         missing = [name for name in ("clientId", "secret") if not configuration.api_key.get(name)]
         if missing:
             raise ConfigurationError(f"its Configuration.api_key has no {' and no '.join(missing)}")
+        check_keys(*(str(configuration.api_key[name]) for name in ("clientId", "secret")))
         if environment is None:
             found = environment_of(configuration.host)
         else:
             found = read_environment(environment)
+            check_environment("its address", configuration.host, found)
         if found is None:
             raise ConfigurationError(
                 "its address is not Plaid's own: pass environment='sandbox' or 'production'"
@@ -223,6 +234,8 @@ class PlaidClient:
         )
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_access"):  # its constructor has raised
+            return f"<{type(self).__name__}, not set up>"
         # An address of the caller's own plaid.ApiClient may hold a name and a password.
         host = re.sub(r"//[^/]*@", "//…@", self._access.base_url)
         return f"<PlaidClient {self.environment.value} {host}>"
@@ -245,7 +258,8 @@ class PlaidClient:
 
     def close(self) -> None:
         """End its threads and close its connections; a later call is a ConfigurationError."""
-        self._access.engine.close()
+        if hasattr(self, "_access"):
+            self._access.engine.close()
 
     def begin(self, port: Port, limits: Limits) -> PlaidCall:
         """The start of a public call. For the linkers.

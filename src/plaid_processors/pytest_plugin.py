@@ -6,16 +6,17 @@ uses it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from .aio import AsyncProcessorLinker
 from .linker import ProcessorLinker
+from .redaction import redact
 
 if TYPE_CHECKING:
-    from .pytest_kit import PlaidSandbox
+    from .sandbox.pytest_kit import PlaidSandbox
 
 MARKER = "plaid_fault"
 
@@ -39,10 +40,32 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         )
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_assertrepr_compare(
+    op: str, left: object, right: object
+) -> Generator[None, list[list[str]], list[list[str]]]:
+    """Mask Plaid's tokens where an assert that fails shows what it compared."""
+    explanations = yield
+    shown = [redact(each) if isinstance(each, str) else each for each in (left, right)]
+    if shown != [left, right]:  # pytest shortens a long text, so that it is no token any more
+        return [[f"{shown[0]!r} {op} {shown[1]!r}"]]
+    return [[redact(line) for line in lines] for lines in explanations]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Mask Plaid's tokens in all else that a report shows."""
+    report = yield
+    if report.longrepr and (masked := redact(str(report.longrepr))) != str(report.longrepr):
+        report.longrepr = masked
+    report.sections = [(title, redact(text)) for title, text in report.sections]
+    return report
+
+
 @pytest.fixture(scope="session")
 def _plaid_sandbox_server() -> Iterator[PlaidSandbox]:
     try:
-        from .pytest_kit import PlaidSandbox
+        from .sandbox.pytest_kit import PlaidSandbox
     except ModuleNotFoundError as error:
         words = f'the local Plaid needs {error.name}: pip install "plaid-processors[sandbox]"'
         raise pytest.fail.Exception(words, pytrace=False) from None

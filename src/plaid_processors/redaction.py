@@ -16,6 +16,8 @@ _PLAID_TOKEN = re.compile(
 )
 # Stripe's bank account tokens, https://plaid.com/docs/auth/partnerships/stripe/.
 _STRIPE_TOKEN = re.compile(r"btok_(?P<id>[A-Za-z0-9]+)")
+_PUNCTUATION = re.compile(r"[\s\ufeff\u200b\"'`‘’“”«»<>()\[\]{},;\\]")  # noqa: RUF001
+_WORD = re.compile(r"[A-Za-z_]{1,20}")
 
 
 def mask(secret: str) -> str:
@@ -32,6 +34,14 @@ def mask_repr(secret: str | None) -> str:
     return "None" if secret is None else f"'{mask(secret)}'"
 
 
+def secrets_among(*values: str | None) -> tuple[str, ...]:
+    """Those of the values that can be secrets: neither short (under 8 characters) nor a plain word.
+
+    A placeholder such as ``YOUR_SECRET`` is a word, which messages and codes may have in them.
+    """
+    return tuple(each for each in values if each and len(each) >= 8 and not _WORD.fullmatch(each))
+
+
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     """The text with every Plaid token, and each of the secrets given, masked."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
@@ -39,6 +49,11 @@ def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     for token in (_PLAID_TOKEN, _STRIPE_TOKEN):
         text = token.sub(lambda found: mask(found.group()), text)
     return text
+
+
+def has_token_inside(text: str) -> bool:
+    """Whether a Plaid token stands in the text beside quotes, white space or other punctuation."""
+    return bool(_PLAID_TOKEN.search(text) and _PUNCTUATION.search(text))
 
 
 def token_kind(token: str) -> tuple[str, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -77,6 +78,7 @@ class Account:
         verification_status: the state of a micro-deposit or database verification, if any.
         persistent_account_id: an id that survives linking again, at the few banks that have one.
         holder_category: ``personal``, ``business`` or ``unrecognized``, if Plaid sent it.
+        verified: whether ``/accounts/get`` said this; False for what a browser or an app said.
     """
 
     account_id: str = field(validator=_text)
@@ -88,16 +90,21 @@ class Account:
     verification_status: str | None = field(default=None, validator=_optional_text)
     persistent_account_id: str | None = field(default=None, validator=_optional_text)
     holder_category: str | None = field(default=None, validator=_optional_text)
+    # Not compared: it is how the account is known, and not what it is.
+    verified: bool = field(default=False, eq=False, validator=_instance_of(bool))
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, object]) -> Self:
         """Read an account of Link's or of ``/accounts/get``; a ValueError if it has no id."""
+        given = in_snake_case(data)
         values: dict[str, Any] = {
-            each.name: text_in(data, each.name) for each in attrs.fields(Account)
+            each.name: text_in(given, each.name)
+            for each in attrs.fields(Account)
+            if each.name != "verified"  # a browser could send it
         }
-        values["account_id"] = values["account_id"] or text_in(data, "id")
+        values["account_id"] = values["account_id"] or text_in(given, "id")
         if values["account_id"] is None:
-            raise ValueError("an account needs an 'id' (Link) or an 'account_id' (/accounts/get)")
+            raise ValueError("it has no 'id' (Link) and no 'account_id' (/accounts/get)")
         return cls(**values)
 
     @property
@@ -112,17 +119,40 @@ def text_in(data: Mapping[str, object], key: str) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
+def time_in(data: Mapping[str, object], key: str) -> datetime | None:
+    """The time under a key of Plaid's data, in ISO 8601; None where there is none."""
+    try:
+        read = datetime.fromisoformat((text_in(data, key) or "").upper())
+    except ValueError:
+        return None
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
+
+
+def in_snake_case(data: Mapping[Any, object]) -> dict[str, object]:
+    """What Link said, by the names of its web SDK: its mobile SDKs write ``linkSessionId``."""
+    return {
+        _CAMEL_CASE.sub("_", key).lower(): value
+        for key, value in data.items()
+        if isinstance(key, str) and value not in (None, "")
+    }
+
+
+_CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
 def as_accounts(accounts: Iterable[Account | Mapping[str, object]]) -> tuple[Account, ...]:
     """Typed accounts, in their order, each id once."""
     if isinstance(accounts, (str, bytes, Mapping)) or not isinstance(accounts, Iterable):
         raise TypeError(
-            f"accounts must be a list such as metadata['accounts'], not {type(accounts).__name__}"
+            "accounts must be a list such as metadata['accounts'], "
+            f"not {type(accounts).__name__}{_hint(accounts)}"
         )
     by_id: dict[str, Account] = {}
     for position, each in enumerate(accounts):
         if not isinstance(each, (Account, Mapping)):
             raise TypeError(
-                f"accounts[{position}] must be an Account or a mapping, not {type(each).__name__}"
+                f"accounts[{position}] must be an Account or a mapping, "
+                f"not {type(each).__name__}{_hint(each)}"
             )
         try:
             account = each if isinstance(each, Account) else Account.from_mapping(each)
@@ -130,6 +160,13 @@ def as_accounts(accounts: Iterable[Account | Mapping[str, object]]) -> tuple[Acc
             raise ValueError(f"accounts[{position}]: {error}") from None
         by_id.setdefault(account.account_id, account)
     return tuple(by_id.values())
+
+
+def _hint(accounts: object) -> str:
+    if isinstance(accounts, (str, bytes)):
+        return ": read JSON text with json.loads first"
+    is_metadata = isinstance(accounts, Mapping) and "accounts" in accounts
+    return ": pass Link's metadata as metadata=" if is_metadata else ""
 
 
 @frozen(kw_only=True)
@@ -184,6 +221,7 @@ class ProcessorToken:
         request_id: Plaid's id of the request, for its support.
         issued_at: when the answer arrived, in UTC.
         expires_at: when the token expires; None for most partners, whose tokens do not.
+        permissions: the products it was narrowed to; None: all of the Item's.
         single_use: whether it can be used only once, as Stripe's can.
     """
 
@@ -194,6 +232,12 @@ class ProcessorToken:
     request_id: str | None = field(default=None, validator=_optional_text)
     issued_at: datetime = field(validator=_moment)
     expires_at: datetime | None = field(default=None, validator=optional(_moment))
+    permissions: tuple[str, ...] | None = field(default=None, converter=_as_texts, validator=_texts)
+
+    @property
+    def expired(self) -> bool:
+        """Whether it has expired by now; `resume` asks for a new one."""
+        return self.expires_at is not None and self.expires_at <= datetime.now(UTC)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -306,8 +350,9 @@ class LinkResult(LinkedItem):
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing."""
-        return not self.pending and not self.unselected
+        """Whether nothing is missing, and no token has expired by now."""
+        expired = any(each.expired for each in self.processor_tokens)
+        return not (self.pending or self.unselected or expired)
 
     def token(self, processor: str) -> ProcessorToken:
         """The one token for a partner; a ValueError if there is none, or more than one."""
@@ -356,21 +401,22 @@ class LinkResult(LinkedItem):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LinkResult:
         """Read what `to_dict` wrote; a ValueError if it is something else or of another version."""
-        version = data.get("format") if hasattr(data, "get") else type(data).__name__
-        if version != RESULT_FORMAT:
-            found = redact(repr(version))
-            raise ValueError(f"not a result of format {RESULT_FORMAT}, but of {found}")
         try:
-            entries = [
-                _read_token(each) if "processor_token" in each else _read(PendingToken, each)
-                for each in data["entries"]
-            ]
-            unselected = [_read(PendingPartner, each) for each in data["unselected"]]
-            return _read(LinkResult, {**data, "entries": entries, "unselected": unselected})
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            version = data["format"]
+            if isinstance(version, int) and version == RESULT_FORMAT:
+                entries = [
+                    _read_token(each) if "processor_token" in each else _read(PendingToken, each)
+                    for each in data["entries"]
+                ]
+                unselected = [_read(PendingPartner, each) for each in data["unselected"]]
+                return _read(LinkResult, {**data, "entries": entries, "unselected": unselected})
+            # Not shown if it is no number: it may be a secret.
+            found = version if isinstance(version, int) else f"type {type(version).__name__}"
+            fault = f"its format is {found}, not {RESULT_FORMAT}"
+        except Exception as error:  # noqa: BLE001  a mapping's own code may raise anything
             # Neither shown nor chained, since its text may hold a secret.
-            fault = type(error).__name__
-        raise ValueError(f"not a stored result: {fault} in its fields")
+            fault = f"{type(error).__name__} in its fields"
+        raise ValueError(f"not a stored result: {fault}")
 
 
 def _rank(entry: _Entry) -> tuple[int, datetime]:

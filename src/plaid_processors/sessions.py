@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 from attrs import field, fields, frozen
 
 from .redaction import mask_repr
-from .results import Account, as_accounts, text_in
+from .results import Account, as_accounts, text_in, time_in
+
+
+class NoPublicTokenError(ValueError):
+    """A session added Items, and none of them has its public token."""
 
 
 class SessionState(StrEnum):
@@ -38,15 +43,40 @@ class LinkFailure:
 
 
 @frozen(kw_only=True)
+class SessionItem:
+    """One of the Items that the user connected in a Link session.
+
+    Attributes:
+        public_token: what to `link`; valid for 30 minutes.
+        accounts: the accounts that the user chose.
+        institution_id: Plaid's id of the bank, or None.
+        institution_name: the bank's name, or None.
+        link_session_id: Plaid's id of the session, or None.
+    """
+
+    public_token: str = field(repr=mask_repr)
+    accounts: tuple[Account, ...] = ()
+    institution_id: str | None = None
+    institution_name: str | None = None
+    link_session_id: str | None = None
+
+    @property
+    def metadata(self) -> dict[str, object]:
+        """The second argument of Link's onSuccess for this Item, for `link`; JSON-ready."""
+        return _metadata(self)
+
+
+@frozen(kw_only=True)
 class LinkSession:
     """How Link went for a link token (``/link/token/get``).
 
     Attributes:
         state: ``waiting``, ``success`` or ``exited``.
         link_session_id: Plaid's id of the session; None if Link was not opened yet.
-        public_token: after a success, what to `link`; valid for 30 minutes. None after update mode
-            without a new Item.
-        accounts: after a success, the accounts that the user chose.
+        items: after a success, every Item that the user connected, each to be linked by itself:
+            several in multi-Item Link, none after update mode without a new Item.
+        public_token: that of the first of ``items``, or None.
+        accounts: those of the first of ``items``.
         institution_id: Plaid's id of the bank, if one was chosen.
         institution_name: the bank's name, if one was chosen.
         error: after an exit, what had gone wrong; None if the user just left.
@@ -63,6 +93,7 @@ class LinkSession:
     error: LinkFailure | None = None
     exit_status: str | None = None
     request_id: str | None = None
+    items: tuple[SessionItem, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -72,16 +103,23 @@ class LinkSession:
     @property
     def metadata(self) -> dict[str, object]:
         """The second argument of Link's onSuccess, for `link`; JSON-ready."""
-        bank = {"institution_id": self.institution_id, "name": self.institution_name}
-        shown = ("name", "mask", "type", "subtype", "verification_status")
-        return {
-            "institution": bank if self.institution_id else None,
-            "accounts": [
-                {"id": each.account_id, **{name: getattr(each, name) for name in shown}}
-                for each in self.accounts
-            ],
-            "link_session_id": self.link_session_id,
-        }
+        return _metadata(self)
+
+
+def _metadata(of: SessionItem | LinkSession) -> dict[str, object]:
+    bank = {"institution_id": of.institution_id, "name": of.institution_name}
+    shown = ("name", "mask", "type", "subtype", "verification_status")
+    return {
+        "institution": bank if of.institution_id else None,
+        "accounts": [
+            {"id": each.account_id, **{name: getattr(each, name) for name in shown}}
+            for each in of.accounts
+        ],
+        "link_session_id": of.link_session_id,
+    }
+
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 def read_session(sessions: object, request_id: str | None) -> LinkSession:
@@ -89,43 +127,61 @@ def read_session(sessions: object, request_id: str | None) -> LinkSession:
     listed = [] if sessions is None else sessions
     if not isinstance(listed, list) or not all(isinstance(each, Mapping) for each in listed):
         raise TypeError
-    in_order = sorted(listed, key=lambda each: text_in(each, "started_at") or "")
+    # As times and not as texts: fractions have up to nine digits, or none.
+    in_order = sorted(listed, key=lambda each: time_in(each, "started_at") or _LONG_AGO)
     read = [_read(each, request_id) for each in in_order or [{}]]
     succeeded = [each for each in read if each.state is SessionState.SUCCESS]
     return (succeeded or read)[-1]
 
 
 def _read(session: Mapping[str, Any], request_id: str | None) -> LinkSession:
-    added = _added(session)
-    left = {} if added else _mapping(session.get("exit") or session.get("on_exit"))
+    session_id = text_in(session, "link_session_id")
+    items = tuple(_read_item(each, session_id) for each in _added(session))
+    left = {} if items else _mapping(session.get("exit") or session.get("on_exit"))
     state = SessionState.EXITED if left else SessionState.WAITING
-    if added or (not left and text_in(session, "finished_at")):  # update mode adds no Item
+    if items or (not left and text_in(session, "finished_at")):  # update mode adds no Item
         state = SessionState.SUCCESS
     metadata = _mapping(left.get("metadata"))
-    institution = _mapping((added or metadata).get("institution"))
+    institution = _mapping(metadata.get("institution"))
     error = _mapping(left.get("error"))
     failure = LinkFailure(**{each.name: text_in(error, each.name) for each in fields(LinkFailure)})
-    accounts = added.get("accounts")
+    first = items[0] if items else None
     return LinkSession(
         state=state,
-        link_session_id=text_in(session, "link_session_id"),
-        public_token=text_in(added, "public_token"),
-        accounts=as_accounts(accounts if isinstance(accounts, list) else ()),
-        institution_id=text_in(institution, "institution_id"),
-        institution_name=text_in(institution, "name"),
+        link_session_id=session_id,
+        public_token=first.public_token if first else None,
+        accounts=first.accounts if first else (),
+        institution_id=first.institution_id if first else text_in(institution, "institution_id"),
+        institution_name=first.institution_name if first else text_in(institution, "name"),
         error=failure if failure.error_code or failure.error_type else None,
         exit_status=text_in(metadata, "status"),
         request_id=request_id,
+        items=items,
     )
 
 
-def _added(session: Mapping[str, Any]) -> Mapping[str, Any]:
+def _read_item(added: Mapping[str, Any], session_id: str | None) -> SessionItem:
+    institution = _mapping(added.get("institution"))
+    accounts = added.get("accounts")
+    return SessionItem(
+        public_token=added["public_token"],
+        accounts=as_accounts(accounts if isinstance(accounts, list) else ()),
+        institution_id=text_in(institution, "institution_id"),
+        institution_name=text_in(institution, "name"),
+        link_session_id=session_id,
+    )
+
+
+def _added(session: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """What was connected, in the newer form, else in the older one (``on_success``)."""
     results = _mapping(session.get("results")).get("item_add_results")
     if isinstance(results, list) and results:
-        return _mapping(results[0])
+        usable = [each for each in map(_mapping, results) if text_in(each, "public_token")]
+        if not usable:
+            raise NoPublicTokenError
+        return usable
     older = _mapping(session.get("on_success"))
-    return {**_mapping(older.get("metadata")), **older} if older.get("public_token") else {}
+    return [{**_mapping(older.get("metadata")), **older}] if text_in(older, "public_token") else []
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

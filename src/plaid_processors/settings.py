@@ -18,8 +18,11 @@ from .results import Environment
 
 _KEYS_PAGE = "https://dashboard.plaid.com/developers/keys"
 
-# What a header can carry: anything else is refused later, by an error that shows the value.
-_KEY = re.compile(r"[!-~]+")
+# What a header can carry (anything else is refused later, by an error that shows the value), and no
+# quotes.
+_KEY = re.compile(r"[!#-&(-~]+")
+# As Plaid's Dashboard shows them.
+_CLIENT_ID, _SECRET = re.compile(r"[0-9a-fA-F]{24}"), re.compile(r"[0-9a-fA-F]{30}")
 # Scheme, host (an international one in its plain form, xn--…), port and path; no user.
 _ADDRESS = re.compile(r"https?://([\w.-]+|\[[\w.:]+\])(:\d*)?(/[!-~]*)?", re.ASCII | re.IGNORECASE)
 
@@ -100,11 +103,36 @@ def checked_address(value: object) -> str:
 
 def environment_of(address: str) -> Environment | None:
     """The environment that an address belongs to; a local one counts as the Sandbox."""
-    hostname = urlsplit(address).hostname
-    for name in ("sandbox", "production", "development"):
-        if hostname == f"{name}.plaid.com":
-            return read_environment(name)
-    return Environment.SANDBOX if is_loopback(hostname) else None
+    if (name := _plaids_own(address)) is not None:
+        return read_environment(name)
+    return Environment.SANDBOX if is_loopback(urlsplit(address).hostname) else None
+
+
+def check_environment(name: str, address: str, environment: Environment) -> None:
+    """A ConfigurationError if the address, called ``name``, is of another environment of Plaid."""
+    found = _plaids_own(address)
+    if found not in (None, environment.value):
+        gone = ", which was shut down in June 2024" if found == "development" else ""
+        raise ConfigurationError(
+            f"{name} {urlsplit(address).hostname} is of Plaid's {found} environment{gone}, "
+            f"but environment is {environment.value!r}: leave one of them out"
+        )
+
+
+def _plaids_own(address: str) -> str | None:
+    """The environment in the name of one of Plaid's own hosts, however it is written."""
+    hostname = (urlsplit(address).hostname or "").rstrip(".")
+    found = re.fullmatch(r"(sandbox|development|production)\.plaid\.com", hostname)
+    return found and found[1]
+
+
+def check_keys(client_id: str, secret: str) -> None:
+    """A ConfigurationError if the two keys are in each other's place."""
+    if _SECRET.fullmatch(client_id) and _CLIENT_ID.fullmatch(secret):
+        raise ConfigurationError(
+            "the client id and the secret look swapped: at Plaid the client id has 24 characters "
+            f"and the secret 30, see {_KEYS_PAGE}"
+        )
 
 
 def is_loopback(hostname: str | None) -> bool:
@@ -145,18 +173,13 @@ class Credentials:
     def _check_key(self, attribute: Attribute[str], value: object) -> None:
         if not isinstance(value, str) or not _KEY.fullmatch(value):
             raise ConfigurationError(
-                f"{attribute.name} must be a string of letters and digits, from {_KEYS_PAGE}"
+                f"{attribute.name} must be a string of letters and digits alone, without quotes or "
+                f"white space, from {_KEYS_PAGE}"
             )
 
-    @base_url.validator
-    def _check_base_url(self, _attribute: object, value: str | None) -> None:
-        if value is None or is_loopback(urlsplit(value).hostname):
-            return
-        if environment_of(value) not in (None, self.environment):
-            raise ConfigurationError(
-                f"base_url {value} is of Plaid's {environment_of(value)} environment, "
-                f"but environment is {self.environment.value!r}: leave one of them out"
-            )
+    def __attrs_post_init__(self) -> None:
+        check_keys(self.client_id, self.secret)
+        check_environment("base_url", self.address, self.environment)
 
     @property
     def address(self) -> str:

@@ -76,6 +76,21 @@ class Api:
     def access_token(self, **more: Any) -> str:
         return self.item(**more)["access_token"]
 
+    def linked(self, link: Json | None = None, **choices: Any) -> str:
+        """Go through Link, with these fields of the link token and these choices of the user."""
+        done = self.sandbox.complete_link(self.link_token(**(link or {})), **choices)
+        exchanged = self.ok("/item/public_token/exchange", public_token=done.public_token)
+        return exchanged["access_token"]
+
+    def shown(self, access_token: str) -> Json:
+        return self.ok("/item/get", access_token=access_token)["item"]
+
+    def numbers(self, access_token: str) -> dict[str, Json]:
+        """The numbers of the accounts at a US bank, by mask."""
+        answer = self.ok("/auth/get", access_token=access_token)
+        masks = {account["account_id"]: account["mask"] for account in answer["accounts"]}
+        return {masks[each["account_id"]]: each for each in answer["numbers"]["ach"]}
+
     def accounts(self, access_token: str) -> list[Json]:
         return self.ok("/accounts/get", access_token=access_token)["accounts"]
 
@@ -101,6 +116,10 @@ LINK: Json = {
     "user": {"client_user_id": "user-42"},
     "products": ["transactions"],
 }
+
+
+# With both, a partner may read whatever it asks for.
+ALL = {"initial_products": ["auth", "transactions"]}
 
 
 @pytest.fixture(scope="session")

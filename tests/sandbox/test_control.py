@@ -130,10 +130,10 @@ def test_link_over_http(api):
 @rows(
     ("method", "path", "body", "words"),
     [
-        ("POST", "/partners", {}, "is missing"),
+        ("POST", "/partners", {}, "missing: processor, enabled"),
         ("POST", "/partners", {"processor": "nobody", "enabled": True}, "nobody"),
         ("POST", "/clock", {"seconds": -1}, "forwards"),
-        ("POST", "/clock", {"seconds": "x"}, "x"),
+        ("POST", "/clock", {"seconds": "x"}, "seconds must be a number"),
         ("POST", "/clock", {"seconds": 1e12}, "time ends at 9000-01-01"),
         ("POST", "/clock", {"seconds": 1e300}, ""),
         ("POST", "/faults", {"nonsense": 1}, "a fault has no nonsense"),

@@ -54,6 +54,75 @@ def test_malformed_webhook(api):
     )
 
 
+@rows(
+    ("address", "taken"),
+    [
+        ("examplewebhook.com", True),
+        ("www.example.co.uk/hooks/plaid?x=1", True),
+        ("example.com:8443", True),
+        ("https://example.com/hook", True),
+        ("http://localhost:3000/hook", True),
+        ("invalid-hook", False),
+        ("/webhooks/x", False),
+        ("/webhooks/x.php", False),
+        ("webhooks/x.php", False),
+        ("", False),
+        (" ", False),
+        ("example.com/a b", False),
+        ("https://exa mple.com", False),
+        ("ftp://example.com", False),
+        ("https://", False),
+        ("javascript:alert(1.5)", False),
+    ],
+)
+def test_addresses_for_webhooks(api, link_request, address, taken):
+    """A domain is enough; what has no dot is none."""
+    access = api.access_token()
+    link_request["webhook"] = address
+    item = {"institution_id": "ins_109508", "initial_products": ["auth"]}
+    for path, body in (
+        ("/link/token/create", link_request),
+        ("/sandbox/public_token/create", {**item, "options": {"webhook": address}}),
+        ("/item/webhook/update", {"access_token": access, "webhook": address}),
+    ):
+        reply = api.post(path, **body)
+        if taken:
+            assert reply.status == 200
+        else:
+            assert reply.error[1] == "INVALID_FIELD"
+            assert reply.error[2].endswith("webhook must be a non-empty string URL")
+
+
+@rows("product", ["balance", "BAD"])
+def test_products_that_no_item_is_made_with(api, link_request, product):
+    """Where Link is not opened with a product, the Sandbox makes no Item with it."""
+    link_request["products"] = [product]
+    item = {"institution_id": "ins_109508", "initial_products": ["auth", product]}
+    words = f'client is not authorized to access the following products: ["{product}"]'
+    for path, body in (
+        ("/link/token/create", link_request),
+        ("/sandbox/public_token/create", item),
+    ):
+        assert api.error(path, **body) == ("INVALID_INPUT", "INVALID_PRODUCT", words)
+
+
+@rows(
+    ("one", "other"),
+    [
+        ("products", "optional_products"),
+        ("products", "additional_consented_products"),
+        ("required_if_supported_products", "optional_products"),
+        ("required_if_supported_products", "additional_consented_products"),
+        ("optional_products", "additional_consented_products"),
+    ],
+)
+def test_products_in_two_lists(api, link_request, one, other):
+    """The four lists of a link token have no product in common."""
+    body = {**link_request, one: ["auth"], other: ["auth"]}
+    _, code, words = api.error("/link/token/create", **body)
+    assert (code, words) == ("INVALID_FIELD", f'{one} and {other} must not overlap: ["auth"]')
+
+
 def test_malformed_link_token(api):
     """A link token that has not the form of one is an INVALID_FIELD, not an INVALID_LINK_TOKEN."""
     assert api.error("/link/token/get", link_token="bad token")[:2] == (

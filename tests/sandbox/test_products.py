@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from ..support.rows import rows
+from .conftest import ALL
 
 PERIOD = {"start_date": "2020-01-01", "end_date": "2099-12-31"}
 
@@ -37,6 +38,93 @@ def test_any_product_can_be_read(api):
         assert api.ok(path, access_token=token)
     owners = api.ok("/identity/get", access_token=token)["accounts"][0]["owners"]
     assert owners[0]["names"] == ["Alberta Bobbeth Charleson"]
+
+
+@rows(
+    ("call", "product"),
+    [
+        ("/transactions/sync", "transactions"),
+        ("/transactions/get", "transactions"),
+        ("/auth/get", "auth"),
+        ("/identity/get", "identity"),
+        ("/processor/transactions/sync", "transactions"),
+        ("/processor/transactions/get", "transactions"),
+        ("/processor/auth/get", "auth"),
+        ("/processor/identity/get", "identity"),
+    ],
+)
+@rows("made", ["link", "sandbox"])
+def test_a_product_joins_when_its_endpoint_is_called(api, call, product, made):
+    """It is billed from then on, and its webhooks can be fired."""
+    first = "identity" if product == "auth" else "auth"
+    hook = "http://127.0.0.1:9/"
+    consent = {"additional_consented_products": [product]}
+    if made == "link":
+        access = api.linked({"products": [first], "webhook": hook, **consent})
+    elif call.startswith("/processor") and product != "identity":
+        return  # without Link there is no consent to what is not among the products
+    else:
+        access = api.access_token(initial_products=[first], options={"webhook": hook})
+    before = api.shown(access)
+    assert before["products"] == before["billed_products"] == [first]
+    assert product in before["available_products"]
+    fire = {"access_token": access, "webhook_type": product.upper()}
+    fired = {"webhook_code": "DEFAULT_UPDATE", **fire}
+    if product != "identity":
+        assert api.error("/sandbox/item/fire_webhook", **fired)[1] == "SANDBOX_PRODUCT_NOT_ENABLED"
+    period = PERIOD if call.endswith("transactions/get") else {}
+    token = {"access_token": access}
+    if call.startswith("/processor"):
+        token = {"processor_token": api.processor_token(access)}
+    assert api.ok(call, **token, **period)
+    after = api.shown(access)
+    assert after["products"] == after["billed_products"] == sorted([first, product])
+    assert product not in after["available_products"]
+    if product != "identity":
+        assert api.ok("/sandbox/item/fire_webhook", **fired)
+
+
+def test_what_is_billed(api):
+    """What was called, or is billed at once; Balance never, Assets not by being there."""
+    access = api.linked(
+        {
+            "products": ["transactions", "assets"],
+            "optional_products": ["auth"],
+            "required_if_supported_products": ["identity"],
+            "additional_consented_products": ["liabilities"],
+        }
+    )
+    item = api.shown(access)
+    assert item["products"] == ["assets", "auth", "identity", "transactions"]
+    assert item["billed_products"] == ["identity", "transactions"]
+    api.ok("/accounts/balance/get", access_token=access)
+    assert api.shown(access) == item
+    api.ok("/auth/get", access_token=access)
+    assert api.shown(access)["billed_products"] == ["auth", "identity", "transactions"]
+    refused = api.linked(masks=["3333"])
+    assert api.error("/auth/get", access_token=refused)[1] == "NO_AUTH_ACCOUNTS"
+    assert api.shown(refused)["products"] == ["transactions"]
+
+
+def test_history_begins_with_the_product(api):
+    """How far back it goes is set by the call that adds Transactions, and not later."""
+    access = api.access_token(initial_products=["auth"])
+    options = {"days_requested": 10}
+    few = len(api.ok("/transactions/sync", access_token=access, options=options)["added"])
+    options = {"days_requested": 700}
+    again = api.ok("/transactions/sync", access_token=access, options=options, count=500)
+    assert len(again["added"]) == few > 0
+
+
+def test_transactions_refresh(api):
+    """It needs an Item that has Transactions."""
+    access = api.access_token(initial_products=["auth"])
+    error = api.error("/transactions/refresh", access_token=access)
+    assert error[:2] == ("ITEM_ERROR", "PRODUCT_NOT_ENABLED")
+    api.ok("/transactions/sync", access_token=access)
+    assert set(api.ok("/transactions/refresh", access_token=access)) == {"request_id"}
+    api.ok("/sandbox/item/reset_login", access_token=access)
+    assert api.error("/transactions/refresh", access_token=access)[1] == "ITEM_LOGIN_REQUIRED"
 
 
 def test_transactions_are_stable_and_paged(api):
@@ -166,7 +254,7 @@ def test_what_transactions_get_refuses(api, wrong):
 
 def test_a_processor_token_sees_one_account(api):
     """The partner gets the account it was given, and nothing of the others."""
-    access = api.access_token()
+    access = api.access_token(**ALL)
     token = api.processor_token(access, mask="1111")
     account = next(a for a in api.accounts(access) if a["mask"] == "1111")
     assert api.ok("/processor/account/get", processor_token=token)["account"] == account
@@ -184,7 +272,7 @@ def test_a_processor_token_sees_one_account(api):
 
 def test_permissions_narrow_a_processor_token(api):
     """After permissions/set only the named products can be read; none named is all again."""
-    token = api.processor_token(api.access_token())
+    token = api.processor_token(api.access_token(**ALL))
     assert api.ok("/processor/token/permissions/get", processor_token=token)["products"] == []
     api.ok("/processor/token/permissions/set", processor_token=token, products=["auth", "balance"])
     assert api.ok("/processor/token/permissions/get", processor_token=token)["products"] == [
@@ -204,7 +292,7 @@ def test_permissions_narrow_a_processor_token(api):
 
 def test_any_keys_may_use_a_processor_token(api, sandbox):
     """The partner's keys are not the developer's; access tokens are their own client's alone."""
-    access = api.access_token()
+    access = api.access_token(**ALL)
     token = api.processor_token(access)
     partner = sandbox.new_keys()
     keys = {"client_id": partner.client_id, "secret": partner.secret}
@@ -237,7 +325,7 @@ def test_sandbox_processor_token(api):
 
 def test_stripe_and_apex(api):
     """The two endpoints that are older than `processor`."""
-    token = api.access_token()
+    token = api.access_token(**ALL)
     by_mask = {account["mask"]: account["account_id"] for account in api.accounts(token)}
     answer = api.ok(
         "/processor/stripe/bank_account_token/create",

@@ -11,6 +11,7 @@ import pytest
 from plaid_processors.sandbox import LocalSandbox
 
 from ..support.rows import rows
+from .conftest import ALL
 
 MINUTE = dt.timedelta(minutes=1)
 
@@ -100,7 +101,7 @@ def test_a_second_public_token_is_of_the_same_item(api):
 
 def test_invalidated_access_token(api):
     """The old token is dead at once, the new one and the processor tokens work."""
-    access = api.access_token()
+    access = api.access_token(**ALL)
     processor = api.processor_token(access)
     answer = api.ok("/item/access_token/invalidate", access_token=access)
     assert set(answer) == {"new_access_token", "request_id"}
@@ -112,7 +113,7 @@ def test_invalidated_access_token(api):
 @rows(("processor", "hours"), [("dwolla", 1), ("unit", 24)])
 def test_processor_tokens_that_expire(api, sandbox, processor, hours):
     """Two partners' tokens are short-lived, the others' live on."""
-    access = api.access_token()
+    access = api.access_token(**ALL)
     short, lasting = api.processor_token(access, processor=processor), api.processor_token(access)
     sandbox.advance(dt.timedelta(hours=hours) - MINUTE)
     assert api.ok("/processor/auth/get", processor_token=short)
@@ -149,8 +150,7 @@ def test_update_mode_mends(api, sandbox):
 
 def test_update_mode_changes_accounts(api, sandbox):
     """With account selection the user can share others; what is taken back is gone for partners."""
-    done = sandbox.complete_link(api.link_token(), masks=["0000", "1111"])
-    access = api.ok("/item/public_token/exchange", public_token=done.public_token)["access_token"]
+    access = api.linked({"additional_consented_products": ["auth"]}, masks=["0000", "1111"])
     kept, lost = api.processor_token(access, "0000"), api.processor_token(access, "1111")
     ids = {account["mask"]: account["account_id"] for account in api.accounts(access)}
     update = {"account_selection_enabled": True}

@@ -15,6 +15,8 @@ from typing import Any
 import jwt
 import pytest
 
+from ..support.rows import rows
+
 
 @dataclass
 class Receiver:
@@ -138,10 +140,43 @@ def test_time_tells_too(api, sandbox, receiver):
     assert sandbox.wait_for_webhooks()
     assert receiver.codes[2:] == [
         "DEFAULT_UPDATE",
+        "SYNC_UPDATES_AVAILABLE",
         "DEFAULT_UPDATE",
         "SYNC_UPDATES_AVAILABLE",
         "ERROR",
     ]
+
+
+@rows(
+    ("products", "first"),
+    [
+        (["transactions"], ["INITIAL_UPDATE", "HISTORICAL_UPDATE", "SYNC_UPDATES_AVAILABLE"]),
+        (["auth"], ["INITIAL_UPDATE", "HISTORICAL_UPDATE", "SYNC_UPDATES_AVAILABLE"]),
+    ],
+)
+def test_the_first_sync_is_followed_by_a_webhook(api, sandbox, receiver, products, first):
+    """SYNC_UPDATES_AVAILABLE comes by itself then, once; a partner's sync brings none."""
+    receiver.got.clear()
+    options = {"webhook": receiver.url}
+    access = api.access_token(initial_products=products, options=options)
+    if "transactions" in products:
+        api.ok("/processor/transactions/sync", processor_token=api.processor_token(access))
+    for _ in range(2):
+        api.ok("/transactions/sync", access_token=access)
+        assert sandbox.wait_for_webhooks()
+        assert receiver.codes == first
+    assert receiver.last["initial_update_complete"] is True
+    assert receiver.last["historical_update_complete"] is True
+
+
+def test_a_revoked_permission_is_told_with_its_error(api, sandbox, receiver):
+    """As in the description's example."""
+    access = linked(api, receiver)
+    code = "USER_PERMISSION_REVOKED"
+    api.ok("/sandbox/item/fire_webhook", access_token=access, webhook_code=code)
+    assert sandbox.wait_for_webhooks()
+    error = receiver.last["error"]
+    assert (error["error_type"], error["error_code"], error["status"]) == ("ITEM_ERROR", code, 400)
 
 
 def test_fire_webhook_refuses(api, receiver):

@@ -80,7 +80,8 @@ class Workflow:
         """Do the user's part, by the control plane."""
         data = json.dumps({"link_token": link_token, "masks": ["0000", "3333"]}).encode()
         url = f"{self.host}/_sandbox/complete_link"
-        with urllib.request.urlopen(urllib.request.Request(url, data)) as answer:
+        request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request) as answer:
             return json.load(answer)
 
 

@@ -50,6 +50,7 @@ from plaid_processors import (
     RedactingFilter,
     RequestError,
     RequestEvent,
+    SessionItem,
     SessionState,
     StripeBankAccountToken,
     UnknownProcessorError,
@@ -89,6 +90,7 @@ from plaid_processors.sandbox import (
     LocalSandbox,
     LoggedRequest,
     PartnerRequest,
+    PlaidSandbox,
     SignedWebhook,
     serve,
 )
@@ -163,6 +165,11 @@ def link_token(linker: ProcessorLinker) -> None:
     assert_type(session.error, LinkFailure | None)
     if session.error is not None:
         assert_type(session.error.error_code, str | None)
+    assert_type(session.items, tuple[SessionItem, ...])
+    for item in session.items:
+        assert_type(item.public_token, str)
+        assert_type(item.accounts, tuple[Account, ...])
+        linker.link("layer", public_token=item.public_token, metadata=item.metadata)
     if session.public_token is not None:
         linker.link("layer", public_token=session.public_token, metadata=session.metadata)
 
@@ -199,6 +206,7 @@ def came(token: ProcessorToken) -> None:
     assert_type(token.processor_token, str)
     assert_type(token.account, Account)
     assert_type(token.expires_at, datetime | None)
+    assert_type(token.expired, bool)
     assert_type(token.fingerprint, str)
     assert_type(token.key, tuple[str, str])
     assert_type(token.single_use, bool)
@@ -442,6 +450,7 @@ async def handed_over_awaited(token: ProcessorToken) -> None:
 
 def local_plaid() -> None:
     """A user's own test."""
+    assert issubclass(PlaidSandbox, LocalSandbox)
     with LocalSandbox(seed="mine", port=0) as sandbox:
         assert_type(sandbox.client(timeout=1), PlaidClient)
         assert_type(sandbox.url, str)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import finalize
@@ -44,11 +45,20 @@ class Engine:
         self._closed = False
 
     def running(self) -> Running:
-        """What runs in this process now; a ConfigurationError if it was closed."""
+        """What runs in this process now.
+
+        Raises:
+            ConfigurationError: it was closed, or this is one of its threads, where a call could
+                wait for itself.
+        """
         if self._closed:
             raise self.closed_error()
         here = world()
         running = self._made.get(here)
+        if running is not None and running.has_thread(threading.current_thread()):
+            raise ConfigurationError(
+                f"on_event runs on a thread of its {self._name}: no calls there"
+            )
         if running is None:
             new = Running(self._max_connections, self._connect(here == self._set_up_in))
             # Of several callers that come first at once, one wins: setdefault is atomic.

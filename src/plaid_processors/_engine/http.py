@@ -131,6 +131,11 @@ def send(
 
 
 def _read(response: Any, end: float) -> HttpOutcome:
+    if response.status < 200:
+        # http.client takes an interim answer (103) for the answer, and the next request would get
+        # the real one: its connection is closed.
+        reason = f"an interim answer came (HTTP {response.status}), which cannot be passed over"
+        return HttpFailure(reason=reason, sent=True)
     chunks: list[bytes] = []
     size = 0
     for chunk in response.stream(_CHUNK):

@@ -154,6 +154,10 @@ class Running:
         """Whether it is of another process, or from before gevent patched this one."""
         return self._made_in != world()
 
+    def has_thread(self, thread: threading.Thread) -> bool:
+        """Whether it is one of these."""
+        return thread in self._running
+
     def submit(self, attempt: Attempt) -> bool:
         """Run the attempt as soon as a thread is free; False if they are closed.
 

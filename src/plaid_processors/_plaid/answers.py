@@ -1,7 +1,7 @@
 """Plaid's answer → its value, or the exception that says what to do next. Pure.
 
 The error's code decides, not the HTTP status: outages of banks come as 400, and one 429 must not
-be retried. What each code means is in codes.tsv.
+be retried. What each code means is in codes.tsv. Texts are masked after all is decided.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..errors import (
     ProcessorNotEnabledError,
     RequestError,
 )
-from ..redaction import redact
+from ..redaction import redact, secrets_among
 from ..results import text_in
 from .codes import meaning_of
 from .requests import Body, PlaidRequest
@@ -30,6 +30,19 @@ T = TypeVar("T")
 # 2021 to 2026), so here alone the message decides.
 _FIELD_IS_WRONG = ("INVALID_FIELD", "MISSING_FIELDS")
 _KEYS = re.compile(r"\b(client_id|secret)\b")
+
+_CODE = re.compile(r"[A-Za-z_-]*")  # what has a digit is none
+
+# What to do where Plaid's message says more than its code (seen on the wire in 2018 to 2022).
+_BY_MESSAGE = {
+    "INVALID_PUBLIC_TOKEN": (
+        (r"invalid format", "Pass it as Link gave it, or let the user go through Link again."),
+        (r"wrong Plaid environment", "Use the environment and the keys of its link token."),
+    ),
+    "INVALID_PRODUCT": (
+        (r"\bbalance\b", "Leave balance out: Link is not opened with it, and every Item has it."),
+    ),
+}
 
 # Where a partner's token is made, INVALID_PRODUCT means that the integration is not enabled for the
 # keys (seen on the wire in 2025), https://plaid.com/docs/errors/invalid-input/#invalid_product.
@@ -43,7 +56,7 @@ def outcome_of(
     if isinstance(outcome, HttpFailure):
         return connection_error(request, outcome), None
     body = _json_object(outcome.body)
-    secrets = (*request.secrets, *keys)
+    secrets = secrets_among(*request.secrets, *keys)
     request_id = None if body is None else _masked(body, "request_id", secrets)
     value = _value(request, outcome.status, body, secrets)
     if isinstance(value, RequestError):
@@ -103,28 +116,31 @@ def api_error(
 ) -> PlaidApiError | None:
     """The exception for an error body of Plaid's; None if the body has no error code.
 
-    In every text of Plaid's, tokens and ``secrets`` are masked.
+    In every text of Plaid's, tokens and ``secrets`` are masked; in a code or a type, tokens only.
     """
     names = ("error_type", "error_code", "error_message")
-    error_type, error_code, error_message = (_masked(body, each, secrets) or "" for each in names)
+    error_type, error_code, error_message = (text_in(body, each) or "" for each in names)
     if not error_code:
         return None
     meaning = meaning_of(error_code, error_type)
-    error = meaning.error
+    error, advice = meaning.error, meaning.advice
+    for words, better in _BY_MESSAGE.get(error_code, ()):
+        if re.search(words, error_message):
+            advice = better
     if error_code in _FIELD_IS_WRONG and _KEYS.search(error_message):
         error = AuthenticationError
     elif error_code == "INVALID_PRODUCT" and endpoint.startswith(_FOR_A_PARTNER):
-        error = ProcessorNotEnabledError
+        error, advice = ProcessorNotEnabledError, ""
     return error(
-        error_type=error_type,
-        error_code=error_code,
-        error_message=error_message,
+        error_type=redact(error_type, () if _CODE.fullmatch(error_type) else secrets),
+        error_code=redact(error_code, () if _CODE.fullmatch(error_code) else secrets),
+        error_message=redact(error_message, secrets),
         display_message=_masked(body, "display_message", secrets),
         request_id=_masked(body, "request_id", secrets),
         http_status=http_status,
         documentation_url=_masked(body, "documentation_url", secrets),
         endpoint=endpoint,
-        advice=meaning.advice,
+        advice=advice,
         retryable=meaning.retried == "always" or (meaning.retried == "5xx" and http_status >= 500),
         outcome_unknown=http_status >= 500 or error_code == "INTERNAL_SERVER_ERROR",
     )

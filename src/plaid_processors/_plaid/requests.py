@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ..adapters.catalogue import LIFETIMES, STRIPE
 from ..errors import PlaidConnectionError
@@ -22,8 +22,9 @@ from ..results import (
     StripeBankAccountToken,
     as_accounts,
     text_in,
+    time_in,
 )
-from ..sessions import LinkSession, read_session
+from ..sessions import LinkSession, NoPublicTokenError, read_session
 from .codes import meaning_of
 
 T_co = TypeVar("T_co", covariant=True)
@@ -57,26 +58,38 @@ def _text(answer: Body, name: str, advice: str = "") -> str:
 
 
 def _unusable(name: str, advice: str = "") -> PlaidConnectionError:
+    """With advice, it is for the caller to mend: the same request would bring the same answer."""
     return PlaidConnectionError(
-        f"its answer has no usable {name!r}", outcome_unknown=True, advice=advice
+        f"its answer has no usable {name!r}",
+        outcome_unknown=True,
+        advice=advice,
+        retryable=not advice,
     )
 
 
 def create_link_token(body: Body) -> PlaidRequest[LinkToken]:
-    return PlaidRequest("/link/token/create", body, _link_token)
+    def read(answer: Body) -> LinkToken:
+        expiration = time_in(answer, "expiration")
+        if expiration is None:
+            raise _unusable("expiration")
+        link_token = _text(answer, "link_token")
+        if body.get("hosted_link") is not None:
+            _text(answer, "hosted_link_url", _NO_HOSTED_LINK)
+        return LinkToken(
+            link_token=link_token,
+            expiration=expiration,
+            request_id=text_in(answer, "request_id"),
+            hosted_link_url=text_in(answer, "hosted_link_url"),
+        )
+
+    return PlaidRequest("/link/token/create", body, read)
 
 
-def _link_token(answer: Body) -> LinkToken:
-    try:
-        expiration = datetime.fromisoformat(_text(answer, "expiration"))
-    except ValueError:
-        raise _unusable("expiration") from None
-    return LinkToken(
-        link_token=_text(answer, "link_token"),
-        expiration=expiration if expiration.tzinfo else expiration.replace(tzinfo=UTC),
-        request_id=text_in(answer, "request_id"),
-        hosted_link_url=text_in(answer, "hosted_link_url"),
-    )
+# https://github.com/plaid/plaid-python/issues/524
+_NO_HOSTED_LINK = (
+    "Hosted Link was asked for, but is not enabled for your team: ask your account manager at "
+    "Plaid or its support (https://dashboard.plaid.com/support) for it, or leave hosted_link out."
+)
 
 
 def get_link_session(link_token: str) -> PlaidRequest[LinkSession]:
@@ -86,6 +99,9 @@ def get_link_session(link_token: str) -> PlaidRequest[LinkSession]:
 def _link_session(answer: Body) -> LinkSession:
     try:
         return read_session(answer.get("link_sessions"), text_in(answer, "request_id"))
+    except NoPublicTokenError:
+        advice = "Take it from the webhook SESSION_FINISHED, or let the user go through Link again."
+        raise _unusable("public_token", advice) from None
     except (TypeError, ValueError):
         raise _unusable("link_sessions") from None
 
@@ -141,7 +157,7 @@ def _accounts(answer: Body) -> tuple[Account, ...]:
     ]
     if accounts and not usable:
         raise _unusable("accounts")
-    return as_accounts(usable)
+    return tuple(evolve(each, verified=True) for each in as_accounts(usable))
 
 
 def create_processor_token(
@@ -176,7 +192,8 @@ def create_processor_token(
 def narrow(token: ProcessorToken, permissions: Sequence[str]) -> PlaidRequest[ProcessorToken]:
     """Limits the token to these products."""
     body = {"processor_token": token.processor_token, "products": permissions}
-    return PlaidRequest("/processor/token/permissions/set", body, lambda _answer: token)
+    narrowed = evolve(token, permissions=permissions)
+    return PlaidRequest("/processor/token/permissions/set", body, lambda _answer: narrowed)
 
 
 def remove_item(access_token: str) -> PlaidRequest[None]:

@@ -9,9 +9,9 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..errors import ConfigurationError
-from ..redaction import token_kind
-from ..results import Environment
+from ..errors import AccountSelectionError, ConfigurationError
+from ..redaction import has_token_inside, token_kind
+from ..results import Account, Environment, as_accounts
 
 
 def names(name: str, values: object) -> list[str]:
@@ -42,12 +42,34 @@ def filled_text(name: str, value: object) -> str:
     return given
 
 
+def given_accounts(
+    accounts: Iterable[Account | Mapping[str, object]] | None,
+    verify: bool,
+    processors: Iterable[str],
+) -> tuple[Account, ...] | None:
+    """The accounts that the caller gave; None: ask ``/accounts/get``."""
+    try:
+        return None if accounts is None else as_accounts(accounts)
+    except ValueError as error:  # no id, which Link's mobile SDKs were seen to send
+        if verify:
+            return None
+        raise AccountSelectionError(
+            f"{error}: pass verify_accounts=True, or leave the accounts out, to ask Plaid",
+            processor=", ".join(processors),
+        ) from None
+
+
 def checked_token(name: str, value: object, environment: Environment) -> str:
     """The token, unless it is of another type than its name says, or of another environment.
 
     Plaid's tokens are ``<type>-<environment>-…``; what does not look like that is sent as it is.
     """
     given, expected = filled_text(name, value), name.removesuffix("_token")
+    if has_token_inside(given):
+        raise ConfigurationError(
+            f"{name} has more than the token in it (quotes, white space, 'Bearer' or the like): "
+            "pass the token alone"
+        )
     kind, where = token_kind(given) or (expected, environment)
     if (kind, where) != (expected, environment):
         raise ConfigurationError(

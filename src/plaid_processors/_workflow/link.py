@@ -6,8 +6,10 @@ the blocking and the asynchronous linker differ.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Unpack
 
 from .._plaid import requests
@@ -25,12 +27,14 @@ from .plan import (
     Options,
     Partners,
     Plan,
+    left_to_do,
     make_plan,
-    narrowed,
     read_metadata,
     resume_plan,
 )
 from .progress import Progress
+
+logger = logging.getLogger("plaid_processors")
 
 
 async def session(call: PlaidCall, link_token: str) -> LinkSession:
@@ -70,7 +74,17 @@ async def link(
     call.port.check_callback("on_exchange", plan.on_exchange)
     call.port.check_callback("on_token", plan.on_token)
     token = checked_token("public_token", public_token, call.environment)
+    if plan.on_exchange is None:
+        _warn_that_nothing_is_stored()
     return await _exchange_and_issue(call, plan, token, origin)
+
+
+@cache  # once in a process
+def _warn_that_nothing_is_stored() -> None:
+    logger.warning(
+        "link() without on_exchange=: if this process dies before it returns, the Item's access "
+        "token is lost. Store the Item in on_exchange (docs/reliability.md)."
+    )
 
 
 async def link_sandbox(
@@ -130,7 +144,7 @@ async def resume(
         )
     adapters = () if partner is None else get_adapters(partner)
     own = {adapter.processor: adapter for adapter in adapters}
-    result = narrowed(result, options["narrow"], own)
+    result = left_to_do(result, options["narrow"], own)
     return await _issue_missing(call, resume_plan(result, own, accounts, **options), result)
 
 

@@ -61,6 +61,11 @@ async def create_link_token(
     elif "products" not in body:
         elsewhere = {product for name in _LISTS for product in body.get(name, ())}
         body["products"] = _united_products(adapters, elsewhere)
+    if asked := [name for name in ("products", *_LISTS) if "balance" in body.get(name, ())]:
+        # https://plaid.com/docs/api/link/#link-token-create-request-products
+        raise ConfigurationError(
+            f"{asked[0]} has 'balance', which is not asked for in Link: leave it out, Items have it"
+        )
     if account_selection_enabled is not None:
         enabled = flag("account_selection_enabled", account_selection_enabled)
         body["update"] = {"account_selection_enabled": enabled}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NotRequired, TypedDict, Unpack
 
 from attrs import evolve, frozen
 
-from ..adapters.base import PartnerAdapter
+from ..adapters.base import PartnerAdapter, is_pending
 from ..adapters.catalogue import STRIPE, get_adapter, get_adapters
 from ..errors import AccountSelectionError, ConfigurationError
 from ..results import (
@@ -18,10 +18,11 @@ from ..results import (
     PendingToken,
     ProcessorToken,
     as_accounts,
+    in_snake_case,
     text_in,
 )
 from .accounts import by_ids, ids_by_partner, pick
-from .arguments import flag
+from .arguments import flag, given_accounts
 
 Partners = str | PartnerAdapter | Iterable[str | PartnerAdapter]
 Accounts = Iterable[Account | Mapping[str, object]]
@@ -59,7 +60,13 @@ class Plan:
         if self.accounts is None:
             return ()
         if not self.verify:
-            return self._pick(self.accounts)
+            try:
+                return self._pick(self.accounts)
+            except AccountSelectionError as refused:
+                # Exchanged all the same: Plaid verifies for days, a public token lives 30 minutes.
+                if any(map(is_pending, refused.accounts)):
+                    return ()
+                raise
         for adapter, partner in self.choices:  # the caller chose these ids, not the browser
             by_ids(partner.account_ids or (), self.accounts, [adapter])
         return ()
@@ -130,7 +137,8 @@ def _plan(
 ) -> Plan:
     names = [partner.processor for _, partner in choices]
     ids = ids_by_partner(names, options["account_id"], options["account_ids"], own=own)
-    given = None if accounts is None else as_accounts(accounts)
+    verify = flag("verify_accounts", options.get("verify_accounts", False))
+    given = given_accounts(accounts, verify, names)
     if given == ():
         raise AccountSelectionError(
             "accounts is empty: pass at least one, or None to ask /accounts/get",
@@ -149,22 +157,23 @@ def _plan(
     return Plan(
         choices=bound,
         accounts=given,
-        verify=flag("verify_accounts", options.get("verify_accounts", False)),
+        verify=verify,
         partial=flag("partial", options["partial"]),
         on_exchange=options.get("on_exchange"),
         on_token=options["on_token"],
     )
 
 
-def narrowed(
+def left_to_do(
     result: LinkResult, narrow: bool | None, own: Mapping[str, PartnerAdapter]
 ) -> LinkResult:
-    """The result with its pending tokens to be narrowed or not; None: as it was asked for."""
-    if narrow is None:
-        return result
-    flag("narrow", narrow)
+    """What to ask for, expired tokens too, to be narrowed or not; None: as it was asked for."""
+    if narrow is not None:
+        flag("narrow", narrow)
 
     def permissions(pending: PendingToken | PendingPartner) -> tuple[str, ...] | None:
+        if narrow is None:
+            return pending.permissions
         if not narrow:
             return None
         adapter = own.get(pending.processor)
@@ -173,15 +182,25 @@ def narrowed(
         return _permissions_of(adapter or get_adapter(pending.processor))
 
     entries: list[ProcessorToken | PendingToken] = []
-    for entry in result.entries:
+    for entry in map(_unless_expired, result.entries):
         if isinstance(entry, ProcessorToken):
             entries.append(entry)
-        elif entry.unnarrowed is not None and not narrow:
+        elif entry.unnarrowed is not None and narrow is False:
             entries.append(entry.unnarrowed)  # the caller takes it as it is
         else:
             entries.append(evolve(entry, permissions=permissions(entry)))
     unselected = [evolve(each, permissions=permissions(each)) for each in result.unselected]
     return evolve(result, entries=entries, unselected=unselected)
+
+
+def _unless_expired(entry: ProcessorToken | PendingToken) -> ProcessorToken | PendingToken:
+    """The entry; one whose token has expired is missing again."""
+    token = entry if isinstance(entry, ProcessorToken) else entry.unnarrowed
+    if token is None or not token.expired:
+        return entry
+    return PendingToken(
+        processor=entry.processor, account=entry.account, permissions=entry.permissions
+    )
 
 
 def _permissions_of(adapter: PartnerAdapter) -> tuple[str, ...]:
@@ -196,19 +215,36 @@ def _permissions_of(adapter: PartnerAdapter) -> tuple[str, ...]:
 
 
 def read_metadata(
-    metadata: Mapping[str, object] | None, accounts: Accounts | None
+    metadata: object, accounts: Accounts | None
 ) -> tuple[dict[str, str | None], Accounts | None]:
     """From Link's metadata: bank and session, by the names of `LinkedItem`; and the accounts."""
     if metadata is None:
         return {}, accounts
     if not isinstance(metadata, Mapping):
-        raise TypeError(f"metadata must be Link's metadata object, not {type(metadata).__name__}")
-    institution = metadata.get("institution")
-    bank: Mapping[str, object] = institution if isinstance(institution, Mapping) else {}
+        raise TypeError(
+            f"metadata must be Link's metadata object, not {type(metadata).__name__}: "
+            "read JSON text with json.loads first"
+        )
+    said = in_snake_case(metadata)
+    if isinstance(said.get("metadata"), Mapping):
+        raise TypeError("metadata must be Link's metadata object: of onSuccess pass only that")
+    institution = said.get("institution")
+    if isinstance(institution, str) and institution.startswith("{"):
+        raise TypeError("metadata['institution'] is JSON text: read it with json.loads first")
+    bank = in_snake_case(institution) if isinstance(institution, Mapping) else {}
     origin = {
-        "institution_id": text_in(bank, "institution_id"),
+        "institution_id": text_in(bank, "institution_id") or text_in(bank, "id"),
         "institution_name": text_in(bank, "name"),
-        "link_session_id": text_in(metadata, "link_session_id"),
+        "link_session_id": text_in(said, "link_session_id"),
     }
-    listed: Any = metadata.get("accounts") if accounts is None else accounts
-    return origin, listed
+    listed: Any = said.get("accounts")
+    if accounts is None or listed is None:
+        return origin, listed if accounts is None else accounts
+    accounts = [*accounts] if isinstance(accounts, Iterator) else accounts
+    try:
+        ids, known = ({each.account_id for each in as_accounts(one)} for one in (accounts, listed))
+    except ValueError:  # an account without an id: they cannot be compared
+        return origin, accounts
+    if not ids <= known:
+        raise ValueError("accounts= has an account that metadata= does not have: leave one out")
+    return origin, accounts

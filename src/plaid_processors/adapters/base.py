@@ -10,6 +10,16 @@ from attrs.converters import optional
 from ..errors import AccountSelectionError
 from ..results import Account
 
+# The account's numbers are not verified, and will not be, or not yet. Plaid wants this checked
+# before a token is passed on: https://plaid.com/docs/auth/coverage/database-auth/.
+_FAILED = ("verification_failed", "verification_expired", "database_insights_fail")
+_PENDING = (
+    "pending_automatic_verification",
+    "pending_manual_verification",
+    "unsent",
+    "database_insights_pending",
+)
+
 
 def as_names(values: Iterable[str]) -> tuple[str, ...]:
     """A converter for attrs; its error does not show the value, which may be a token."""
@@ -67,8 +77,9 @@ class PartnerAdapter:
         return f"{count}, {'of any type' if self.subtypes is None else ' or '.join(self.subtypes)}"
 
     def fits(self, account: Account) -> bool:
-        """Whether the partner takes an account of this subtype."""
-        return self.subtypes is None or account.subtype in self.subtypes
+        """Whether the partner takes an account of this subtype and verification status."""
+        of_subtype = self.subtypes is None or account.subtype in self.subtypes
+        return of_subtype and not _is_unverified(self, account)
 
     def select_accounts(self, accounts: Sequence[Account]) -> tuple[Account, ...]:
         """The accounts that fit, in order; an AccountSelectionError if none does, or too many."""
@@ -129,19 +140,35 @@ def refusal(
 ) -> AccountSelectionError:
     """The error of a partner's rule: what it takes, what was found, and the way out."""
     eligible = tuple(account for account in accounts if adapter.fits(account))
+    unusable = [account for account in accounts if _is_unverified(adapter, account)]
     ask = "set Account Select to 'enabled for one account' in the Dashboard (Link customization)"
-    if not adapter.single:
+    if any(map(is_pending, unusable)):
+        way_out = "Call again, or resume the result, when Plaid has verified it."
+    elif any(account.subtype is None and not account.verified for account in accounts):
+        way_out = "Link gave no subtype: pass verify_accounts=True to ask Plaid."
+    elif not adapter.single:
         way_out = "Let the user connect other accounts in Link."
     elif eligible:
         way_out = f"Pass account_id= to pick one, or {ask}."
     else:
         way_out = f"Let the user connect one that fits: {ask}, or pass its account_id=."
+    found += "".join(f"; {each.label} is {each.verification_status}" for each in unusable)
     return AccountSelectionError(
         f"{adapter.processor} takes {adapter.rule}, but {found}. {way_out}",
         processor=adapter.processor,
         accounts=accounts,
         eligible=eligible,
     )
+
+
+def _is_unverified(adapter: PartnerAdapter, account: Account) -> bool:
+    """Whether the partner reads account numbers (``auth``) and these are not verified."""
+    return "auth" in adapter.products and account.verification_status in (*_FAILED, *_PENDING)
+
+
+def is_pending(account: Account) -> bool:
+    """Whether Plaid is still verifying the account's numbers."""
+    return account.verification_status in _PENDING
 
 
 def _list(accounts: Sequence[Account]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import timedelta
 from difflib import get_close_matches
@@ -88,16 +89,23 @@ def products_of(adapters: Iterable[PartnerAdapter]) -> list[str]:
 
 
 def _nearest(processor: str) -> list[str]:
-    wrong = _folded(processor)
-    known = {_folded(each.name): each.processor for each in partners()}
-    known.update((processor, processor) for processor in _catalogue())
-    known["paynote"] = "seamlessach"  # https://github.com/plaid/plaid-python/pull/586
-    near = get_close_matches(wrong, known, cutoff=0.8) or get_close_matches(wrong, known, n=1)
-    return list(dict.fromkeys(known[name] for name in near))
+    """The names that it may be a misspelling of; none is better than another company's."""
+    known = {_words(each.name): each.processor for each in partners()}
+    known.update((_words(processor), processor) for processor in _catalogue())
+    known["paynote",] = "seamlessach"  # https://github.com/plaid/plaid-python/pull/586
+    wrong = _words(processor)
+    by_letters = {"".join(words): processor for words, processor in known.items()}
+    near = get_close_matches("".join(wrong), by_letters, cutoff=0.8)
+    beginnings = [name for words, name in known.items() if wrong and _begins(wrong, words)]
+    return list(dict.fromkeys([by_letters[each] for each in near] or beginnings))
 
 
-def _folded(name: str) -> str:
-    return "_".join(name.lower().replace("-", " ").split())
+def _words(name: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"[^\W_]+", name.lower()))
+
+
+def _begins(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    return all(a == b for a, b in zip(one, other, strict=False))
 
 
 @cache

@@ -9,17 +9,32 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NoReturn
 
 from .._version import __version__
 from ..errors import LinkIncompleteError, PlaidProcessorsError
+from ..redaction import redact
 from . import demo, doctor, partners
 
 PROG = "plaid-processors"
+# No command, option or partner is written so, but keys and tokens are.
+_MAY_BE_SECRET = re.compile(r"(?=.*[0-9]|.*[a-z].*[A-Z]|.*[A-Z].*[a-z])[A-Za-z0-9_-]{12,}")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(_hidden(message, re.findall(r"[\w-]+", message)))
+
+
+def _hidden(text: str, words: Sequence[str]) -> str:
+    """Mask tokens, and those of the words that may be a secret given as a wrong argument."""
+    return redact(text, tuple(filter(_MAY_BE_SECRET.fullmatch, words)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = _parser().parse_args(words)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without "→" shows "?"
@@ -31,9 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except LinkIncompleteError as error:
-        return _fail(error.__cause__ or error)  # its own advice is to store the result and resume
+        return _fail(
+            error.__cause__ or error, words
+        )  # its own advice is to store the result and resume
     except (PlaidProcessorsError, OSError) as error:
-        return _fail(error)
+        return _fail(error, words)
     except ModuleNotFoundError as error:
         return _fail(
             f"the local Plaid needs {error.name}, which is not installed: "
@@ -44,13 +61,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _fail(error: BaseException | str) -> int:
-    print(f"{PROG}: {' '.join(str(error).split())}", file=sys.stderr)
+def _fail(error: BaseException | str, words: Sequence[str] = ()) -> int:
+    shown = _hidden(" ".join(str(error).split()), re.findall(r"[\w-]+", " ".join(words)))
+    print(f"{PROG}: {shown}", file=sys.stderr)
     return 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=PROG, description="From Plaid Link's public_token to your partner's processor_token."
     )
     parser.add_argument("--version", action="version", version=f"{PROG} {__version__}")
@@ -72,10 +90,24 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--client-id",
         type=partial(_hexadecimal, digits=24),
-        help="the only one admitted, with --secret; default: any",
+        help="the only one accepted, with the secret in PLAID_SECRET or --secret; default: any",
     )
     command.add_argument(
-        "--secret", type=partial(_hexadecimal, digits=30), help="the secret of --client-id"
+        "--secret",
+        type=partial(_hexadecimal, digits=30),
+        help="the secret of --client-id. It stands in the list of processes; the environment "
+        "variable PLAID_SECRET is safer",
+    )
+    command.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a host name that the control plane and Link's pages may be asked by, such as a "
+        "container's; the loopback's and --host are allowed; can be repeated",
+    )
+    command.add_argument(
+        "--remote-webhooks", action="store_true", help="send webhooks to other machines too"
     )
 
     command = add("partners", partners.run, "list Plaid's partners, or show one with its source")
@@ -109,9 +141,22 @@ def _serve(arguments: argparse.Namespace) -> None:
     from ..sandbox import serve
 
     host, port = arguments.host, arguments.port
-    if (arguments.client_id is None) != (arguments.secret is None):
-        arguments.refuse("--client-id and --secret go together")
+    client_id, secret = arguments.client_id, arguments.secret
+    if client_id is not None and secret is None and "PLAID_SECRET" in os.environ:
+        try:
+            secret = _hexadecimal(os.environ["PLAID_SECRET"], digits=30)
+        except argparse.ArgumentTypeError as error:
+            arguments.refuse(f"PLAID_SECRET {error}")
+    if (client_id is None) != (secret is None):
+        arguments.refuse("--client-id and --secret go together; the secret may be in PLAID_SECRET")
     try:
-        serve(host, port, arguments.client_id, arguments.secret)
+        serve(
+            host,
+            port,
+            client_id,
+            secret,
+            allowed_hosts=arguments.allow_host,
+            remote_webhooks=arguments.remote_webhooks,
+        )
     except OSError as error:
         raise OSError(f"cannot serve at {host} port {port}: {error.strerror or error}") from None

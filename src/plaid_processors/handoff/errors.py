@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 
 from attrs import frozen
 from typing_extensions import override
@@ -20,6 +20,7 @@ class HandoffError(PlaidProcessorsError):
         advice: what to do next.
         outcome_unknown: whether the partner may have acted all the same.
         retryable: whether the same call may succeed later, unchanged.
+        retry_after: seconds that the answer asks to wait, or None.
     """
 
     message: str
@@ -28,6 +29,7 @@ class HandoffError(PlaidProcessorsError):
     advice: str
     outcome_unknown: bool = False
     retryable: bool = False
+    retry_after: float | None = field(default=None, init=False)
 
     @override
     def __str__(self) -> str:
@@ -54,11 +56,13 @@ class PartnerFault:
         code: its code, such as ``INVALID_FIELD`` (Finix) or ``SpecifiedIdNotFound`` (Layer).
         message: its words.
         field: the field that it is about, or None.
+        logref: Finix's id of it, for its support, or None.
     """
 
     code: str | None = None
     message: str | None = None
     field: str | None = None
+    logref: str | None = None
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
-from typing import Any, ClassVar
-from urllib.parse import urlencode
+from functools import partial
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
 
-from attrs import field, fields, frozen
-from typing_extensions import override
+from attrs import field, frozen
 
 from .._engine.call import Call
 from .._engine.ports import AsyncPort, BlockingPort, run
-from ..errors import ConfigurationError
+from ..redaction import secrets_among
 from ..results import ProcessorToken
 from ..settings import Timeout
-from .errors import HandoffError, HandoffRefusedError
-from .requests import HandoffRequest, basic, token_text
-from .sending import AwaitedSender, BlockingSender, Json, Sender, masked, objects, text_of
+from .answers import Json, PartnerApi, UnusableError, masked, objects, text_of, texts_of
+from .errors import HandoffError, HandoffRefusedError, PartnerFault
+from .requests import HandoffRequest, basic, partner_id, plain_text, token_text
+from .sending import AwaitedSender, BlockingSender, Sender
 
 _VERSION = "2022-02-01"
+
+# The other types of Finix's published description, and types to come, may be a bank account's.
+_CARDS = ("PAYMENT_CARD", "PAYMENT_CARD_PRESENT", "SWIPED_PAYMENT_CARD", "APPLE_PAY", "GOOGLE_PAY")
+_LAST_DIGITS = re.compile(r"[Xx*•.\s-]*([0-9]+)")
 
 
 @frozen(kw_only=True)
@@ -33,6 +39,7 @@ class PaymentInstrument:
         third_party: where it comes from, such as ``PLAID``.
         masked_account_number: the last digits of the account, or None.
         bank_account_validation_check: such as ``VALID`` or ``INCONCLUSIVE``, or None.
+        enabled: False if it was disabled at Finix.
         raw: the whole of Finix's answer, with tokens masked.
     """
 
@@ -42,14 +49,39 @@ class PaymentInstrument:
     third_party: str | None = None
     masked_account_number: str | None = None
     bank_account_validation_check: str | None = None
+    enabled: bool = True
     raw: Mapping[str, Any] = field(factory=dict, repr=False, eq=False, hash=False)
 
 
-def _read_instrument(data: Json, secrets: tuple[str, ...]) -> PaymentInstrument:
-    """An instrument of an answer of Finix's, which has an id."""
-    raw = masked(data, secrets)
-    names = [each.name for each in fields(PaymentInstrument) if each.name not in ("id", "raw")]
-    return PaymentInstrument(id=data["id"], raw=raw, **{name: text_of(raw, name) for name in names})
+def _read_instrument(identity: str, secrets: tuple[str, ...], data: Json) -> PaymentInstrument:
+    """The instrument of an answer of Finix's."""
+    if text_of(data, "id") is None:
+        raise UnusableError("without an id")
+    # It is to another question, and may show another customer's.
+    if data.get("identity") not in (None, identity):
+        raise UnusableError("about another identity")
+    known = {"id": data["id"], "enabled": data.get("enabled") is not False}
+    raw = masked(data, secrets_among(*secrets))
+    return PaymentInstrument(**{**texts_of(raw, PaymentInstrument), **known, "raw": raw})
+
+
+def _read_page(
+    identity: str, secrets: tuple[str, ...], query: Json, body: Json
+) -> tuple[list[PaymentInstrument], Json]:
+    """The instruments of a page of Finix's list, and what the next page is asked for with."""
+    # An empty list may come without `_embedded`; what has neither is no list.
+    embedded = body.get("_embedded", {"payment_instruments": []} if "page" in body else None)
+    listed = embedded.get("payment_instruments") if isinstance(embedded, dict) else None
+    if not isinstance(listed, list):
+        raise UnusableError("no list of instruments")
+    page = [_read_instrument(identity, secrets, each) for each in listed]
+    # Finix's description has cursors; its examples have offsets, and a link to the next page.
+    after, links = text_of(body.get("page"), "next_cursor"), body.get("_links")
+    link = text_of(links.get("next"), "href") if isinstance(links, dict) and listed else None
+    more = {"after_cursor": after} if after else parse_qs(urlsplit(link or "").query)
+    if more and {**query, **more} == query:
+        raise UnusableError("the same page again")
+    return page, more
 
 
 def finix_request(
@@ -74,7 +106,7 @@ def finix_request(
     """
     # https://github.com/finix-payments/finix-nodejs, openapi/finix-api.yaml
     body = {
-        "identity": _checked_identity(identity),
+        "identity": partner_id("identity", identity, "Finix"),
         # Confirmed by public code of third parties only: Finix's published description is older.
         "third_party": "PLAID",
         "third_party_token": token_text(token, "finix"),
@@ -91,46 +123,48 @@ def _headers(credentials: tuple[str, str] | None, version: str) -> dict[str, str
     return headers
 
 
-def _checked_identity(identity: object) -> str:
-    if not isinstance(identity, str) or not identity.strip():
-        raise ConfigurationError("identity must be Finix's id of it, such as 'ID…'")
-    return identity
-
-
 def may_be(instrument: PaymentInstrument, token: ProcessorToken | str) -> bool:
-    """True if it could be of the token's account, also where the data is inconclusive.
+    """True if it could be of the token's account, also where the data cannot tell.
 
-    A few banks give each partner another number, so there the last digits prove nothing.
+    Last digits prove another account only if Plaid itself gave the ``mask`` of the token's. They
+    prove nothing where each link gets another number (Chase, PNC, US Bank: there is a
+    ``persistent_account_id``, https://support.plaid.com/hc/en-us/articles/16121468601751), or where
+    the user typed the number, which is not the one that such a bank gives.
     """
-    if instrument.type not in (None, "BANK_ACCOUNT"):
+    if instrument.type in _CARDS:
         return False
     account = token.account if isinstance(token, ProcessorToken) else None
-    shown = "".join(filter(str.isdigit, instrument.masked_account_number or ""))[-4:]
-    if not shown or account is None or not account.mask or not account.mask.isdigit():
+    if account is None or account.persistent_account_id or account.verification_status:
         return True
-    if account.persistent_account_id:
+    known = _LAST_DIGITS.fullmatch(instrument.masked_account_number or "")
+    own = _LAST_DIGITS.fullmatch(account.mask or "")
+    if known is None or own is None or not account.verified:
         return True
-    return shown.endswith(account.mask[-4:]) or account.mask.endswith(shown)
+    return known[1].endswith(own[1]) or own[1].endswith(known[1])
+
+
+def _faults(body: Json) -> list[PartnerFault]:
+    # https://docs.finix.com/additional-resources/developers/implementation-and-testing/error-codes
+    embedded = body.get("_embedded")
+    listed = embedded.get("errors") if isinstance(embedded, dict) else None
+    return [PartnerFault(**texts_of(each, PartnerFault)) for each in objects(listed)]
 
 
 class BaseFinixSender(Sender):
     """What both senders to Finix share."""
 
-    # https://docs.finix.com/api/section/authentication
-    _hosts: ClassVar = {
-        "sandbox": "https://finix.sandbox-payments-api.com",
-        "production": "https://finix.live-payments-api.com",
-    }
-    _partner = "finix"
-    _variables: ClassVar = {
-        "username": "FINIX_USERNAME",
-        "password": "FINIX_PASSWORD",
-        "environment": "FINIX_ENV",
-        "base_url": "FINIX_BASE_URL",
-    }
-    _if_unknown = (
-        "The same call again could make a second instrument: look for the account among "
-        "payment_instruments(identity), and if it is not there after a while, pass again=True."
+    _api = PartnerApi(
+        name="finix",
+        # https://docs.finix.com/api/section/authentication
+        hosts={
+            "sandbox": "https://finix.sandbox-payments-api.com",
+            "production": "https://finix.live-payments-api.com",
+        },
+        settings=("username", "password", "base_url"),
+        if_unknown="The same call again could make a second instrument: look for the account among "
+        "payment_instruments(identity), and if it is not there after a while, pass again=True.",
+        repeatable=False,
+        faults=_faults,
     )
 
     def __init__(
@@ -154,8 +188,7 @@ class BaseFinixSender(Sender):
             environment: ``"sandbox"`` or ``"production"``.
             base_url: another address than Finix's; http only on loopback.
             version: the version of Finix's API to ask for.
-            timeout: seconds to connect and to wait for one answer, each, or a (connect, read) pair;
-                one call may take four times their sum.
+            timeout: seconds, or a (connect, read) pair; one call may take four times their sum.
             max_connections: how many requests of this sender run side by side at most.
             proxy: the address of a proxy; by default the variables HTTPS_PROXY and NO_PROXY decide.
             ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE and
@@ -164,102 +197,78 @@ class BaseFinixSender(Sender):
         Raises:
             ConfigurationError: one of these is missing or malformed.
         """
-        super().__init__(
-            keys={"username": username, "password": password},
-            environment=environment,
-            base_url=base_url,
-            timeout=timeout,
-            max_connections=max_connections,
-            proxy=proxy,
-            ca_bundle=ca_bundle,
-        )
-        self._version = version
-        self._unsettled: dict[tuple[str, str], object] = {}  # under way, or of unknown outcome
+        keys = {"username": username, "password": password}
+        network = (timeout, max_connections, proxy, ca_bundle)
+        super().__init__(keys, environment, base_url, *network)
+        self._version = plain_text("version", version)
+        # The identity of each request that is under way, or whose outcome is unknown.
+        self._open: dict[object, str] = {}
 
     async def _hand_over(
         self, call: Call, token: ProcessorToken | str, identity: str, again: bool
     ) -> PaymentInstrument:
-        secret = token_text(token, self._partner, self._environment)
+        secret = token_text(token, "finix", self._environment)
         request = finix_request(
             token, identity=identity, credentials=self._keys, version=self._version
         )
-        account = token.account.account_id if isinstance(token, ProcessorToken) else secret
-        key, me = (identity, account), object()
-        unknown = self._unsettled.setdefault(key, me) is not me  # atomic: needs no lock
-        settled = not unknown
-        try:
+        read = partial(_read_instrument, identity, (*self._secrets, secret))
+
+        async def make() -> PaymentInstrument:
             if not again:
-                await self._refuse_a_second(call, token, identity, unknown=unknown)
-            settled = False  # and stays so if the caller interrupts
-            status, body = await self._ask(call, request, secrets=(secret,))
-            if text_of(body, "id") is None:
-                raise self._unusable(request, status, "without an id")
-            instrument = _read_instrument(body, (*self._secrets, secret))
-            if instrument.identity not in (None, identity):
-                raise self._unusable(request, status, "about another identity")
-            settled = True
-        except HandoffError as error:
-            settled = not (unknown or error.outcome_unknown)  # an earlier call's stays so
-            raise
-        finally:
-            if settled:
-                self._unsettled.pop(key, None)
-        return instrument
+                await self._refuse_a_second(call, token, identity)
+            me = object()
+            self._open[me] = identity  # and stays so if the caller interrupts
+            try:
+                instrument = await self._ask(call, request, read, secrets=(secret,))
+            except HandoffError as error:
+                if not error.outcome_unknown:
+                    del self._open[me]
+                raise
+            del self._open[me]
+            return instrument
+
+        # One after the other for an identity, since any two tokens may be of one account.
+        return await call.turn(identity, make())
 
     async def _refuse_a_second(
-        self, call: Call, token: ProcessorToken | str, identity: str, *, unknown: bool
+        self, call: Call, token: ProcessorToken | str, identity: str
     ) -> None:
-        """Raise if the account may have an instrument; ``unknown``: an earlier call may make it."""
-        candidates: tuple[PaymentInstrument, ...] = ()
+        """Raise if the account may have an instrument, or an earlier request may still make it."""
+        unknown = identity in self._open.copy().values()
+        existing: tuple[PaymentInstrument, ...] = ()
         try:
             listed = await self._list(call, identity)
-            candidates = tuple(each for each in listed if may_be(each, token))
+            existing = tuple(each for each in listed if may_be(each, token))
         except HandoffError:
             if not unknown:  # else it is refused in any case
                 raise
-        if candidates or unknown:
-            ids = ", ".join(each.id for each in candidates) or "none was found"
-            earlier = "; the outcome of an earlier call for it is unknown" if unknown else ""
+        if existing or unknown:
+            names = [each.id if each.enabled else f"{each.id}, disabled" for each in existing]
+            earlier = ", and the outcome of an earlier call is unknown" if unknown else ""
             raise HandoffRefusedError(
-                f"identity {identity} may have this bank account already ({ids}){earlier}",
-                partner=self._partner,
+                f"cannot tell whether identity {identity} has this bank account already "
+                f"(found: {'; '.join(names) or 'nothing'}){earlier}",
+                partner="finix",
                 advice="Nothing was made. payment_instruments(identity) lists what is there: use "
                 "it, or pass again=True for another instrument.",
                 outcome_unknown=unknown,
-                existing=candidates,
+                existing=existing,
             )
 
     async def _list(self, call: Call, identity: str) -> tuple[PaymentInstrument, ...]:
+        owner = partner_id("identity", identity, "Finix")
+        query: Json = {"owner_identity_id": owner, "limit": "100"}
         found: list[PaymentInstrument] = []
-        query = {"owner_identity_id": _checked_identity(identity), "limit": "100"}
         while True:  # until the deadline
-            path = f"/payment_instruments?{urlencode(query)}"
+            path = f"/payment_instruments?{urlencode(query, doseq=True)}"
             headers = _headers(self._keys, self._version)
             request = HandoffRequest(method="GET", path=path, headers=headers)
-            status, body = await self._ask(call, request)
-            embedded = body.get("_embedded", {})  # an empty list may come without it
-            listed = embedded.get("payment_instruments", []) if isinstance(embedded, dict) else None
-            if not isinstance(listed, list):
-                raise self._unusable(request, status, "no list of instruments")
-            with_id = [each for each in objects(listed) if text_of(each, "id")]
-            found += [_read_instrument(each, self._secrets) for each in with_id]
-            # Such an answer is to another question, and may show another customer's.
-            if any(each.identity not in (None, identity) for each in found):
-                raise self._unusable(request, status, "about another identity")
-            after = text_of(body.get("page"), "next_cursor")
-            if after is None:
+            read = partial(_read_page, identity, self._secrets, query)
+            page, more = await self._ask(call, request, read)
+            found += page
+            if not more:
                 return tuple(found)
-            if after == query.get("after_cursor"):
-                raise self._unusable(request, status, "the same page again")
-            query = {**query, "after_cursor": after}
-
-    @override
-    def _faults(self, body: Json) -> list[dict[str, str | None]]:
-        # https://docs.finix.com/additional-resources/developers/implementation-and-testing/error-codes
-        embedded = body.get("_embedded")
-        listed = embedded.get("errors") if isinstance(embedded, dict) else None
-        names = ("code", "message", "field")
-        return [{name: text_of(each, name) for name in names} for each in objects(listed)]
+            query = {**query, **more}
 
 
 class FinixSender(BaseFinixSender, BlockingSender):

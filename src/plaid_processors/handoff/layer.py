@@ -7,14 +7,14 @@ sent twice, is not known. So all of its tokens are sent each time, and only wher
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from operator import attrgetter
 from time import time
-from typing import ClassVar
+from typing import TypeVar
 from urllib.parse import quote
 
-from attrs import evolve, field, fields, frozen
-from typing_extensions import override
+from attrs import evolve, field, frozen
 
 from .._engine.call import Call
 from .._engine.ports import AsyncPort, BlockingPort, run
@@ -22,10 +22,12 @@ from ..errors import ConfigurationError
 from ..redaction import mask_repr
 from ..results import LinkResult, ProcessorToken
 from ..settings import Timeout, checked_address
-from .errors import HandoffRefusedError, PartnerApiError
-from .requests import HandoffRequest, basic, token_text
-from .sending import AwaitedSender, BlockingSender, Json, Sender, objects, text_of
+from .answers import Json, PartnerApi, UnusableError, objects, text_of, texts_of
+from .errors import HandoffRefusedError, PartnerApiError, PartnerFault
+from .requests import HandoffRequest, basic, partner_id, plain_text, token_text
+from .sending import AwaitedSender, BlockingSender, Sender
 
+T = TypeVar("T")
 Tokens = LinkResult | Iterable[ProcessorToken]
 
 
@@ -105,9 +107,7 @@ def layer_request(business_id: str, tokens: Iterable[ProcessorToken | str]) -> H
 
 
 def _path_of(business_id: object) -> str:
-    if not isinstance(business_id, str) or not business_id.strip():
-        raise ConfigurationError("business_id must be Layer's id of the business")
-    return f"/v1/businesses/{quote(business_id, safe='')}"
+    return f"/v1/businesses/{quote(partner_id('business_id', business_id, 'Layer'), safe='')}"
 
 
 def layer_tokens(given: Tokens, environment: str | None = None) -> tuple[ProcessorToken, ...]:
@@ -152,23 +152,60 @@ def _all_tokens(
     return list(dict.fromkeys([*known, *fresh]))
 
 
+def _check_business(business_id: str, body: Json) -> None:
+    """Refuse an answer that names another business; it need not name any."""
+    data = body.get("data")
+    entries = [*objects(data), *objects([data])]
+    named = [text_of(each, "business_id") for each in entries]
+    # The answer to a PUT is not known; the kinds of data that are, name their type.
+    if text_of(data, "type") in (None, "Business"):
+        named.append(text_of(data, "id"))
+    if any(each.lower() != business_id.lower() for each in named if each is not None):
+        raise UnusableError("about another business")
+
+
+def _read_accounts(business_id: str, body: Json) -> tuple[LayerAccount, ...]:
+    listed = body.get("data")
+    if not isinstance(listed, list) or len(objects(listed)) != len(listed):
+        raise UnusableError("no list of accounts")
+    _check_business(business_id, body)
+    return tuple(LayerAccount(**texts_of(each, LayerAccount)) for each in listed)
+
+
+def _read_bearer(body: Json) -> tuple[str, float]:
+    """The bearer token, and for how many seconds it can be used."""
+    token, seconds = text_of(body, "access_token"), body.get("expires_in")
+    if token is None or not token.isascii() or not token.isprintable():
+        raise UnusableError("without an access token")
+    return token, seconds if isinstance(seconds, (int, float)) and 0 < seconds < 1e9 else 0
+
+
+def _faults(body: Json) -> list[PartnerFault]:
+    # OAuth2's own form: RFC 6749, section 5.2.
+    if code := text_of(body, "error"):
+        return [PartnerFault(code=code, message=text_of(body, "error_description"))]
+    # https://docs.layerfi.com/api-details/json-data
+    return [
+        PartnerFault(
+            code=text_of(each, "error_enum") or text_of(each, "type"),
+            message=text_of(each, "description"),
+        )
+        for each in objects(body.get("errors"))
+    ]
+
+
 class BaseLayerSender(Sender):
     """What both senders to Layer share."""
 
-    # https://docs.layerfi.com/api-details/authentication
-    _hosts: ClassVar = {
-        "sandbox": "https://sandbox.layerfi.com",
-        "production": "https://api.layerfi.com",
-    }
-    _partner = "layer"
-    _variables: ClassVar = {
-        "client_id": "LAYER_CLIENT_ID",
-        "client_secret": "LAYER_CLIENT_SECRET",
-        "environment": "LAYER_ENV",
-        "base_url": "LAYER_BASE_URL",
-        "auth_url": "LAYER_AUTH_URL",
-    }
-    _if_unknown = "Call again: it reads back what Layer has, and sends only if a token is missing."
+    _api = PartnerApi(
+        name="layer",
+        # https://docs.layerfi.com/api-details/authentication
+        hosts={"sandbox": "https://sandbox.layerfi.com", "production": "https://api.layerfi.com"},
+        settings=("client_id", "client_secret", "base_url", "auth_url"),
+        if_unknown="Call again: it reads back what Layer has, and sends only what is missing.",
+        repeatable=True,
+        faults=_faults,
+    )
 
     def __init__(
         self,
@@ -193,8 +230,7 @@ class BaseLayerSender(Sender):
             base_url: another address than Layer's; http only on loopback.
             auth_url: another address for bearer tokens than Layer's; http only on loopback.
             scope: another scope than the environment's.
-            timeout: seconds to connect and to wait for one answer, each, or a (connect, read) pair;
-                one call may take four times their sum.
+            timeout: seconds, or a (connect, read) pair; one call may take four times their sum.
             max_connections: how many requests of this sender run side by side at most.
             proxy: the address of a proxy; by default the variables HTTPS_PROXY and NO_PROXY decide.
             ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE and
@@ -205,21 +241,16 @@ class BaseLayerSender(Sender):
         """
         own = "https://auth.layerfi.com"
         self._auth_url = own if auth_url is None else checked_address(auth_url)
-        super().__init__(
-            self._auth_url,
-            keys={"client_id": client_id, "client_secret": client_secret},
-            environment=environment,
-            base_url=base_url,
-            timeout=timeout,
-            max_connections=max_connections,
-            proxy=proxy,
-            ca_bundle=ca_bundle,
-        )
-        self._scope = scope or f"{self._hosts[self._environment]}/{self._environment}"
+        keys = {"client_id": client_id, "client_secret": client_secret}
+        network = (timeout, max_connections, proxy, ca_bundle)
+        super().__init__(keys, environment, base_url, *network, self._auth_url)
+        usual = f"{self._api.hosts[self._environment]}/{self._environment}"
+        self._scope = plain_text("scope", scope or usual)
         self._bearer = ("", 0.0)  # the bearer token, and until when it is used
 
     async def _hand_over(self, call: Call, tokens: Tokens, business_id: str) -> LayerHandoff:
         listed = layer_tokens(tokens, self._environment)
+        partner_id("business_id", business_id, "Layer")
         return await call.turn(business_id, self._send_new(call, business_id, listed))
 
     async def _send_new(
@@ -232,26 +263,21 @@ class BaseLayerSender(Sender):
         everything = _all_tokens(business_id, before, tokens) if new else []
         if everything:
             request = layer_request(business_id, everything)
-            await self._ask_with_bearer(call, request, secrets=tuple(everything))
+            read = partial(_check_business, business_id)
+            await self._ask_with_bearer(call, request, read, secrets=tuple(everything))
         return LayerHandoff(business_id=business_id, new=new, sent=len(everything), before=before)
 
     async def _list(self, call: Call, business_id: str) -> tuple[LayerAccount, ...]:
         request = HandoffRequest(method="GET", path=f"{_path_of(business_id)}/plaid/accounts")
-        status, body = await self._ask_with_bearer(call, request)
-        if not isinstance(body.get("data"), list):
-            raise self._unusable(request, status, "no list of accounts")
-        listed = objects(body["data"])
-        # Layer's list names no business; if it ever does, it has to be the one that was asked for.
-        if any(text_of(each, "business_id") not in (None, business_id) for each in listed):
-            raise self._unusable(request, status, "about another business")
-        names = [each.name for each in fields(LayerAccount)]
-        return tuple(
-            LayerAccount(**{name: text_of(each, name) for name in names}) for each in listed
-        )
+        return await self._ask_with_bearer(call, request, partial(_read_accounts, business_id))
 
     async def _ask_with_bearer(
-        self, call: Call, request: HandoffRequest, *, secrets: tuple[str, ...] = ()
-    ) -> tuple[int, Json]:
+        self,
+        call: Call,
+        request: HandoffRequest,
+        read: Callable[[Json], T],
+        secrets: tuple[str, ...] = (),
+    ) -> T:
         """Send a request with the bearer token; once more with a new one where it is refused."""
         again = False
         while True:
@@ -259,7 +285,7 @@ class BaseLayerSender(Sender):
             headers = {**request.headers, "Authorization": f"Bearer {bearer}"}
             authorized = evolve(request, headers=headers)
             try:
-                return await self._ask(call, authorized, secrets=(bearer, *secrets))
+                return await self._ask(call, authorized, read, secrets=(bearer, *secrets))
             except PartnerApiError as error:
                 # It was withdrawn before its end; a refused request changed nothing.
                 if error.http_status != 401 or again:
@@ -276,34 +302,13 @@ class BaseLayerSender(Sender):
             "Authorization": f"Basic {basic(*self._keys)}",
             "Content-Type": "application/x-www-form-urlencoded",
         }
-        form = {
-            "grant_type": "client_credentials",
-            "scope": self._scope,
-            "client_id": self._keys[0],
-        }
+        client_id, grant = self._keys[0], "client_credentials"
+        form = {"grant_type": grant, "scope": self._scope, "client_id": client_id}
         request = HandoffRequest(method="POST", path="/oauth2/token", headers=headers, form=form)
         asked = time()
-        status, body = await self._ask(call, request, base_url=self._auth_url)
-        token, seconds = text_of(body, "access_token"), body.get("expires_in")
-        if token is None or not token.isascii() or not token.isprintable():
-            raise self._unusable(request, status, "without an access token")
-        lasts = seconds if isinstance(seconds, (int, float)) and 0 < seconds < 1e9 else 0
+        token, lasts = await self._ask(call, request, _read_bearer, base_url=self._auth_url)
         self._bearer = token, asked + lasts - 60  # seconds: not used shortly before its end
         return token
-
-    @override
-    def _faults(self, body: Json) -> list[dict[str, str | None]]:
-        # OAuth2's own form: RFC 6749, section 5.2.
-        if code := text_of(body, "error"):
-            return [{"code": code, "message": text_of(body, "error_description")}]
-        # https://docs.layerfi.com/api-details/json-data
-        return [
-            {
-                "code": text_of(each, "error_enum") or text_of(each, "type"),
-                "message": text_of(each, "description"),
-            }
-            for each in objects(body.get("errors"))
-        ]
 
 
 class LayerSender(BaseLayerSender, BlockingSender):

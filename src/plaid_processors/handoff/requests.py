@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
@@ -14,25 +15,21 @@ from ..errors import ConfigurationError
 from ..redaction import mask, redact, token_kind
 from ..results import ProcessorToken
 
-
-def _shown_headers(headers: Mapping[str, str]) -> str:
-    return repr({k: "…" if k.lower() == "authorization" else v for k, v in headers.items()})
+_PLAIN = re.compile(r"(?![ '\"])[ -~]+(?<![ '\"])")
 
 
-def _shown_json(body: object) -> str:
-    return repr(_masked(body))
+def _shown(value: object) -> str:
+    return repr(_masked(value))
 
 
-def _masked(value: object) -> object:
-    """The body with its tokens masked: by their field, since a token may have any form."""
+def _masked(value: object, name: str = "") -> object:
+    """The body or the headers with tokens and keys masked: by name, since they have any form."""
+    if isinstance(value, str):
+        secret = "token" in name or name.lower() == "authorization"
+        return mask(value) if secret else redact(value)
     if isinstance(value, Mapping):
-        return {
-            name: mask(each) if "token" in name and isinstance(each, str) else _masked(each)
-            for name, each in value.items()
-        }
-    if isinstance(value, (list, tuple)):
-        return [_masked(each) for each in value]
-    return redact(value) if isinstance(value, str) else value
+        return {key: _masked(each, key) for key, each in value.items()}
+    return [_masked(each, name) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 @frozen(kw_only=True)
@@ -49,8 +46,8 @@ class HandoffRequest:
 
     method: str
     path: str
-    headers: Mapping[str, str] = field(factory=dict, repr=_shown_headers)
-    json: Mapping[str, Any] | None = field(default=None, repr=_shown_json)
+    headers: Mapping[str, str] = field(factory=dict, repr=_shown)
+    json: Mapping[str, Any] | None = field(default=None, repr=_shown)
     form: Mapping[str, str] | None = field(default=None, repr=False)
 
     @property
@@ -76,11 +73,30 @@ def basic(user: str, password: str) -> str:
     return b64encode(f"{user}:{password}".encode()).decode()
 
 
+def plain_text(name: str, value: object) -> str:
+    """A text that a header and a URL can carry, or a ConfigurationError that does not show it."""
+    if isinstance(value, str) and _PLAIN.fullmatch(value):
+        return value
+    raise ConfigurationError(
+        f"{name} must be a string of printable ASCII characters, with no quotes or white space "
+        "around it"
+    )
+
+
+def partner_id(name: str, value: object, partner: str) -> str:
+    """A partner's id of something, which URLs and messages show: no token of Plaid's."""
+    text = plain_text(name, value)
+    if redact(text) != text:
+        raise ConfigurationError(f"{name} is a token of Plaid's: pass {partner}'s id")
+    return text
+
+
 def token_text(token: ProcessorToken | str, partner: str, environment: str | None = None) -> str:
     """The text of a token, which has to be for this partner and, where given, environment."""
     if isinstance(token, ProcessorToken):
         if token.processor != partner:
-            raise ConfigurationError(f"this token is for {token.processor}, not for {partner}")
+            processor = redact(token.processor)
+            raise ConfigurationError(f"this token is for {processor}, not for {partner}")
         text = token.processor_token
     elif isinstance(token, str):
         text = token
@@ -88,8 +104,8 @@ def token_text(token: ProcessorToken | str, partner: str, environment: str | Non
         raise TypeError(
             f"the token must be a ProcessorToken or its text, not {type(token).__name__}"
         )
-    kind, of_environment = token_kind(text) or ("processor", environment)
-    if not text.strip() or kind != "processor":
+    kind, of_environment = token_kind(plain_text("the token", text)) or ("processor", environment)
+    if kind != "processor":
         raise ConfigurationError(f"this is no processor token: {mask(text)}")
     if environment not in (None, of_environment):
         raise ConfigurationError(

@@ -1,13 +1,13 @@
-"""The base of all senders: threads and connections, one request sent once, its answer read."""
+"""The base of all senders: threads and connections, and one request sent once."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, ClassVar, Self, TypeVar
+from urllib.parse import urlsplit
 
 from attrs import define
 from typing_extensions import override
@@ -20,30 +20,23 @@ from .._engine.ports import Port
 from .._engine.threads import Attempt, Running
 from .._version import USER_AGENT
 from ..errors import ConfigurationError
-from ..redaction import redact
+from ..redaction import secrets_among
 from ..settings import Limits, Timeout, checked_address, read_environment
-from .errors import PartnerApiError, PartnerConnectionError, PartnerFault
-from .requests import HandoffRequest, basic
+from .answers import Json, PartnerApi, outcome_of
+from .errors import HandoffError
+from .requests import HandoffRequest, basic, plain_text
 
-Json = dict[str, Any]
-
-_RETRYABLE = (408, 429, 500, 502, 503, 504)
-_LATER = "Nothing was changed: call again later."
-_KEYS = "Check the keys, and that they belong to this environment of the partner's."
-_FIX = "Nothing was changed: fix what the answer names."
+T = TypeVar("T")
 
 
 class Sender:
     """The base of all senders, whose constructors explain the arguments."""
 
-    _partner: ClassVar[str]
-    _hosts: ClassVar[Mapping[str, str]]  # the address of each environment
-    _variables: ClassVar[Mapping[str, str]]  # the arguments for `from_env`, the two keys first
-    _if_unknown: ClassVar[str]  # the advice where the partner may have acted all the same
+    _api: ClassVar[PartnerApi]
+    _shown = "not set up"
 
     def __init__(
         self,
-        *other_urls: str,
         keys: Mapping[str, str],
         environment: str,
         base_url: str | None,
@@ -51,13 +44,21 @@ class Sender:
         max_connections: int,
         proxy: str | None,
         ca_bundle: str | os.PathLike[str] | None,
+        *other_urls: str,
     ) -> None:
-        user, password = (_checked_key(name, value) for name, value in keys.items())
+        user, password = (plain_text(name, value) for name, value in keys.items())
         self._keys = (user, password)
         self._secrets = (password, basic(user, password))  # masked in all texts
         self._environment = read_environment(environment).value
-        own = self._hosts[self._environment]
+        own = self._api.hosts[self._environment]
         self._base_url = own if base_url is None else checked_address(base_url)
+        for name, address in self._api.hosts.items():
+            same_host = urlsplit(address).hostname == urlsplit(self._base_url).hostname
+            if same_host and name != self._environment:
+                raise ConfigurationError(
+                    f"base_url {self._base_url} is of {self._api.name}'s {name} environment, but "
+                    f"environment is {self._environment!r}: leave one of them out"
+                )
         self._times = Limits(timeout=timeout, max_connections=max_connections).connect_and_read
         urls = (self._base_url, *other_urls)
         networks = {url: network_for(url, proxy=proxy, ca_bundle=ca_bundle) for url in urls}
@@ -67,6 +68,7 @@ class Sender:
 
         connect(True)  # certificates that cannot be read are refused now
         self._engine = Engine(type(self).__name__, max_connections, connect)
+        self._shown = f"{self._environment} {self._base_url}"
 
     @classmethod
     def from_env(
@@ -85,8 +87,7 @@ class Sender:
 
         Args:
             environ: the variables to read; None: those of the process, ``os.environ``.
-            timeout: seconds to connect and to wait for one answer, each, or a (connect, read) pair;
-                one call may take four times their sum.
+            timeout: seconds, or a (connect, read) pair; one call may take four times their sum.
             max_connections: how many requests of this sender run side by side at most.
             proxy: the address of a proxy; by default the variables HTTPS_PROXY and NO_PROXY decide.
             ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE and
@@ -96,10 +97,11 @@ class Sender:
             ConfigurationError: a variable is missing or malformed.
         """
         source = os.environ if environ is None else environ
-        named = {argument: source.get(name, "") for argument, name in cls._variables.items()}
-        given: dict[str, Any] = {k: value.strip() for k, value in named.items() if value.strip()}
-        keys = list(cls._variables)[:2]
-        if missing := [cls._variables[key] for key in keys if key not in given]:
+        names = {name: f"{cls._api.name}_{name}".upper() for name in cls._api.settings}
+        names["environment"] = f"{cls._api.name}_ENV".upper()
+        named = {name: source.get(variable, "").strip() for name, variable in names.items()}
+        given: dict[str, Any] = {name: value for name, value in named.items() if value}
+        if missing := [names[key] for key in cls._api.settings[:2] if key not in given]:
             raise ConfigurationError(f"{' and '.join(missing)} not set")
         return cls(
             **given,
@@ -110,7 +112,11 @@ class Sender:
         )
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._environment} {self._base_url}>"
+        return f"<{type(self).__name__} {self._shown}>"
+
+    def _close(self) -> None:
+        if hasattr(self, "_engine"):  # else its constructor raised
+            self._engine.close()
 
     def _call(self, port: Port) -> Call:
         """The start of a public call; its deadline is four times the time of one request."""
@@ -120,80 +126,22 @@ class Sender:
         self,
         call: Call,
         request: HandoffRequest,
+        read: Callable[[Json], T],
         *,
         base_url: str | None = None,
         secrets: tuple[str, ...] = (),
-    ) -> tuple[int, Json]:
-        """Send a request once; return the status and the JSON object of a good answer."""
-        base_url = base_url or self._base_url
-        http_request = HttpRequest(
-            method=request.method,
-            url=base_url + request.path,
-            headers={"User-Agent": USER_AGENT, "Accept": "application/json", **request.headers},
-            body=request.content,
-        )
-        outcome = await call.send(_PartnerErrand(http_request, base_url, request.changes))
+    ) -> T:
+        """Send a request once; return what ``read`` makes of the JSON object of a good answer."""
+        masks = secrets_among(*self._secrets, *secrets)
+        read_answer = partial(outcome_of, self._api, request, read, masks)
+        errand = _PartnerErrand(request, base_url or self._base_url, read_answer)
+        try:
+            value = await call.send(errand)
+        except HandoffError as error:
+            call.check(error)
+            raise
         call.check()
-        if isinstance(outcome, HttpFailure):
-            raise self._no_answer(request, outcome.reason, sent=outcome.sent)
-        body: Any = None
-        with suppress(ValueError, RecursionError):
-            body = json.loads(outcome.body)
-        read = self._faults(body) if isinstance(body, dict) else []
-        faults = tuple(PartnerFault(**masked(each, (*self._secrets, *secrets))) for each in read)
-        # A gateway's page does not say whether the partner itself was reached.
-        if faults or not 200 <= outcome.status < 300:
-            raise self._api_error(request, outcome.status, faults)
-        if not isinstance(body, dict):
-            raise self._unusable(request, outcome.status, "not JSON")
-        return outcome.status, body
-
-    def _faults(self, body: Json) -> list[dict[str, str | None]]:
-        """The errors that an answer of this partner's lists: the fields of a `PartnerFault`."""
-        raise NotImplementedError
-
-    def _api_error(
-        self, request: HandoffRequest, status: int, faults: tuple[PartnerFault, ...]
-    ) -> PartnerApiError:
-        unknown = request.changes and (status >= 500 or status == 408 or 200 <= status < 300)
-        if unknown:
-            advice = self._if_unknown
-        elif status in (401, 403):
-            advice = _KEYS
-        else:
-            advice = _LATER if status in _RETRYABLE else _FIX
-        message = f"{self._partner} refused {request.endpoint}, HTTP {status}"
-        if faults:
-            message += ": " + "; ".join(f"{each.code}: {each.message}" for each in faults)
-        return PartnerApiError(
-            message,
-            partner=self._partner,
-            advice=advice,
-            outcome_unknown=unknown,
-            retryable=status in _RETRYABLE and not unknown,
-            endpoint=request.endpoint,
-            http_status=status,
-            faults=faults,
-        )
-
-    def _unusable(self, request: HandoffRequest, status: int, why: str) -> PartnerConnectionError:
-        """The error for an answer that means success and cannot be used."""
-        return self._no_answer(request, f"its answer is {why} (HTTP {status})", status=status)
-
-    def _no_answer(
-        self, request: HandoffRequest, reason: str, *, sent: bool = True, status: int | None = None
-    ) -> PartnerConnectionError:
-        unknown = request.changes and sent
-        return PartnerConnectionError(
-            f"no usable answer from {self._partner} to {request.endpoint}: {reason}",
-            partner=self._partner,
-            advice=self._if_unknown if unknown else _LATER,
-            outcome_unknown=unknown,
-            retryable=status is None or not unknown,
-            reason=reason,
-            endpoint=request.endpoint,
-            http_status=status,
-        )
+        return value
 
 
 class BlockingSender(Sender):
@@ -207,7 +155,7 @@ class BlockingSender(Sender):
 
     def close(self) -> None:
         """End its threads and close its connections; a later call is a ConfigurationError."""
-        self._engine.close()
+        self._close()
 
 
 class AwaitedSender(Sender):
@@ -222,50 +170,32 @@ class AwaitedSender(Sender):
     async def close(self) -> None:
         """End its threads and close its connections; a later call is a ConfigurationError."""
         # It waits for its threads, which must not hold the event loop.
-        await asyncio.get_running_loop().run_in_executor(None, self._engine.close)
+        await asyncio.get_running_loop().run_in_executor(None, self._close)
 
 
-@define(slots=False, eq=False)
-class _PartnerErrand(Errand[HttpOutcome]):
-    """One request to a partner, sent once."""
+@define(slots=False, eq=False, repr=False)
+class _PartnerErrand(Errand[T]):
+    """One request to a partner, sent once.
 
-    request: HttpRequest
+    Its answer is read on the thread, where whatever goes wrong is an error of the attempt.
+    """
+
+    request: HandoffRequest
     base_url: str
-    once: bool
+    outcome_of: Callable[[HttpOutcome], T | HandoffError]
+
+    def __attrs_post_init__(self) -> None:
+        self.once = self.request.changes
 
     @override
     def attempt(
         self, running: Running, attempt: Attempt, times: tuple[float, float]
-    ) -> HttpOutcome:
-        return send(running.pools[self.base_url], self.request, attempt, times)
+    ) -> T | HandoffError:
+        headers = {"User-Agent": USER_AGENT, "Accept": "application/json", **self.request.headers}
+        url, body = self.base_url + self.request.path, self.request.content
+        request = HttpRequest(method=self.request.method, url=url, headers=headers, body=body)
+        return self.outcome_of(send(running.pools[self.base_url], request, attempt, times))
 
     @override
-    def failed(self, failure: HttpFailure, number: int) -> HttpOutcome:
-        return failure
-
-
-def text_of(data: object, key: str) -> str | None:
-    """A text of a JSON object; None where it is missing, or where there is no object."""
-    value = data.get(key) if isinstance(data, Mapping) else None
-    return value if isinstance(value, str) and value else None
-
-
-def objects(value: object) -> list[Json]:
-    """The JSON objects of a list; none where it is no list."""
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
-
-
-def masked(value: Any, secrets: tuple[str, ...]) -> Any:
-    """A JSON value without tokens and these secrets."""
-    if isinstance(value, str):
-        return redact(value, secrets)
-    if isinstance(value, Mapping):
-        return {key: masked(each, secrets) for key, each in value.items()}
-    return [masked(each, secrets) for each in value] if isinstance(value, list) else value
-
-
-def _checked_key(name: str, value: object) -> str:
-    """A key that a header can carry."""
-    if isinstance(value, str) and value.isascii() and value.isprintable() and value.strip():
-        return value
-    raise ConfigurationError(f"{name} must be a string of printable characters")
+    def failed(self, failure: HttpFailure, number: int) -> T | HandoffError:
+        return self.outcome_of(failure)

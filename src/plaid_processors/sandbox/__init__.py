@@ -9,6 +9,7 @@ from .local import LocalSandbox, serve
 from .partners_finix import FinixInstrument, LocalFinix
 from .partners_http import PartnerRequest
 from .partners_layer import LayerBook, LocalLayer
+from .pytest_kit import PlaidSandbox
 from .webhooks import SignedWebhook
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "LocalSandbox",
     "LoggedRequest",
     "PartnerRequest",
+    "PlaidSandbox",
     "SignedWebhook",
     "serve",
 ]

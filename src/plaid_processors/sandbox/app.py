@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -12,37 +14,15 @@ from .control import control_app
 from .engine import Engine, Outcome
 from .link_page import link_routes
 from .protocol import Corked
+from .reading import BodyTooLargeError, read_request
+from .visitors import Hosts, RefusedError
 from .wire import Answer, Request
 
-MAX_BODY = 1 << 20
 CONTROL = "/_sandbox"
-
-
-class BodyTooLargeError(Exception):
-    """The request is larger than any request of Plaid's."""
-
 
 _TOO_LARGE = Answer(
     status=413, body=b"Request Entity Too Large", headers={"Content-Type": "text/plain"}
 )
-
-
-async def read_request(scope: Scope, receive: Receive) -> Request:
-    """Read a request; a too large one is read to its end, so that the client gets an answer."""
-    chunks, size, more = [], 0, True
-    while more:
-        message = await receive()
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size <= MAX_BODY:
-            chunks.append(chunk)
-        more = message.get("more_body", False)
-    if size > MAX_BODY:
-        raise BodyTooLargeError
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    return Request(
-        method=scope["method"], path=scope["path"], headers=headers, body=b"".join(chunks)
-    )
 
 
 class Exchange:
@@ -121,21 +101,28 @@ class Exchange:
             await self._send({"type": "http.response.body", "body": b""})
 
 
-def plaid_app(engine: Engine) -> ASGIApp:
-    """Make the application that answers as Plaid does."""
+def plaid_app(engine: Engine, hosts: Hosts) -> ASGIApp:
+    """Make the application that answers as Plaid does: to programs, by whatever name they ask."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await Exchange(scope, receive, send).run(engine)
+        headers = Headers(scope=scope)
+        try:
+            if "origin" in headers:  # browsers name it with every POST
+                hosts.check_sender(headers)
+        except RefusedError as refused:
+            await PlainTextResponse(str(refused), refused.status)(scope, receive, send)
+        else:
+            await Exchange(scope, receive, send).run(engine)
 
     return app
 
 
-def make_app(engine: Engine) -> Starlette:
+def make_app(engine: Engine, hosts: Hosts) -> Starlette:
     """Add the control plane to Plaid's own paths."""
     return Starlette(
         routes=[
-            *link_routes(engine),
-            Mount(CONTROL, app=control_app(engine)),
-            Mount("/", app=plaid_app(engine)),
+            *link_routes(engine, hosts),
+            Mount(CONTROL, app=control_app(engine, hosts)),
+            Mount("/", app=plaid_app(engine, hosts)),
         ]
     )

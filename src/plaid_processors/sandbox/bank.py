@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from functools import cache
 
 from .errors import PlaidError
+from .ids import derived_digits
 from .model import Account, Bank, Number
 from .tables import table
 from .wire import Json
@@ -37,6 +39,11 @@ def banks() -> dict[str, Bank]:
             health=row["health"] or "HEALTHY",
             supported=row["supported"] != "no",
             tokenized_numbers=row["tan"] == "yes",
+            ends_earlier=row["relink"] == "yes",
+            keeps_accounts=row["keeps"] == "yes",
+            consent_life=dt.timedelta(days=int(row["consent_days"]))
+            if row["consent_days"]
+            else None,
         )
         for row in table("institutions")
     }
@@ -89,18 +96,25 @@ def default_accounts(bank: Bank) -> list[Account]:
 
 def default_numbers(bank: Bank, mask: str) -> Json:
     """Make an account's numbers by scheme (US: seen on the Sandbox, 2026)."""
-    account = f"111122223333{mask}"
-    if bank.country == "CA":
-        return {"eft": {"account": account, "institution": "021", "branch": "01140"}}
+    if bank.country == "CA":  # https://plaid.com/docs/auth/
+        return {"eft": {"account": f"11112222{mask}", "institution": "114", "branch": "01533"}}
     if bank.country == "GB":
         return {
             "bacs": {"account": "31926819", "sort_code": "601613"},
             "international": {"iban": "GB29NWBK60161331926819", "bic": "NWBKGB21"},
         }
-    ach: Json = {"account": account, "routing": "011401533", "wire_routing": "021000021"}
-    if bank.tokenized_numbers:
-        ach["is_tokenized_account_number"] = True
-    return {"ach": ach}
+    account = f"111122223333{mask}"
+    return {"ach": {"account": account, "routing": "011401533", "wire_routing": "021000021"}}
+
+
+def tokenize(account: Account) -> None:
+    """Put a number of this link alone in place of the account's own, whose end the mask shows.
+
+    https://plaid.com/docs/auth/#tokenized-account-numbers
+    """
+    digits = derived_digits(account.account_id, length=15)
+    last = next(digit for digit in "84" if not (account.mask or "").endswith(digit))
+    account.numbers["ach"] |= {"account": digits + last, "is_tokenized_account_number": True}
 
 
 def default_owner() -> Json:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from . import notices
 from .fields import Field, checked
 from .model import Item, ProcessorToken
 from .wire import Json
@@ -55,6 +56,14 @@ class Call:
         item = self.item()
         self.world.check_login(item)
         return item
+
+    def use(self, item: Item, product: str) -> None:
+        """Add the product to the Item, now that its endpoint answers."""
+        new = product not in item.products
+        item.add_product(product)
+        if new and product == "transactions":
+            item.days_requested = int(self.option("days_requested", item.days_requested))
+            notices.transactions_ready(self.world, item)
 
     def processor_token(self) -> ProcessorToken:
         """Return the processor token that was sent."""

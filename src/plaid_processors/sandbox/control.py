@@ -3,27 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, fields
-from typing import Any
+from dataclasses import asdict, dataclass, fields
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from .clock import stamp
 from .engine import Engine
+from .errors import PlaidError
 from .faults import Fault
+from .fields import Field, Report, flag, free, many, number, required, text
 from .journal import LoggedRequest
-from .wire import Json, from_json
+from .visitors import Hosts, RefusedError, read_order
+from .wire import Json, to_json
 
-Action = Callable[[Engine, Json], Any]
 _FAULT_NAMES = frozenset(field.name for field in fields(Fault))
 
 
+@dataclass(frozen=True)
+class Action:
+    """What one path does, and the fields of its body; None: the action checks it."""
+
+    run: Callable[[Engine, Json], Json]
+    fields: dict[str, Field] | None
+
+    def order(self, body: Json) -> Json:
+        """Refuse a body that does not fit; a null counts as absent."""
+        if self.fields is None:
+            return body
+        report = Report()
+        report.look_inside(body, self.fields, "")
+        report.raise_first(None)
+        return {name: value for name, value in body.items() if value is not None}
+
+
 def _reset(engine: Engine, body: Json) -> Json:
-    engine.reset(**body)
+    unknown = sorted(set(body) - {"seed"})
+    if unknown:
+        raise ValueError(f"a reset has no {', '.join(unknown)}; it has: seed")
+    engine.reset(body.get("seed"))
     return {}
 
 
@@ -32,7 +53,7 @@ def _time(engine: Engine, _: Json) -> Json:
 
 
 def _advance(engine: Engine, body: Json) -> Json:
-    return {"now": stamp(engine.advance(float(body["seconds"])))}
+    return {"now": stamp(engine.advance(body["seconds"]))}
 
 
 def _partner(engine: Engine, body: Json) -> Json:
@@ -105,43 +126,71 @@ def _health(engine: Engine, _: Json) -> Json:
     return {"ok": True, "now": stamp(engine.now)}
 
 
+def _consent(engine: Engine, body: Json) -> Json:
+    engine.record_consent(body["enabled"])
+    return {}
+
+
+_TEXT = required(text())
 ACTIONS: dict[tuple[str, str], Action] = {
-    ("GET", "/health"): _health,
-    ("POST", "/reset"): _reset,
-    ("GET", "/clock"): _time,
-    ("POST", "/clock"): _advance,
-    ("POST", "/partners"): _partner,
-    ("POST", "/keys"): _new_keys,
-    ("GET", "/requests"): _requests,
-    ("DELETE", "/requests"): _clear_requests,
-    ("GET", "/faults"): _faults,
-    ("POST", "/faults"): _add_fault,
-    ("DELETE", "/faults"): _clear_faults,
-    ("POST", "/rate_limits"): _limits,
-    ("GET", "/webhooks"): _webhooks,
-    ("POST", "/complete_link"): _complete_link,
-    ("POST", "/exit_link"): _exit_link,
-    ("POST", "/account_select"): _account_select,
+    ("GET", "/health"): Action(_health, {}),
+    ("POST", "/reset"): Action(_reset, None),
+    ("GET", "/clock"): Action(_time, {}),
+    ("POST", "/clock"): Action(_advance, {"seconds": required(number())}),
+    ("POST", "/partners"): Action(_partner, {"processor": _TEXT, "enabled": required(flag())}),
+    ("POST", "/keys"): Action(_new_keys, {}),
+    ("GET", "/requests"): Action(_requests, {}),
+    ("DELETE", "/requests"): Action(_clear_requests, {}),
+    ("GET", "/faults"): Action(_faults, {}),
+    ("POST", "/faults"): Action(_add_fault, None),
+    ("DELETE", "/faults"): Action(_clear_faults, {}),
+    ("POST", "/rate_limits"): Action(_limits, {"enabled": required(flag()), "per_client": free()}),
+    ("GET", "/webhooks"): Action(_webhooks, {}),
+    ("POST", "/complete_link"): Action(
+        _complete_link,
+        {
+            "link_token": _TEXT,
+            "institution_id": text(),
+            "masks": many(text()),
+            "username": text(),
+            "password": text(),
+        },
+    ),
+    ("POST", "/exit_link"): Action(
+        _exit_link,
+        {"link_token": _TEXT, "institution_id": text(), "error_code": text(), "status": text()},
+    ),
+    ("POST", "/consent"): Action(_consent, {"enabled": required(flag())}),
+    ("POST", "/account_select"): Action(
+        _account_select, {"select": _TEXT, "customization": text()}
+    ),
 }
 
 
-def _route(engine: Engine, method: str, path: str, action: Action) -> Route:
+def _reply(status: int, told: Json) -> Response:
+    return Response(to_json(told), status, media_type="application/json")
+
+
+def _route(engine: Engine, hosts: Hosts, method: str, path: str, action: Action) -> Route:
     async def answer(request: Request) -> Response:
         try:
-            body = from_json(await request.body() or b"{}")
-            if not isinstance(body, dict):
-                raise TypeError("the body is a JSON object")  # noqa: TRY301 - answered as below
-            return JSONResponse(await run_in_threadpool(action, engine, body))
-        except KeyError as error:
-            return JSONResponse({"error": f"{error} is missing"}, status_code=400)
+            order = action.order(await read_order(request, hosts))
+            return _reply(200, await run_in_threadpool(action.run, engine, order))
+        except RefusedError as refused:
+            return _reply(refused.status, {"error": str(refused)})
+        except PlaidError as error:
+            return _reply(400, {"error": error.message})
         except (TypeError, ValueError, OverflowError) as error:
-            return JSONResponse({"error": str(error)}, status_code=400)
+            return _reply(400, {"error": str(error)})
 
     return Route(path, answer, methods=[method])
 
 
-def control_app(engine: Engine) -> Starlette:
+def control_app(engine: Engine, hosts: Hosts) -> Starlette:
     """Make the application of the control plane."""
     return Starlette(
-        routes=[_route(engine, method, path, action) for (method, path), action in ACTIONS.items()]
+        routes=[
+            _route(engine, hosts, method, path, action)
+            for (method, path), action in ACTIONS.items()
+        ]
     )

@@ -162,7 +162,7 @@ def _owner(given: Json) -> Json:
     """Replace the default user's identity with the given one."""
     owner = default_owner()
     for name, value in given.items():
-        if value is not None:
+        if name in owner and value is not None:
             owner[name] = value if name == "names" else [_filled(name, entry) for entry in value]
     return owner
 

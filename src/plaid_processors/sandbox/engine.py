@@ -82,6 +82,8 @@ class Engine:
         seed: int | str = DEFAULT_SEED,
         now: dt.datetime | None = None,
         redirect_uris: Iterable[str] | None = None,
+        consent: bool = True,
+        remote_webhooks: bool = False,
     ):
         keys = Ids(seed)
         self.client_id = client_id or keys.hexadecimal("client_id", 24)
@@ -90,10 +92,13 @@ class Engine:
         self._seed = seed
         self._start_at = now
         self._redirect_uris = None if redirect_uris is None else frozenset(redirect_uris)
+        self._consent = consent
         self._lock = threading.RLock()
         self._faults = Faults()
-        self._journal = Journal()
-        self._courier = Courier(lambda body, at: self._world.signer.sign(body, at))
+        self._journal: Journal[LoggedRequest] = Journal()
+        self._courier = Courier(
+            lambda body, at: self._world.signer.sign(body, at), remote=remote_webhooks
+        )
         self._world = self._new_world()
 
     def _new_world(self) -> World:
@@ -103,6 +108,7 @@ class Engine:
             keys={self.client_id: self.secret},
             any_keys=self._any_keys,
             redirect_uris=self._redirect_uris,
+            consent=self._consent,
             send=self._courier.send,
         )
 
@@ -142,10 +148,11 @@ class Engine:
                 path=masked_text(request.path),
                 body=masked(_json_or_none(request.body)),
                 status=answer.status if answer else None,
-                error_code=told.get("error_code"),
-                request_id=told.get("request_id"),
+                error_code=_text_or_none(told.get("error_code")),
+                request_id=_text_or_none(told.get("request_id")),
                 fault=masked(outcome.fault.to_dict()) if outcome.fault else None,
-            )
+            ),
+            size=len(request.path) + len(request.body),
         )
 
     # The user's part
@@ -153,25 +160,28 @@ class Engine:
     def complete_link(
         self,
         link_token: str | linking.HasLinkToken,
-        institution_id: str = "ins_109508",
+        institution_id: str | None = None,
         *,
         masks: Sequence[str] | None = None,
-        username: str = "user_good",
-        password: str = "pass_good",  # noqa: S107 - the Sandbox's, printed in Plaid's docs
+        username: str | None = None,
+        password: str | None = None,
     ) -> Linked:
         """Do what the user does in Link, and return the arguments of `onSuccess`.
 
         Args:
             link_token: from `/link/token/create` of this sandbox; a string, or an object that
                 has it as `link_token`.
-            institution_id: the bank that the user chooses.
+            institution_id: the bank that the user chooses, by default `ins_109508`; update mode is
+                at the Item's bank.
             masks: the accounts that the user chooses; by default all that Link offers.
-            username: the test user that logs in.
-            password: its password.
+            username: the test user that logs in, by default `user_good`; in update mode, the
+                Item's.
+            password: its password, by default `pass_good`; in update mode, the Item's.
 
         Raises:
             TypeError: `masks` is a string.
-            ValueError: no such link token, bank, user or account; the message lists the valid ones.
+            ValueError: no such link token, bank or account, and the message lists the valid ones;
+                or the bank refuses the login, and the message has Plaid's error code.
 
         """
         with self._lock:
@@ -216,7 +226,14 @@ class Engine:
     # Control
 
     def reset(self, seed: int | str | None = None) -> None:
-        """Remove all Items, tokens, faults and log entries; the keys stay."""
+        """Remove all Items, tokens, faults and log entries; the keys stay.
+
+        Raises:
+            TypeError: the seed is neither a number nor a text.
+
+        """
+        if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int | str)):
+            raise TypeError("a seed is a whole number or a text")
         with self._lock:
             self._seed = self._seed if seed is None else seed
             self._world = self._new_world()
@@ -267,6 +284,14 @@ class Engine:
         with self._lock:
             names = self._world.single_account
             (names.add if select == "one" else names.discard)(customization)
+
+    def record_consent(self, enabled: bool = True) -> None:
+        """Record for new Items what the user consents to (the default), or record nothing.
+
+        Without a record, every product can be read, as with Items from before Plaid recorded it.
+        """
+        with self._lock:
+            self._world.consent = enabled
 
     def link_page(self, action: str, body: Json) -> Json:
         """Answer a request of Link's pane; the module `pane` has the actions.
@@ -324,7 +349,12 @@ class Engine:
     def limit_rates(
         self, enabled: bool = True, per_client: Mapping[str, int] | None = None
     ) -> None:
-        """Switch the documented rate limits on or off; `per_client` sets others by path."""
+        """Switch the documented rate limits on or off; `per_client` sets others by path.
+
+        Raises:
+            TypeError: a limit is not a whole number.
+
+        """
         with self._lock:
             self._world.limits.set(enabled, per_client)
 
@@ -369,7 +399,7 @@ class Engine:
 
     @property
     def items(self) -> tuple[ItemState, ...]:
-        """Every Item that was made, removed ones too."""
+        """Every Item that was made; of those that were removed, at least the latest thousand."""
         with self._lock:
             tokens: dict[str, list[str]] = {}
             for token in self._world.processor_tokens.values():
@@ -396,6 +426,10 @@ def _item_state(item: Item, processor_tokens: Iterable[str]) -> ItemState:
 def _check_partner(processor: str) -> None:
     if processor != STRIPE and processor not in processors():
         raise ValueError(f"Plaid knows no processor {processor!r}")
+
+
+def _text_or_none(value: object) -> str | None:
+    return masked_text(value) if isinstance(value, str) else None
 
 
 def _json_or_none(body: bytes) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any, Literal, TypedDict
 
 from .calls import ENDPOINTS
 from .errors import documented
+from .journal import masked_text
 from .wire import API_VERSION, Answer, Json, from_json, json_answer, to_json
 
 ANYWHERE = "*"
@@ -83,28 +85,16 @@ class Fault:
     trickle: float | None = None
 
     def __post_init__(self) -> None:
-        self._check_numbers()
-        if self.path != ANYWHERE and self.path not in ENDPOINTS:
-            raise ValueError(f"no endpoint {self.path}; there are: {', '.join(sorted(ENDPOINTS))}")
-        if self.drop is not None and self.drop not in DROPS:
-            raise ValueError(f"drop is one of {', '.join(DROPS)}, not {self.drop!r}")
+        self._check_path()
+        for name, fits, words in _RULES:
+            if not fits(getattr(self, name)):
+                raise ValueError(f"{name} is {words}, not {_shown(getattr(self, name))}")
         if self.error_code and not self.error_type and self.error_code not in documented():
             raise ValueError(f"{self.error_code} is no documented error: give its error_type too")
-        if self.times is not None and self.times < 1:
-            raise ValueError("times is at least 1, or None for ever")
-        if self.status is not None and not 200 <= self.status <= 599:
-            raise ValueError("status is an HTTP status from 200 to 599")
 
-    def _check_numbers(self) -> None:
-        for name in ("times", "skip", "delay", "status", "cut", "trickle"):
-            value = getattr(self, name)
-            if value is None:
-                continue
-            whole = name not in ("delay", "trickle")
-            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-                raise TypeError(f"{name} is a number, not {value!r}")
-            if value < 0:
-                raise ValueError(f"{name} is not negative")
+    def _check_path(self) -> None:
+        if self.path != ANYWHERE and self.path not in ENDPOINTS:
+            raise ValueError(f"no endpoint {self.path}; there are: {', '.join(sorted(ENDPOINTS))}")
 
     @property
     def replaces(self) -> bool:
@@ -116,10 +106,86 @@ class Fault:
         """Write the fields that are set, as the control plane reads them."""
         default = Fault()
         return {
-            name: value
+            name: dict(value) if isinstance(value, Mapping) else value
             for name, value in self.__dict__.items()
             if value is not _UNSET and value != getattr(default, name)
         }
+
+
+def _shown(value: Any) -> str:
+    simple = value is None or isinstance(value, str | int | float)
+    return masked_text(repr(value))[:80] if simple else f"a {type(value).__name__}"
+
+
+def _whole(low: int, high: float = float("inf")) -> Callable[[Any], bool]:
+    return lambda value: _is_number(value) and isinstance(value, int) and low <= value <= high
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_time(value: Any) -> bool:
+    return _is_number(value) and 0 <= value <= LONGEST
+
+
+def _is_text(value: Any) -> bool:
+    # A lone surrogate cannot be sent.
+    return isinstance(value, str) and not _SURROGATE.search(value)
+
+
+def _or_none(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or fits(value)
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        from_json(to_json(value))
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _are_headers(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(name, str)
+        and _HEADER_NAME.fullmatch(name)
+        and name.lower() not in _FRAMING
+        and (isinstance(given, str) or _is_number(given))
+        and _HEADER_VALUE.fullmatch(str(given))
+        for name, given in value.items()
+    )
+
+
+LONGEST = 24 * 60 * 60
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+# https://www.rfc-editor.org/rfc/rfc9110#section-5: what a header can be. The server itself says how
+# long a body is, for which there is `cut`.
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"(?:[!-~\x80-\xff](?:[ \t!-~\x80-\xff]*[!-~\x80-\xff])?)?")
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
+_RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("times", _or_none(_whole(1)), "a whole number, at least 1, or None for ever"),
+    ("skip", _whole(0), "a whole number, not negative"),
+    ("delay", _is_time, f"a number of seconds up to {LONGEST}, not negative"),
+    ("trickle", _or_none(_is_time), f"a number of seconds up to {LONGEST}, not negative"),
+    ("drop", lambda value: value is None or value in DROPS, f"one of {', '.join(DROPS)}"),
+    ("error_code", _or_none(_is_text), "a text"),
+    ("error_type", _or_none(_is_text), "a text"),
+    ("error_message", _or_none(_is_text), "a text"),
+    ("status", _or_none(_whole(200, 599)), "an HTTP status, a whole number from 200 to 599"),
+    ("headers", _are_headers, "an object of header names and values, without the length"),
+    ("body", _or_none(_is_text), "a text"),
+    ("json", lambda value: value is _UNSET or _is_json(value), "a value of JSON"),
+    ("work", lambda value: isinstance(value, bool), "true or false"),
+    ("change", lambda value: isinstance(value, Mapping) and _is_json({**value}), "a JSON object"),
+    (
+        "remove",
+        lambda value: isinstance(value, list | tuple) and all(map(_is_text, value)),
+        "a list of keys",
+    ),
+    ("cut", _or_none(_whole(0)), "a whole number, not negative"),
+)
 
 
 def replacement(fault: Fault, request_id: str) -> Answer:

@@ -96,6 +96,11 @@ def number() -> Field:
     return Field(type="number")
 
 
+def anything(check: Check) -> Field:
+    """Describe a value of any type."""
+    return Field(type="any", check=check)
+
+
 def told(words: str, fits: Callable[[Any], bool], kind: str = "string") -> Field:
     """Describe a value whose type and form are refused with the same message."""
 
@@ -111,13 +116,48 @@ def url() -> Field:
     return told("must be a non-empty string URL", is_url)
 
 
+# Taken by the Sandbox, as Plaid's own client tests show; "invalid-hook" and "/webhooks/x" are not.
+_BARE_ADDRESS = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?([/?]\S*)?", re.ASCII)
+
+
 def is_url(value: str) -> bool:
-    """Return whether this is an http or https address with a host."""
+    """Return whether this is an http or https address with a host, or begins with a domain."""
+    if "://" not in value:
+        return bool(_BARE_ADDRESS.fullmatch(value))
     try:
         parts = urlsplit(value)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        spaced = any(letter.isspace() for letter in value)
+        return (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and parts.port != 0
+            and not spaced
+        )
     except ValueError:
         return False
+
+
+# Schemes that a browser or the system acts on by itself; any other can be an app's.
+_NO_APP = frozenset(
+    "about blob chrome chrome-extension data feed file filesystem ftp ftps intent jar javascript "
+    "livescript mailto mhtml mocha moz-extension ms-its news resource sms smsto tel vbscript "
+    "view-source wss ws wyciwyg".split()
+)
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):[^\s\x00-\x1f\x7f]+")
+
+
+def return_address() -> Field:
+    """Describe an address that a browser is sent to at the end: of a page, or of an app."""
+    return told("must be an http, https or app URI", is_return_address)
+
+
+def is_return_address(value: str) -> bool:
+    """Return whether this is an http or https address, or one with an app's own scheme."""
+    match = _ADDRESS.fullmatch(value)
+    if not match:
+        return False
+    scheme = match[1].lower()
+    return is_url(value) if scheme in ("http", "https") else scheme not in _NO_APP
 
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
@@ -183,6 +223,8 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 def _fits(value: object, wanted: str) -> bool:
+    if wanted == "any":
+        return True
     if isinstance(value, bool):  # Python's bool is an int
         return wanted == "boolean"
     if wanted == "integer" and isinstance(value, float):

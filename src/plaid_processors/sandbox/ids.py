@@ -37,9 +37,18 @@ class Ids:
 
 def derived_word(*parts: object, length: int = 37) -> str:
     """Derive letters and digits from the parts: the same parts give the same word."""
-    digest = hashlib.sha512("\0".join(map(str, parts)).encode()).digest()
-    value, letters = int.from_bytes(digest, "big"), []
+    value, letters = _derived(*parts), []
     for _ in range(length):
         value, index = divmod(value, len(LETTERS_AND_DIGITS))
         letters.append(LETTERS_AND_DIGITS[index])
     return "".join(letters)
+
+
+def derived_digits(*parts: object, length: int) -> str:
+    """Derive decimal digits from the parts."""
+    return f"{_derived(*parts) % 10**length:0{length}}"
+
+
+def _derived(*parts: object) -> int:
+    digest = hashlib.sha512("\0".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest, "big")

@@ -7,11 +7,12 @@ import re
 import threading
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from .wire import Json
 
 KEPT = 10_000
+KEPT_BYTES = 4 << 20  # of requests; in memory a request is up to twenty times as large
 _TOKEN = re.compile(r"\b((?:access|public|link|processor)-[a-z]+)-([^\s\"',]+)|\b(btok)_(\w+)")
 _SECRET = re.compile(r"\b[0-9a-fA-F]{30}\b")
 _HIDDEN = frozenset({"secret", "override_password"})
@@ -67,12 +68,16 @@ def _mask_token(match: re.Match[str]) -> str:
     return f"{kind}-…{rest[-4:] if len(rest) > 8 else ''}"
 
 
-class Journal:
-    """Keeps the latest requests."""
+Entry = TypeVar("Entry")
+
+
+class Journal(Generic[Entry]):
+    """Keeps the latest entries: at most `KEPT`, and those of `KEPT_BYTES` of requests."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._entries: deque[LoggedRequest] = deque(maxlen=KEPT)
+        self._entries: deque[tuple[Entry, int]] = deque()
+        self._bytes = 0
         self._count = 0
 
     def next_number(self) -> int:
@@ -81,17 +86,21 @@ class Journal:
             self._count += 1
             return self._count
 
-    def add(self, entry: LoggedRequest) -> None:
-        """Keep an entry."""
+    def add(self, entry: Entry, size: int) -> None:
+        """Keep an entry, of a request of so many bytes."""
         with self._lock:
-            self._entries.append(entry)
+            self._entries.append((entry, size))
+            self._bytes += size
+            while len(self._entries) > KEPT or self._bytes > KEPT_BYTES:
+                self._bytes -= self._entries.popleft()[1]
 
-    def entries(self) -> tuple[LoggedRequest, ...]:
+    def entries(self) -> tuple[Entry, ...]:
         """Return the entries, in the order of the answers."""
         with self._lock:
-            return tuple(self._entries)
+            return tuple(entry for entry, _ in self._entries)
 
     def clear(self) -> None:
         """Remove all entries."""
         with self._lock:
             self._entries.clear()
+            self._bytes = 0

@@ -31,9 +31,13 @@ class Limits:
         self.enabled = False
         self._own: dict[str, int] = {}
         self._calls: defaultdict[tuple[str, str], deque[dt.datetime]] = defaultdict(deque)
+        self._swept: dt.datetime | None = None
 
     def set(self, enabled: bool, own: Mapping[str, int] | None = None) -> None:
         """Switch the limits on or off; `own` replaces limits of a client."""
+        for path, limit in (own or {}).items():
+            if isinstance(limit, bool) or not isinstance(limit, int):
+                raise TypeError(f"the limit of {path} is a whole number of calls a minute")
         self.enabled = enabled
         self._own = dict(own or {})
         self._calls.clear()
@@ -42,6 +46,11 @@ class Limits:
         """Count a call, or refuse it with a 429."""
         if not self.enabled:
             return
+        if self._swept is None or now >= self._swept + WINDOW:
+            self._swept = now
+            for key, calls in list(self._calls.items()):
+                if not calls or calls[-1] <= now - WINDOW:
+                    del self._calls[key]
         per_item, per_client, codes = _documented()
         code = codes.get(path, "RATE_LIMIT")
         if item is not None and path in per_item:

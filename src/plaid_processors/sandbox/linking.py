@@ -10,12 +10,17 @@ from . import notices
 from .bank import AUTH_SUBTYPES, BANK_PRODUCTS, bank_to_link, find_bank
 from .errors import PlaidError
 from .model import Account, Bank, Item, LinkSession, LinkToken
-from .users import accounts_of_user
+from .products import scopes_of
+from .users import GOOD_PASSWORD, GOOD_USER, accounts_of_user, log_in_again
 from .views import link_account_view
 from .wire import Json
 from .world import World
 
 DEFAULT_CUSTOMIZATION = "default"
+DEFAULT_BANK = "ins_109508"
+_KEPT_SESSIONS = 100  # of one link token, the latest
+# Update mode adds these only for the clients that Plaid enabled for it.
+_NOT_ADDED = frozenset({"auth", "identity"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,23 +94,28 @@ def complete_link(
     world: World,
     link_token: str | HasLinkToken,
     *,
-    institution_id: str = "ins_109508",
+    institution_id: str | None = None,
     masks: Sequence[str] | None = None,
-    username: str = "user_good",
-    password: str = "pass_good",  # noqa: S107 - the Sandbox's, printed in Plaid's docs
+    username: str | None = None,
+    password: str | None = None,
 ) -> Linked:
     """Do what the user does in Link: choose the bank, log in, choose accounts."""
     if isinstance(masks, str):
         raise TypeError(f'masks must be a list such as ["{masks}"], not a string')
     token = find_link_token(world, link_token)
-    if token.update_item is not None:
-        chosen = _choose_anew(world, token, token.update_item, masks)
-        item = mend(world, token.update_item, chosen)
+    item = token.update_item
+    if item is not None:
+        if institution_id not in (None, item.bank.institution_id):
+            own = item.bank.institution_id
+            raise ValueError(f"update mode is for the Item's own bank, {own}")
+        log_in_again(item, username or item.username, password or item.password)
+        mend(world, token, item, _choose_anew(world, token, item, masks))
     else:
-        bank = bank_to_link(institution_id)
-        accounts = accounts_of_user(bank, username, password)
+        bank = bank_for_token(token, institution_id or DEFAULT_BANK)
+        login = (username or GOOD_USER, password or GOOD_PASSWORD)
+        accounts = accounts_of_user(bank, *login)
         chosen = _choose(world, token, allowed_accounts(token, accounts), masks)
-        item = connect(world, token, bank, accounts, chosen)
+        item = connect(world, token, bank, login, accounts, chosen)
     return succeed(world, token, begin(world, token), item)
 
 
@@ -127,14 +137,28 @@ def exit_link(
 def begin(world: World, token: LinkToken) -> LinkSession:
     """Open Link."""
     session = LinkSession(link_session_id=world.ids.uuid("session"), started_at=world.now())
+    if len(token.sessions) == _KEPT_SESSIONS:
+        world.link_runs.pop(token.sessions.pop(0).link_session_id, None)
     token.sessions.append(session)
     return session
+
+
+def bank_for_token(token: LinkToken, institution_id: str) -> Bank:
+    """Return the bank, if Link shows it for this link token and it allows new Items."""
+    bank = bank_to_link(institution_id)
+    countries = token.options["country_codes"]
+    if bank.country not in countries:
+        shown = ", ".join(countries)
+        words = f"{bank.name} is in {bank.country}; this link token's country_codes: {shown}"
+        raise PlaidError("INVALID_INSTITUTION", words)
+    return bank
 
 
 def connect(
     world: World,
     token: LinkToken,
     bank: Bank,
+    login: tuple[str, str],
     accounts: list[Account],
     chosen: Sequence[Account],
 ) -> Item:
@@ -144,21 +168,68 @@ def connect(
         client_id=token.client_id,
         bank=bank,
         accounts=accounts,
-        products=_initial_products(options),
+        username=login[0],
+        password=login[1],
+        products=[
+            *(options.get("products") or ()),
+            *_supported(options.get("required_if_supported_products")),
+        ],
+        optional=_supported(options.get("optional_products")),
+        consented=options.get("additional_consented_products") or (),
         webhook=options.get("webhook") or "",
         days_requested=(options.get("transactions") or {}).get("days_requested") or 90,
     )
     item.shared = {account.account_id for account in chosen}
+    item.through_link = True
+    item.client_user_id = (options.get("user") or {}).get("client_user_id")
+    if bank.ends_earlier:
+        _end_earlier(world, item)
     return item
 
 
-def mend(world: World, item: Item, chosen: Sequence[Account] | None) -> Item:
-    """Repair an Item and, if accounts were chosen again, change its accounts."""
+def _supported(products: Sequence[str] | None) -> list[str]:
+    return [name for name in products or () if name in BANK_PRODUCTS]
+
+
+def _end_earlier(world: World, item: Item) -> None:
+    """Break the same user's earlier Items that share other accounts.
+
+    https://plaid.com/docs/link/duplicate-items/ and
+    https://support.plaid.com/hc/en-us/articles/25835578989847
+    """
+    for other in world.items.values():
+        if (
+            other is not item
+            and other.through_link
+            and not other.removed
+            and _owner(other) == _owner(item)
+            and _names(other) != _names(item)
+        ):
+            other.error_code = "ITEM_LOGIN_REQUIRED"
+            notices.item_broken(world, other)
+
+
+def _owner(item: Item) -> tuple[object, ...]:
+    return item.client_id, item.bank.institution_id, item.username, item.client_user_id
+
+
+def _names(item: Item) -> set[tuple[object, ...]]:
+    return {(account.name, account.mask) for account in item.shared_accounts()}
+
+
+def mend(world: World, token: LinkToken, item: Item, chosen: Sequence[Account] | None) -> None:
+    """Repair an Item; change its accounts, if they were chosen again; note what is consented to."""
     if chosen is not None:
-        item.shared = {account.account_id for account in chosen}
+        kept = item.shared if item.bank.keeps_accounts else set()
+        item.shared = {account.account_id for account in chosen} | kept
     item.error_code = None
     item.mended_at = world.now()
-    return item
+    asked: Sequence[str] = token.options.get("products") or ()
+    added = [name for name in asked if name not in _NOT_ADDED]
+    item.products = sorted({*item.products, *added})
+    if item.scopes is not None:
+        more: Sequence[str] = token.options.get("additional_consented_products") or ()
+        item.scopes |= scopes_of([*added, *more])
 
 
 def succeed(world: World, token: LinkToken, session: LinkSession, item: Item) -> Linked:
@@ -198,16 +269,9 @@ def link_error(error: Json | None) -> Json | None:
 
 def _finish(world: World, token: LinkToken, session: LinkSession) -> None:
     session.finished_at = world.now()
+    if run := world.link_runs.get(session.link_session_id):
+        run.accounts, run.offered = [], []
     notices.session_finished(world, token, session)
-
-
-def _initial_products(options: Json) -> list[str]:
-    """Return the requested products, and the optional ones that the bank supports."""
-    if_supported = options.get("required_if_supported_products") or ()
-    return [
-        *(options.get("products") or ()),
-        *(name for name in if_supported if name in BANK_PRODUCTS),
-    ]
 
 
 def selects_one(world: World, token: LinkToken) -> bool:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 from .app import make_app
 from .engine import DEFAULT_SEED, Engine
 from .server import ThreadedServer
+from .visitors import Hosts
 
 if TYPE_CHECKING:
     from plaid_processors.client import PlaidClient
@@ -47,6 +48,10 @@ class LocalSandbox(Engine):
         port: the port; 0 takes a free one.
         now: stops the clock at this time; by default the machine's clock is used.
         redirect_uris: the Dashboard's list of redirect URIs; by default any valid one is accepted.
+        consent: whether new Items record what the user consents to; see `record_consent`.
+        allowed_hosts: further host names by which the control plane and Link's pages may be asked;
+            the loopback's and `host` are always allowed.
+        remote_webhooks: whether webhooks are sent to other machines too.
 
     """
 
@@ -61,6 +66,9 @@ class LocalSandbox(Engine):
         port: int = 0,
         now: dt.datetime | None = None,
         redirect_uris: Iterable[str] | None = None,
+        consent: bool = True,
+        allowed_hosts: Iterable[str] = (),
+        remote_webhooks: bool = False,
     ):
         super().__init__(
             client_id=client_id,
@@ -69,8 +77,14 @@ class LocalSandbox(Engine):
             seed=seed,
             now=now,
             redirect_uris=redirect_uris,
+            consent=consent,
+            remote_webhooks=remote_webhooks,
         )
-        self._server = ThreadedServer(make_app(self), host, port)
+        if isinstance(allowed_hosts, str):
+            raise TypeError(f'allowed_hosts must be a list such as ["{allowed_hosts}"]')
+        hosts = Hosts(host, *allowed_hosts)
+        self._server = ThreadedServer(make_app(self, hosts), host, port)
+        hosts.allow(self._server.host)  # the address of a host that was given by its name
 
     @property
     def url(self) -> str:
@@ -128,15 +142,25 @@ def serve(
     secret: str | None = None,
     *,
     seed: int | str = DEFAULT_SEED,
+    allowed_hosts: Iterable[str] = (),
+    remote_webhooks: bool = False,
 ) -> None:
     """Serve the local Plaid until SIGINT or SIGTERM.
 
     It accepts any well-formed keys, or only `client_id` and `secret` if they are given. Once it
-    is ready, it prints one line that ends with its address.
+    is ready, it prints one line that ends with its address. `allowed_hosts` and `remote_webhooks`
+    are those of `LocalSandbox`.
     """
     fixed = client_id is not None or secret is not None
     sandbox = LocalSandbox(
-        client_id=client_id, secret=secret, any_keys=not fixed, seed=seed, host=host, port=port
+        client_id=client_id,
+        secret=secret,
+        any_keys=not fixed,
+        seed=seed,
+        host=host,
+        port=port,
+        allowed_hosts=allowed_hosts,
+        remote_webhooks=remote_webhooks,
     )
     stopped = threading.Event()
     before = {

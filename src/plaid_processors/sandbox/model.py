@@ -31,6 +31,12 @@ class Bank:
     health: str
     supported: bool
     tokenized_numbers: bool
+    # Linking other accounts again ends the earlier Item.
+    ends_earlier: bool
+    # Update mode takes no account away.
+    keeps_accounts: bool
+    # How long the user's consent lasts, where the bank ends it.
+    consent_life: dt.timedelta | None
 
 
 @dataclass(kw_only=True)
@@ -68,15 +74,28 @@ class Item:
     accounts: list[Account]
     shared: set[str]
     products: list[str]
+    billed: list[str]
+    # What the user consented to share; None: not recorded, so that nothing is refused for it.
+    scopes: frozenset[str] | None
+    username: str
+    password: str = field(repr=False)
     webhook: str
     created_at: dt.datetime
     mended_at: dt.datetime
+    # Made in Link, by the end user of this id.
+    client_user_id: str | None = None
+    through_link: bool = False
     days_requested: int = 90
     error_code: str | None = None
     removed: bool = False
     last_webhook: Json | None = None
     exchanged: bool = False
     synced: bool = False
+
+    def add_product(self, name: str) -> None:
+        """Add a product that was asked for, which is billed from now on."""
+        self.products = sorted({*self.products, name})
+        self.billed = sorted({*self.billed, name})
 
     def shared_accounts(self) -> list[Account]:
         """Return the accounts the user shared, in the bank's order."""
@@ -146,7 +165,8 @@ class LinkRun:
     token: LinkToken
     session: LinkSession
     bank: Bank | None = None
-    # From the login: all accounts of the user, and those that Link offers.
+    # The user's name and password, all accounts of the user, and those that Link offers.
+    login: tuple[str, str] = field(default=("", ""), repr=False)
     accounts: list[Account] = field(default_factory=list)
     offered: list[Account] = field(default_factory=list)
     code_wanted: bool = False

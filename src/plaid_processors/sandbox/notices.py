@@ -16,10 +16,11 @@ from .world import Webhook, World
 _Extra = Callable[[World, Item], Json]
 
 
-def login_error() -> Json:
-    """Write the error of a broken login as in webhooks: with a status, without a request id."""
-    error = PlaidError("ITEM_LOGIN_REQUIRED")
-    return {**error.body(), "status": error.status}
+def webhook_error(code: str) -> Json:
+    """Write an error as in webhooks: with a status, without a request id."""
+    error = PlaidError(code)
+    # The description's examples; the page of errors has another type for a revoked permission.
+    return {**error.body(), "error_type": "ITEM_ERROR", "status": error.status}
 
 
 def _pending_disconnect(world: World, _: Item) -> Json:
@@ -62,11 +63,13 @@ def _nothing(_: World, __: Item) -> Json:
 
 # What `/sandbox/item/fire_webhook` can send, with the keys of each beside the common ones.
 EXTRAS: dict[tuple[str, str], _Extra] = {
-    ("ITEM", "ERROR"): lambda _, __: {"error": login_error()},
+    ("ITEM", "ERROR"): lambda _, __: {"error": webhook_error("ITEM_LOGIN_REQUIRED")},
     ("ITEM", "LOGIN_REPAIRED"): _nothing,
     ("ITEM", "NEW_ACCOUNTS_AVAILABLE"): _no_error,
     ("ITEM", "PENDING_DISCONNECT"): _pending_disconnect,
-    ("ITEM", "USER_PERMISSION_REVOKED"): _no_error,
+    ("ITEM", "USER_PERMISSION_REVOKED"): lambda _, __: {
+        "error": webhook_error("USER_PERMISSION_REVOKED")
+    },
     ("ITEM", "USER_ACCOUNT_REVOKED"): _first_account,
     ("ITEM", "AUTHORIZATION_GRANTED"): _no_error,
     ("AUTH", "DEFAULT_UPDATE"): _auth_update,
@@ -127,8 +130,19 @@ def send_item_webhook(world: World, item: Item, kind: str, code: str, **more: ob
 def item_linked(world: World, item: Item) -> None:
     """Send that the first data of a new Item is ready; here it is ready at once."""
     if "transactions" in item.products:
-        send_item_webhook(world, item, "TRANSACTIONS", "INITIAL_UPDATE")
-        send_item_webhook(world, item, "TRANSACTIONS", "HISTORICAL_UPDATE")
+        transactions_ready(world, item)
+
+
+def transactions_ready(world: World, item: Item) -> None:
+    """Send that an Item's transactions can be read."""
+    for code in ("INITIAL_UPDATE", "HISTORICAL_UPDATE"):
+        send_item_webhook(world, item, "TRANSACTIONS", code)
+
+
+def first_synced(world: World, item: Item) -> None:
+    """Send that all data is there: `SYNC_UPDATES_AVAILABLE` begins with the first sync."""
+    item.synced = True
+    send_item_webhook(world, item, "TRANSACTIONS", "SYNC_UPDATES_AVAILABLE")
 
 
 def time_passed(world: World, item: Item, before: dt.datetime) -> None:

@@ -9,18 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from . import linking
-from .bank import bank_to_link, banks, find_bank
+from .bank import bank_to_link, banks
 from .errors import PlaidError
-from .linking import allowed_accounts, institution_view, selects_anew, selects_one
-from .model import Account, LinkRun, LinkToken
-from .users import accounts_of_user
-from .wire import Json
+from .linking import (
+    allowed_accounts,
+    bank_for_token,
+    institution_view,
+    selects_anew,
+    selects_one,
+)
+from .model import Account, Bank, LinkRun, LinkToken
+from .users import GOOD_PASSWORD, GOOD_USER, accounts_of_user, log_in_again
+from .wire import Json, to_json
 from .world import World
 
 # https://plaid.com/docs/sandbox/test-credentials/: the valid code.
 GOOD_CODE = "1234"
 _MFA_PASSWORD = "mfa_"  # noqa: S105 - the Sandbox's
 _MAX_EVENTS = 1000
+_LARGEST_EVENT = 10_000
 
 
 def open_link(world: World, body: Json) -> Json:
@@ -87,9 +94,11 @@ def _find_run(world: World, body: Json) -> LinkRun:
 
 def choose_bank(world: World, body: Json) -> Json:
     """Choose a bank; one with its own page is visited there."""
-    run = _find_run(world, body)
-    bank = run.bank = find_bank(str(body.get("institution_id")))
-    bank_to_link(bank.institution_id)
+    run, chosen = _find_run(world, body), str(body.get("institution_id"))
+    item = run.token.update_item
+    if item and chosen != item.bank.institution_id:
+        raise PlaidError("INVALID_INSTITUTION", "update mode is for the Item's own bank")
+    run.bank = bank_for_token(run.token, chosen)
     return {"bank": _bank_view(run)}
 
 
@@ -103,16 +112,18 @@ def log_in(world: World, body: Json) -> Json:
     if run.bank is None:
         raise PlaidError("INVALID_INSTITUTION")
     bank_to_link(run.bank.institution_id)
-    accounts = accounts_of_user(run.bank, str(body.get("username")), password)
-    _offer(run, accounts)
+    _log_in(run, run.bank, str(body.get("username")), password)
     run.code_wanted = password.startswith(_MFA_PASSWORD)
     return {"code_wanted": True} if run.code_wanted else _logged_in(world, run)
 
 
-def _offer(run: LinkRun, accounts: list[Account]) -> None:
+def _log_in(run: LinkRun, bank: Bank, username: str, password: str) -> None:
     item = run.token.update_item
-    run.accounts = item.accounts if item else accounts
+    if item:
+        log_in_again(item, username, password)
+    run.accounts = item.accounts if item else accounts_of_user(bank, username, password)
     run.offered = allowed_accounts(run.token, run.accounts)
+    run.login = (username, password)
 
 
 def give_code(world: World, body: Json) -> Json:
@@ -139,8 +150,11 @@ def allow_at_bank(world: World, body: Json) -> Json:
     """Allow or refuse the access, at the bank's own page."""
     for run in world.link_runs.values():
         if run.oauth_state == body.get("state") and run.bank and not run.session.finished_at:
+            item = run.token.update_item
             if body.get("allow"):
-                _offer(run, accounts_of_user(run.bank, "user_good", "pass_good"))
+                # The bank knows the user of its own page: the Item's, or the usual one.
+                known = (item.username, item.password) if item else (GOOD_USER, GOOD_PASSWORD)
+                _log_in(run, run.bank, *known)
             else:
                 run.accounts, run.offered = [], []
             return {
@@ -189,12 +203,12 @@ def finish(world: World, body: Json) -> Json:
         raise PlaidError("INVALID_CREDENTIALS")
     item = run.token.update_item
     if item and not selects_anew(run.token):
-        linking.mend(world, item, None)
+        linking.mend(world, run.token, item, None)
     elif item:
-        linking.mend(world, item, _chosen(world, run, body))
+        linking.mend(world, run.token, item, _chosen(world, run, body))
     else:
         chosen = _chosen(world, run, body)
-        item = linking.connect(world, run.token, run.bank, run.accounts, chosen)
+        item = linking.connect(world, run.token, run.bank, run.login, run.accounts, chosen)
     done = linking.succeed(world, run.token, run.session, item)
     return {"public_token": done.public_token, "metadata": done.metadata}
 
@@ -220,7 +234,8 @@ def note_event(world: World, body: Json) -> Json:
     """Keep an event of `onEvent`, for `/link/token/get`."""
     run = world.link_runs.get(str(body.get("session")))
     told = body.get("metadata")
-    if run and isinstance(told, dict) and len(run.session.events) < _MAX_EVENTS:
+    small = len(to_json(body)) <= _LARGEST_EVENT
+    if run and isinstance(told, dict) and small and len(run.session.events) < _MAX_EVENTS:
         event = {
             "event_id": world.ids.uuid("event"),
             "event_metadata": told,

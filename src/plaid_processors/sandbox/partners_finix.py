@@ -7,6 +7,7 @@ the refusal of an instrument if auth or identity cannot be read.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +53,7 @@ class FinixInstrument:
             "instrument_type": "BANK_ACCOUNT",
             "third_party": "PLAID",
             "currency": "USD",
+            "enabled": True,
             "masked_account_number": "XXXXX" + self.account_number[-4:],
             "bank_code": self.routing_number,
             "name": ", ".join(self.owners),
@@ -124,7 +126,10 @@ class LocalFinix(PartnerServer):
         listed = [each for each in self._instruments if owner in (None, each.identity)]
         ids = [each.id for each in listed]
         start = ids.index(after) + 1 if after in ids else 0
-        limit = min(int(asked.query.get("limit", _LIMIT)), _LIMIT)
+        asked_limit = asked.query.get("limit", str(_LIMIT))
+        if not re.fullmatch(r"[1-9][0-9]{0,3}", asked_limit):
+            raise RefusedError(400, "BAD_REQUEST", "limit must be a number, at least 1")
+        limit = min(int(asked_limit), _LIMIT)
         page = listed[start : start + limit]
         more = page and start + limit < len(listed)
         return {
@@ -136,7 +141,7 @@ class LocalFinix(PartnerServer):
         if body.get("type") != "BANK_ACCOUNT" or body.get("third_party") != "PLAID":
             raise RefusedError(400, "BAD_REQUEST", "only bank accounts of Plaid's are known here")
         identity, token = body.get("identity"), body.get("third_party_token")
-        if identity not in self._identities:
+        if not isinstance(identity, str) or identity not in self._identities:
             raise RefusedError(422, "INVALID_FIELD", "no such identity", "identity")
         if not isinstance(token, str):
             raise RefusedError(422, "INVALID_FIELD", "is missing", "third_party_token")
@@ -153,6 +158,13 @@ class LocalFinix(PartnerServer):
             raise RefusedError(
                 422, "UNPROCESSABLE_ENTITY", f"Plaid refused: {refused.code}", "third_party_token"
             ) from None
+        try:
+            return self._instrument(identity, token, auth, owned)
+        except (KeyError, TypeError, AttributeError):  # a fault changed Plaid's answer
+            words = "Plaid's answer has another form"
+            raise RefusedError(422, "UNPROCESSABLE_ENTITY", words, "third_party_token") from None
+
+    def _instrument(self, identity: str, token: str, auth: Json, owned: Json) -> FinixInstrument:
         account, numbers = auth["account"], auth["numbers"].get("ach")
         if account["subtype"] not in _TAKEN or numbers is None:
             words = f"an account of subtype {account['subtype']} cannot be used"

@@ -6,17 +6,16 @@ marked as such.
 
 from __future__ import annotations
 
-import json
+import http.client
 import threading
 import urllib.error
 import urllib.request
 from base64 import b64decode
-from binascii import Error as BinasciiError
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, cast
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -24,19 +23,19 @@ from .app import Exchange
 from .engine import DEFAULT_SEED, Engine, Keys, Outcome
 from .faults import ANYWHERE, Fault, Faults, bent
 from .ids import Ids
-from .journal import masked
+from .journal import Journal, masked
 from .local import LocalSandbox
 from .server import ThreadedServer
-from .wire import Answer, Json, Request, to_json
+from .wire import Answer, Json, Request, from_json, to_json
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartnerFault(Fault):
     """A fault of a partner; its path includes the method, as in ``POST /identities``."""
 
-    def __post_init__(self) -> None:
-        if self.times is not None and self.times < 1:
-            raise ValueError("times is at least 1, or None for ever")
+    def _check_path(self) -> None:
+        if not isinstance(self.path, str):
+            raise TypeError("path is a text such as POST /identities")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +74,7 @@ class Asked:
     def json(self) -> Json:
         """The JSON object that was sent; an empty one if there is none."""
         try:
-            read = json.loads(self.body)
+            read = from_json(self.body)
         except ValueError:
             return {}
         return read if isinstance(read, dict) else {}
@@ -90,7 +89,7 @@ class Asked:
         scheme, _, code = self.headers.get("authorization", "").partition(" ")
         try:
             user, _, password = b64decode(code, validate=True).decode().partition(":")
-        except (BinasciiError, UnicodeDecodeError):
+        except ValueError:
             return None
         return (user, password) if scheme == "Basic" else None
 
@@ -126,7 +125,7 @@ class PartnerServer:
         self._plaid_keys: Keys | None = None
         self._ids = Ids(f"{type(self).__name__}/{seed}")
         self._faults = Faults()
-        self._log: list[PartnerRequest] = []
+        self._log: Journal[PartnerRequest] = Journal()
         self._lock = threading.RLock()
         self._server = ThreadedServer(_app(self), host, port)
 
@@ -138,13 +137,11 @@ class PartnerServer:
     @property
     def requests(self) -> tuple[PartnerRequest, ...]:
         """The requests received, tokens masked, in order."""
-        with self._lock:
-            return tuple(self._log)
+        return self._log.entries()
 
     def clear_requests(self) -> None:
         """Empty the log."""
-        with self._lock:
-            self._log.clear()
+        self._log.clear()
 
     def fail(self, path: str = ANYWHERE, **what: Any) -> None:
         """Set a fault for ``METHOD /path``; `what` as in `Fault`."""
@@ -173,21 +170,20 @@ class PartnerServer:
     def handle(self, request: Request, fault: Fault | None = None) -> Outcome:
         """Answer a request, changed by the fault that strikes it."""
         method, _, target = request.path.partition(" ")
-        parts = urlsplit(target)
+        path, _, query = target.partition("?")
         asked = Asked(
             method=method,
-            path=parts.path,
-            query={name: values[0] for name, values in parse_qs(parts.query).items()},
+            path=path,
+            query={name: values[0] for name, values in parse_qs(query).items()},
             headers=request.headers,
             body=request.body,
         )
         with self._lock:
             answer = bent(fault, lambda: self.answer(asked), lambda: "")
             status = answer.status if answer else None
-            self._log.append(
-                PartnerRequest(
-                    method=method, path=parts.path, body=masked(asked.json()), status=status
-                )
+            self._log.add(
+                PartnerRequest(method=method, path=path, body=masked(asked.json()), status=status),
+                size=len(request.path) + len(request.body),
             )
         return Outcome(answer=answer, fault=fault)
 
@@ -213,19 +209,31 @@ class PartnerServer:
         return self._post_to_plaid(path, self._plaid_keys, processor_token=token, **more)
 
     def _post_to_plaid(self, path: str, keys: Keys, **body: Any) -> Json:
-        data = json.dumps({"client_id": keys.client_id, "secret": keys.secret, **body}).encode()
+        data = to_json({"client_id": keys.client_id, "secret": keys.secret, **body})
         request = urllib.request.Request(  # noqa: S310 - the local Plaid's own address
             self._plaid.url + path, data, {"Content-Type": "application/json"}
         )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=30) as response:
-                read: Json = json.load(response)
-                return read
+                return _object(response.read())
         except urllib.error.HTTPError as error:
             with error:
-                told = json.load(error)
-        raise PlaidRefusedError(told["error_code"])
+                told = _object(error.read())
+        except (OSError, http.client.HTTPException):
+            told = {}
+        raise PlaidRefusedError(told.get("error_code") or "no answer")
+
+
+def _object(body: bytes) -> Json:
+    """Read an answer of Plaid's; a fault may have put anything in its place."""
+    try:
+        read = from_json(body)
+    except ValueError:
+        read = None
+    if not isinstance(read, dict):
+        raise PlaidRefusedError("no answer")
+    return read
 
 
 def _app(server: PartnerServer) -> ASGIApp:

@@ -138,6 +138,7 @@ class LocalLayer(PartnerServer):
             return json_reply(400, {"error": "unsupported_grant_type"})
         token = self._ids.word("bearer", 40)
         now = dt.datetime.now(dt.UTC)
+        self._bearers = {known: end for known, end in self._bearers.items() if end > now}
         self._bearers[token] = now + dt.timedelta(seconds=self.bearer_seconds)
         body = {"access_token": token, "expires_in": self.bearer_seconds, "token_type": "Bearer"}
         return json_reply(200, body)
@@ -187,9 +188,16 @@ class LocalLayer(PartnerServer):
         """Read an account at Plaid: its transactions, and its balance."""
         try:
             page = self.read_from_plaid("/processor/transactions/sync", token, count=500)
-            account = self.read_from_plaid("/processor/balance/get", token)["account"]
+            balance = self.read_from_plaid("/processor/balance/get", token)
         except PlaidRefusedError as refused:
             raise RefusedError(400, "SpecifiedBadRequest", f"Plaid: {refused.code}") from None
+        try:
+            return self._book(token, page, balance["account"])
+        except (KeyError, TypeError):  # a fault changed Plaid's answer
+            words = "Plaid: another form"
+            raise RefusedError(400, "SpecifiedBadRequest", words) from None
+
+    def _book(self, token: str, page: Json, account: Json) -> LayerBook:
         return LayerBook(
             id=self._ids.uuid("account"),
             account_id=account["account_id"],

@@ -12,6 +12,14 @@ from .tables import table
 PRODUCTS = frozenset(row["product"] for row in table("products"))
 # https://plaid.com/docs/api/link/: Link is not opened with these.
 NOT_IN_LINK = frozenset({"balance"})
+# https://plaid.com/docs/account/billing/: the products that are billed when the Item is made.
+BILLED_AT_ONCE = frozenset(row["product"] for row in table("products") if row["billed"])
+# https://plaid.com/docs/link/data-transparency-messaging-migration-guide/#data-scopes-by-product
+SCOPES = {
+    row["product"]: frozenset(row["scopes"].split(","))
+    for row in table("products")
+    if row["scopes"]
+}
 
 
 def check_products(products: Iterable[str], *, link: bool = False) -> None:
@@ -19,6 +27,16 @@ def check_products(products: Iterable[str], *, link: bool = False) -> None:
     odd = [name for name in products if name not in PRODUCTS or (link and name in NOT_IN_LINK)]
     if odd:
         raise unauthorized_products(odd)
+
+
+def scopes_of(products: Iterable[str]) -> frozenset[str]:
+    """Return the data scopes that these products need; Balance's are always asked for."""
+    return SCOPES["balance"].union(*(SCOPES.get(name, ()) for name in products))
+
+
+def covered(product: str, scopes: frozenset[str] | None) -> bool:
+    """Return whether consent to these scopes covers a product; None covers all."""
+    return scopes is None or (product in SCOPES and SCOPES[product] <= scopes)
 
 
 def unauthorized_products(products: list[str]) -> PlaidError:

@@ -30,8 +30,8 @@ class Cursor:
         return base64.b64encode("|".join(map(str, parts)).encode()).decode()
 
 
-def read_cursor(text: str, item: Item) -> Cursor:
-    """Read a cursor of this Item; none means the beginning."""
+def read_cursor(text: str, item: Item, today: dt.date) -> Cursor:
+    """Read a cursor of this Item, made until today; none means the beginning."""
     if not text:
         return Cursor(item_id=item.item_id)
     try:
@@ -46,6 +46,8 @@ def read_cursor(text: str, item: Item) -> Cursor:
         raise invalid_field("cursor is not valid") from None
     if cursor.item_id != item.item_id:
         raise invalid_field("cursor not associated with access_token")
+    if cursor.offset < 0 or max(cursor.known or today, cursor.target or today) > today:
+        raise invalid_field("cursor is not valid")
     return cursor
 
 

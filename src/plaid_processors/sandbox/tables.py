@@ -3,11 +3,15 @@
 Their sources:
     accounts: the default user's accounts, seen on the Sandbox in September 2026.
     countries, languages, products, subtypes: Plaid's OpenAPI description and its newer
-        clients, 2026.
+        clients, 2026; `billed` from https://plaid.com/docs/account/billing/, `scopes` from
+        https://plaid.com/docs/link/data-transparency-messaging-migration-guide/.
     errors: https://plaid.com/docs/errors/, March 2026; INVALID_PROCESSOR seen in 2021.
     habits: made up.
     institutions: https://plaid.com/docs/sandbox/institutions/; names of the special test
-        banks approximate.
+        banks approximate. `tan`: https://plaid.com/docs/auth/#tokenized-account-numbers;
+        `relink`: https://plaid.com/docs/link/duplicate-items/; `keeps`:
+        https://plaid.com/docs/link/update-mode/; `consent_days`:
+        https://plaid.com/docs/link/oauth/#refreshing-item-consent.
     limits: https://plaid.com/docs/errors/rate-limit-exceeded/, the Sandbox's columns.
     processors: the description and the newer clients; names from the partners' pages.
 """

@@ -10,10 +10,12 @@ import re
 from .bank import default_accounts
 from .custom import custom_accounts
 from .errors import PlaidError, documented
-from .model import Account, Bank
+from .model import Account, Bank, Item
 
+GOOD_USER = "user_good"
+GOOD_PASSWORD = "pass_good"  # noqa: S105 - the Sandbox's, printed in Plaid's docs
 _ERROR_PASSWORD = re.compile(r"error_([A-Z_]+)")
-_GOOD_PASSWORD = re.compile(r"pass_good|mfa_\w+")
+_GOOD_PASSWORDS = re.compile(rf"{GOOD_PASSWORD}|mfa_\w+")
 
 
 def accounts_of_user(bank: Bank, username: str, password: str) -> list[Account]:
@@ -23,8 +25,15 @@ def accounts_of_user(bank: Bank, username: str, password: str) -> list[Account]:
     error = _ERROR_PASSWORD.fullmatch(password)
     if error and error[1] in documented():
         raise PlaidError(error[1])
-    if username == "user_good" and not _GOOD_PASSWORD.fullmatch(password):
+    if username == GOOD_USER and not _GOOD_PASSWORDS.fullmatch(password):
         raise PlaidError("INVALID_CREDENTIALS")
     if not username.startswith("user_"):
         raise PlaidError("INVALID_CREDENTIALS")
     return default_accounts(bank)
+
+
+def log_in_again(item: Item, username: str, password: str) -> None:
+    """Log in for update mode: the same user, with a password that the bank takes."""
+    if username != item.username:
+        raise PlaidError("INVALID_UPDATED_USERNAME")
+    accounts_of_user(item.bank, username, password)

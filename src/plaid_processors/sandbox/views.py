@@ -9,6 +9,7 @@ from .bank import BANK_PRODUCTS
 from .clock import stamp
 from .errors import PlaidError
 from .model import Account, Item, LinkSession
+from .products import covered
 from .wire import Json
 
 
@@ -39,10 +40,10 @@ def account_view(account: Account) -> Json:
 def item_view(item: Item, now: dt.datetime) -> Json:
     """Show an Item as in answers with its data."""
     code = item.error_at(now)
-    return {
+    view: Json = {
         "available_products": [name for name in BANK_PRODUCTS if name not in item.products],
-        "billed_products": item.products,
-        "consent_expiration_time": None,
+        "billed_products": item.billed,
+        "consent_expiration_time": _consent_ends(item),
         "error": PlaidError(code).body() if code else None,
         "institution_id": item.bank.institution_id,
         "institution_name": item.bank.name,
@@ -51,11 +52,22 @@ def item_view(item: Item, now: dt.datetime) -> Json:
         "update_type": "background",
         "webhook": item.webhook,
     }
+    if item.through_link and item.scopes is not None:
+        view["consented_products"] = [name for name in BANK_PRODUCTS if covered(name, item.scopes)]
+    return view
+
+
+def _consent_ends(item: Item) -> str | None:
+    life = item.bank.consent_life
+    return stamp(item.mended_at + life) if life else None
 
 
 def full_item_view(item: Item, now: dt.datetime) -> Json:
     """Show an Item as `/item/get` does."""
-    return {**item_view(item, now), "created_at": stamp(item.created_at)}
+    view = {**item_view(item, now), "created_at": stamp(item.created_at)}
+    if item.through_link and item.scopes is not None:
+        view["consented_data_scopes"] = sorted(item.scopes)
+    return view
 
 
 def item_status(item: Item, now: dt.datetime) -> Json:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,13 +57,60 @@ def json_answer(status: int, value: Json, version: str = API_VERSION) -> Answer:
     return Answer(status=status, body=to_json(value), headers=headers)
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
+# Plaid's requests nest a few levels; what recurses over a value stays far from Python's limit.
+DEEPEST = 100
+_HALF_A_PAIR = re.compile(r"[\ud800-\udfff]")
 
 
 def from_json(body: bytes) -> Any:
-    """Read strict JSON; raise ValueError if it cannot be read."""
+    """Read strict JSON; raise ValueError if it cannot be read, or is nested too deeply.
+
+    As in Go, a number must fit into a float, and an escape for half of a surrogate pair is read as
+    U+FFFD.
+    """
+    text = body.decode("utf-8")
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_whole)
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        raise _too_deep() from None
+    _check_depth(value)
+    return _mended(value) if "\\ud" in text.lower() else value
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is not a number of JSON")
+    return number
+
+
+def _whole(text: str) -> int:
+    _finite(text)
+    return int(text)
+
+
+def _check_depth(value: Any) -> None:
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(DEEPEST):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+    if level:
+        raise _too_deep()
+
+
+def _mended(value: Any) -> Any:
+    if isinstance(value, str):
+        return _HALF_A_PAIR.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, list):
+        return [_mended(inner) for inner in value]
+    if isinstance(value, dict):
+        return {_mended(name): _mended(inner) for name, inner in value.items()}
+    return value
+
+
+def _too_deep() -> ValueError:
+    return ValueError(f"nested more than {DEEPEST} levels deep")

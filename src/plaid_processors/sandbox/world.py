@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from .bank import tokenize
 from .clock import Clock
 from .errors import PlaidError
 from .ids import Ids, derived_word
@@ -22,12 +23,19 @@ from .model import (
     ProcessorToken,
     PublicToken,
 )
+from .products import BILLED_AT_ONCE, scopes_of
 from .signing import Signer
 from .tokens import check_form, expired_public_token, new_token, unknown
 from .wire import Json
 
 _CLIENT_ID = re.compile(r"[0-9a-fA-F]{24}")
 _SECRET = re.compile(r"[0-9a-fA-F]{30}")
+
+
+# How many link tokens, and how many removed Items with their tokens, are kept at least. The oldest
+# are forgotten, so that memory is bounded where Items are removed.
+KEPT_LINK_TOKENS = 5_000
+KEPT_REMOVED = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +55,8 @@ class World:
     clock: Clock
     keys: dict[str, str]
     any_keys: bool = False
+    # Whether the Items made from now on record what the user consented to.
+    consent: bool = True
     redirect_uris: frozenset[str] | None = None
     disabled_partners: set[str] = field(default_factory=set)
     items: dict[str, Item] = field(default_factory=dict)
@@ -55,6 +65,7 @@ class World:
     processor_tokens: dict[str, ProcessorToken] = field(default_factory=dict)
     link_tokens: dict[str, LinkToken] = field(default_factory=dict)
     link_runs: dict[str, LinkRun] = field(default_factory=dict)
+    removed: list[Item] = field(default_factory=list)
     # The customizations whose Account Select is "enabled for one account".
     single_account: set[str] = field(default_factory=set)
     limits: Limits = field(default_factory=Limits)
@@ -86,16 +97,32 @@ class World:
         client_id: str,
         bank: Bank,
         accounts: list[Account],
-        products: list[str],
+        username: str,
+        password: str,
+        products: Iterable[str],
+        optional: Iterable[str] = (),
+        consented: Iterable[str] = (),
         webhook: str = "",
         days_requested: int = 90,
     ) -> Item:
-        """Make an Item of these accounts, all of them shared."""
+        """Make an Item of these accounts, all of them shared.
+
+        `optional` products are billed when they are first used; those `consented` are not added,
+        but may be used.
+        """
         item_id = self.ids.word("item", 37)
-        for account in accounts:
+        for place, account in enumerate(accounts):
             account.account_id = self.ids.word("account", 37)
-            if bank.tokenized_numbers:
-                account.persistent_account_id = derived_word(bank.institution_id, account.mask)
+            if bank.tokenized_numbers and account.type == "depository":
+                own = (account.name, account.mask, account.numbers.get("ach"))
+                account.persistent_account_id = derived_word(
+                    bank.institution_id, username, place, *own
+                )
+            if bank.tokenized_numbers and account.numbers:
+                tokenize(account)
+        added = {*products, *optional}
+        # https://plaid.com/docs/link/data-transparency-messaging-migration-guide/: US and CA.
+        asked = self.consent and bank.country in ("US", "CA")
         item = Item(
             item_id=item_id,
             client_id=client_id,
@@ -103,7 +130,11 @@ class World:
             bank=bank,
             accounts=accounts,
             shared={account.account_id for account in accounts},
-            products=sorted(set(products)),
+            products=sorted(added),
+            billed=sorted(BILLED_AT_ONCE.intersection(products)),
+            scopes=scopes_of([*added, *consented]) if asked else None,
+            username=username,
+            password=password,
             webhook=webhook,
             created_at=self.now(),
             mended_at=self.now(),
@@ -118,6 +149,36 @@ class World:
         del self.access_tokens[item.access_token]
         item.access_token = new_token("access", self.ids.uuid("access"))
         self.access_tokens[item.access_token] = item
+
+    def add_link_token(self, token: LinkToken) -> None:
+        """Keep a link token; one too many forgets the oldest, with its sessions."""
+        self.link_tokens[token.token] = token
+        if len(self.link_tokens) > KEPT_LINK_TOKENS:
+            oldest = self.link_tokens.pop(next(iter(self.link_tokens)))
+            for session in oldest.sessions:
+                self.link_runs.pop(session.link_session_id, None)
+
+    def remove(self, item: Item) -> None:
+        """Remove an Item: its tokens are void, its data is gone."""
+        item.removed = True
+        item.password = ""
+        for account in item.accounts:
+            account.numbers, account.owners, account.given_transactions = {}, [], None
+        self.removed.append(item)
+        if len(self.removed) > 2 * KEPT_REMOVED:
+            self._forget(self.removed[:-KEPT_REMOVED])
+            del self.removed[:-KEPT_REMOVED]
+
+    def _forget(self, items: Iterable[Item]) -> None:
+        gone = {item.item_id for item in items}
+        for item_id in gone:
+            del self.items[item_id]
+        for text in [t for t, item in self.access_tokens.items() if item.item_id in gone]:
+            del self.access_tokens[text]
+        for text in [t for t, each in self.public_tokens.items() if each.item.item_id in gone]:
+            del self.public_tokens[text]
+        for text in [t for t, each in self.processor_tokens.items() if each.item.item_id in gone]:
+            del self.processor_tokens[text]
 
     def add_public_token(self, item: Item) -> PublicToken:
         """Make a public token for an Item."""

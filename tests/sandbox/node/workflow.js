@@ -36,7 +36,8 @@ async function errorOf(method, request) {
 
 async function completeLink(link_token) {
   const body = JSON.stringify({ link_token, masks: ['0000', '3333'] });
-  const answer = await fetch(`${url}/_sandbox/complete_link`, { method: 'POST', body });
+  const headers = { 'Content-Type': 'application/json' };
+  const answer = await fetch(`${url}/_sandbox/complete_link`, { method: 'POST', headers, body });
   return answer.json();
 }
 

@@ -57,6 +57,7 @@ def auth(call: Call) -> Json:
     """Show the accounts that allow payments, with their numbers."""
     item, accounts = _asked_for(call)
     payable = with_numbers(accounts)
+    call.use(item, "auth")
     return {
         "accounts": [account_view(account) for account in payable],
         "item": item_view(item, call.now),
@@ -68,6 +69,7 @@ def auth(call: Call) -> Json:
 def identity(call: Call) -> Json:
     """Show the accounts with their owners."""
     item, accounts = _asked_for(call)
+    call.use(item, "identity")
     return {
         "accounts": [owned_account_view(account) for account in accounts],
         "item": item_view(item, call.now),

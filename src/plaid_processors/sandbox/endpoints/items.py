@@ -51,7 +51,7 @@ def get(call: Call) -> Json:
 )
 def remove(call: Call) -> Json:
     """Remove an Item with all its tokens."""
-    call.item().removed = True
+    call.world.remove(call.item())
     return {}
 
 

@@ -50,7 +50,7 @@ def create(call: Call) -> Json:
     if call.get("hosted_link") is not None:
         token.hosted_link_url = f"{call.hosted_at}/link/{call.world.ids.word('hosted', 34)}"
         answer["hosted_link_url"] = token.hosted_link_url
-    call.world.link_tokens[token.token] = token
+    call.world.add_link_token(token)
     return answer
 
 

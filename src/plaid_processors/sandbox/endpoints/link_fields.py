@@ -17,6 +17,7 @@ from plaid_processors.sandbox.fields import (
     many,
     record,
     required,
+    return_address,
     text,
     url,
 )
@@ -65,7 +66,7 @@ ACCOUNT_FILTERS = record(
 
 HOSTED_LINK = record(
     delivery_method=choice(("sms", "email")),
-    completion_redirect_uri=text(),
+    completion_redirect_uri=return_address(),
     url_lifetime_seconds=integer(1, MAX_HOSTED_LIFE),
     is_mobile_app=flag(),
 )

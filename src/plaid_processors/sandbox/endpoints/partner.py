@@ -10,7 +10,7 @@ from plaid_processors.sandbox.calls import Call, endpoint
 from plaid_processors.sandbox.errors import PlaidError
 from plaid_processors.sandbox.fields import instant, many, record, text
 from plaid_processors.sandbox.model import Account, ProcessorToken
-from plaid_processors.sandbox.products import unauthorized_products
+from plaid_processors.sandbox.products import covered, unauthorized_products
 from plaid_processors.sandbox.views import (
     SCHEMES,
     account_view,
@@ -33,15 +33,23 @@ from .transactions import (
 
 
 def _open(call: Call, product: str | None = None) -> tuple[ProcessorToken, Account]:
-    """Return the token's account, if the token may read the product."""
+    """Return the token's account, if the token may read the product.
+
+    Whether Plaid refuses a product without consent here, or when the token is made, is not known.
+    """
     token = call.processor_token()
     if product and token.products and product not in token.products:
         raise unauthorized_products([product])
     call.world.check_login(token.item)
-    for account in token.item.shared_accounts():
-        if account.account_id == token.account_id:
-            return token, account
-    raise PlaidError("INVALID_ACCOUNT_ID")  # the user no longer shares it
+    found = [a for a in token.item.shared_accounts() if a.account_id == token.account_id]
+    if not found:
+        raise PlaidError("INVALID_ACCOUNT_ID")  # the user no longer shares it
+    if product and not covered(product, token.item.scopes):
+        words = "client does not have user consent to access the"
+        raise PlaidError(
+            "ADDITIONAL_CONSENT_REQUIRED", f"{words} PRODUCT_{product.upper()} product"
+        )
+    return token, found[0]
 
 
 @endpoint("/processor/account/get", processor_token=PROCESSOR_TOKEN)
@@ -65,7 +73,9 @@ def balance(call: Call) -> Json:
 @endpoint("/processor/auth/get", processor_token=PROCESSOR_TOKEN)
 def auth(call: Call) -> Json:
     """Show the account's numbers; each scheme is an object, not a list."""
-    found = with_numbers([_open(call, "auth")[1]])[0]
+    token, account = _open(call, "auth")
+    found = with_numbers([account])[0]
+    token.item.add_product("auth")
     return {
         "account": account_view(found),
         "numbers": {scheme: numbers_of(found, scheme) for scheme in SCHEMES},
@@ -75,7 +85,9 @@ def auth(call: Call) -> Json:
 @endpoint("/processor/identity/get", processor_token=PROCESSOR_TOKEN)
 def identity(call: Call) -> Json:
     """Show the account with its owners."""
-    return {"account": owned_account_view(_open(call, "identity")[1])}
+    token, found = _open(call, "identity")
+    token.item.add_product("identity")
+    return {"account": owned_account_view(found)}
 
 
 @endpoint(
@@ -88,6 +100,7 @@ def identity(call: Call) -> Json:
 def transactions(call: Call) -> Json:
     """Show the account's transactions of a period."""
     token, found = _open(call, "transactions")
+    token.item.add_product("transactions")
     return {
         "account": account_view(found),
         **transactions_between(call, token.item, {found.account_id}),
@@ -98,5 +111,6 @@ def transactions(call: Call) -> Json:
 def sync(call: Call) -> Json:
     """Show the account's changes since a cursor."""
     token, found = _open(call, "transactions")
+    token.item.add_product("transactions")
     page = sync_page(call, token.item, found.account_id)
     return {"account": account_view(found), **page_view(call, page)}

@@ -21,7 +21,7 @@ from plaid_processors.sandbox.fields import (
 )
 from plaid_processors.sandbox.model import Item
 from plaid_processors.sandbox.products import check_products
-from plaid_processors.sandbox.users import accounts_of_user
+from plaid_processors.sandbox.users import GOOD_PASSWORD, GOOD_USER, accounts_of_user
 from plaid_processors.sandbox.views import pick_accounts
 from plaid_processors.sandbox.wire import Json
 
@@ -48,15 +48,15 @@ def _new_item(
 ) -> Item:
     """Make the Item of the user named in the options."""
     bank = bank_to_link(call["institution_id"])
-    accounts = accounts_of_user(
-        bank,
-        call.option("override_username", "user_good"),
-        call.option("override_password", "pass_good"),
-    )
+    username = call.option("override_username", GOOD_USER)
+    password = call.option("override_password", GOOD_PASSWORD)
+    accounts = accounts_of_user(bank, username, password)
     return call.world.add_item(
         client_id=call.client_id,
         bank=bank,
         accounts=accounts,
+        username=username,
+        password=password,
         products=products,
         webhook=webhook,
         days_requested=days_requested,
@@ -79,7 +79,7 @@ def _new_item(
 )
 def create_public_token(call: Call) -> Json:
     """Link a Sandbox user without a browser; Account Select is bypassed."""
-    check_products(call["initial_products"])
+    check_products(call["initial_products"], link=True)
     days = _days_requested(call)
     item = _new_item(call, call["initial_products"], call.option("webhook", ""), days)
     return {"public_token": call.world.add_public_token(item).token}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import re
 
+from plaid_processors.sandbox import notices
 from plaid_processors.sandbox.calls import Call, endpoint
-from plaid_processors.sandbox.errors import invalid_field
+from plaid_processors.sandbox.errors import PlaidError, invalid_field
 from plaid_processors.sandbox.fields import (
     Field,
     choice,
@@ -75,8 +76,7 @@ def transactions_between(call: Call, item: Item, account_ids: set[str]) -> Json:
 
 def sync_page(call: Call, item: Item, account_id: str | None) -> Page:
     """Return the page of changes that a call requests."""
-    item.synced = True
-    cursor = read_cursor(call.get("cursor", ""), item)
+    cursor = read_cursor(call.get("cursor", ""), item, call.now.date())
     return next_page(item, cursor, call.now.date(), int(call.get("count", 100)), account_id)
 
 
@@ -109,6 +109,7 @@ def get(call: Call) -> Json:
     """Show the transactions of a period."""
     item = call.healthy_item()
     accounts = pick_accounts(item, call.option("account_ids"))
+    call.use(item, "transactions")
     return {
         "accounts": [account_view(account) for account in accounts],
         "item": item_view(item, call.now),
@@ -123,7 +124,10 @@ def sync(call: Call) -> Json:
     account_id = call.option("account_id")
     if account_id is not None:
         pick_accounts(item, [account_id])
+    call.use(item, "transactions")
     page = sync_page(call, item, account_id)
+    if not item.synced:
+        notices.first_synced(call.world, item)
     touched = {entry.account.account_id for kind, entry in page.changes if kind == "added"}
     answer = page_view(call, page)
     if _OLD_MODELS.match(call.user_agent):
@@ -131,3 +135,12 @@ def sync(call: Call) -> Json:
         return answer
     accounts = [account_view(a) for a in item.shared_accounts() if a.account_id in touched]
     return {**answer, "accounts": accounts}
+
+
+@endpoint("/transactions/refresh", access_token=ACCESS_TOKEN)
+def refresh(call: Call) -> Json:
+    """Look for new transactions; all that the bank has are here already."""
+    item = call.healthy_item()
+    if "transactions" not in item.products:
+        raise PlaidError("PRODUCT_NOT_ENABLED")
+    return {}

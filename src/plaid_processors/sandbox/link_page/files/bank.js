@@ -5,6 +5,7 @@ const told = document.getElementById("told");
 async function answer(allow) {
   const asked = await fetch("/_sandbox/link/allow_at_bank", {
     method: "POST",
+    headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ state, allow }),
   });
   if (!asked.ok) {

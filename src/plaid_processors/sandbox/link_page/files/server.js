@@ -19,6 +19,7 @@ export async function post(action, body) {
   try {
     answer = await fetch(`/_sandbox/link/${action}`, {
       method: "POST",
+      headers: { "Content-Type": "application/json" },
       keepalive: true,
       body: JSON.stringify(body),
     });

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .sandbox.calls import ENDPOINTS
-from .sandbox.faults import Fault
-from .sandbox.journal import LoggedRequest
-from .sandbox.local import LocalSandbox
+from .calls import ENDPOINTS
+from .faults import Fault
+from .journal import LoggedRequest
+from .local import LocalSandbox
 
 
 class PlaidSandbox(LocalSandbox):
