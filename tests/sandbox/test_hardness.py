@@ -40,7 +40,7 @@ ODD_VALUES = [
     *(deep(depth, way) for depth in (99, 101, 450, 900, 5000, 100_000) for way in ("[]", "{}")),
     *("1e999", "-1e999", "NaN", "Infinity", "-Infinity", "9" * 400, "9" * 5000, "1e308", "-0"),
     *(r'"\ud800"', r'"\udfff\ud800"', r'{"\ud800": "\udc00"}', r'"\u0000"', r'"\ud83d\ude00"'),
-    *("null", "true", "5", "[]", "{}", '""', '"' + "x" * 900_000 + '"', "[" * 900_000),
+    *("null", "true", "5", "[]", "{}", '""', '"' + "x" * 200_000 + '"', "[" * 200_000),
 ]
 
 
@@ -105,7 +105,7 @@ def test_an_odd_custom_user(api: Api, field: str) -> None:
     check_healthy(api)
 
 
-@rows("letters", ["." * 400_000, "a." * 200_000, "-a" * 200_000, "0" * 400_000])
+@rows("letters", ["." * 100_000, "a." * 50_000, "-a" * 50_000, "0" * 100_000])
 def test_a_long_text_is_read_in_linear_time(api: Api, letters: str) -> None:
     """No pattern goes over it again and again: with one that did, this would take hours."""
     for text in (f"a@{letters}@", f"access-sandbox{letters}", f"+1{letters}", f"https://{letters}"):
