@@ -76,7 +76,7 @@ FAULTS = [
     ),
     Fault(
         "timeout is checked", "settings.py",
-        "if len(pair) != 2 or not all(map(_is_positive, pair)):", "if len(pair) != 2:",
+        "if len(pair) != 2 or not all(map(is_positive, pair)):", "if len(pair) != 2:",
         "test_settings.py::test_unusable_timeout",
     ),
     Fault(
@@ -258,6 +258,86 @@ FAULTS = [
         "test_linker.py::test_access_token_of_another_kind",
     ),
     Fault(
+        "an Item's error is a status", "_workflow/life.py",
+        "(ItemLoginRequiredError, ItemNotFoundError, ItemNotSupportedError)",
+        "(ItemLoginRequiredError, ItemNotSupportedError)",
+        "test_refresh.py::test_an_answer_about_the_item_is_a_status "
+        "test_refresh.py::test_status_of_a_broken_and_of_a_removed_item",
+    ),
+    Fault(
+        "the accounts of a broken Item are not asked for", "_workflow/life.py",
+        "        if error is None:\n", "        if True:\n",
+        "test_refresh.py::test_an_items_error_is_a_status",
+    ),
+    Fault(
+        "consent that ends soon asks for repair", "life.py",
+        "timedelta(days=7)", "timedelta(days=1)",
+        "test_refresh.py::test_consent_that_ends_soon",
+    ),
+    Fault(
+        "nothing is done for a broken Item", "_workflow/life.py",
+        "        if status.healthy:\n", "        if True:\n",
+        "test_refresh.py::test_nothing_is_done_for_a_broken_item",
+    ),
+    Fault(
+        "a partner of one account gets no other", "_workflow/life.py",
+        "ids = None if takes_all else [each.account.account_id for each in before]", "ids = None",
+        "test_refresh.py::test_a_partner_of_one_account_gets_no_other",
+    ),
+    Fault(
+        "accounts that the caller chose are not added to", "_workflow/life.py",
+        " or name in result.bound)", ")",
+        "test_refresh.py::test_accounts_that_the_caller_chose_are_not_added_to",
+    ),
+    Fault(
+        "the choice of accounts is kept", "_workflow/progress.py",
+        "if each.account_ids is not None]", "if not each]",
+        "test_refresh.py::test_accounts_that_the_caller_chose_are_not_added_to",
+    ),
+    Fault(
+        "at PNC tokens are made again once", "_workflow/life.py",
+        "unselected=unselected, consent_expires_at=consent_ends)", "unselected=unselected)",
+        "test_refresh.py::test_pnc_after_update_mode",
+    ),
+    Fault(
+        "update mode asks for the consent that is missing", "_workflow/link_tokens.py",
+        "[name for name in askable if name not in covered]", "[]",
+        "test_refresh.py::test_another_partner_later "
+        "test_refresh.py::test_consent_that_is_asked_for",
+    ),
+    Fault(
+        "Identity is covered by other products", "_workflow/link_tokens.py",
+        "_WITH_IDENTITY.intersection(consented)", "False",
+        "test_refresh.py::test_consent_that_is_asked_for",
+    ),
+    Fault(
+        "remove refuses what is no reason", "_workflow/link.py",
+        "        if reason_code not in _REASONS:\n", "        if not reason_code:\n",
+        "test_refresh.py::test_remove_with_a_reason_that_cannot_be",
+    ),
+    Fault(
+        "a duplicate is refused before any request", "_workflow/link.py",
+        "    _refuse_duplicates(metadata, earlier, on_duplicate)\n", "",
+        "test_duplicates.py::test_a_duplicate_is_refused_before_any_request "
+        "test_link_sessions.py::test_the_same_bank_twice_in_sessions",
+    ),
+    Fault(
+        "where names are missing, the bank decides", "life.py",
+        "if common or (unsure and result.institution_id is not None):", "if common:",
+        "test_duplicates.py::test_where_names_or_masks_are_missing_the_bank_alone_decides",
+    ),
+    Fault(
+        "at Chase the same accounts end nothing", "life.py",
+        "ends and not (bank == _CHASE and same)", "ends",
+        "test_duplicates.py::test_banks_where_a_new_link_may_end_the_earlier_item",
+    ),
+    Fault(
+        "an interruption keeps the other Items of a session", "_workflow/link.py",
+        "interruption.__cause__ = ", "_ = ",
+        "test_link_sessions.py::test_an_interruption_keeps_what_is_linked "
+        "test_link_sessions.py::test_a_cancellation_keeps_what_is_linked",
+    ),
+    Fault(
         "on_exchange comes before any processor token", "_workflow/link.py",
         "            if plan.on_exchange is not None:\n",
         "            await _finish(call, progress, plan)\n"
@@ -343,8 +423,8 @@ FAULTS = [
     # Adapters and results
     Fault(
         "an adapter keeps the order", "adapters/base.py",
-        "tuple(account for account in accounts if self.fits(account))\n        if",
-        "tuple(account for account in accounts[::-1] if self.fits(account))\n        if",
+        "return tuple(account for account in accounts if self.fits(account))",
+        "return tuple(account for account in [*accounts][::-1] if self.fits(account))",
         "test_selection.py::test_picks_are_a_subset_in_order "
         "test_adapters.py::test_layer_takes_all_in_order",
     ),
@@ -391,7 +471,7 @@ FAULTS = [
         "test_redaction.py::test_mask_shows_at_most_four_characters",
     ),
     Fault(
-        "fingerprint", "results.py",
+        "fingerprint", "redaction.py",
         ".hexdigest()[:12]", ".hexdigest()[-12:]",
         "test_results.py::test_fingerprint",
     ),
@@ -875,19 +955,19 @@ FAULTS = [
     ),
     Fault(
         "no second instrument: two at once", "handoff/finix.py",
-        "await call.turn(identity, make())", "await make()",
+        "await call.turn(place, make())", "await make()",
         "test_handoff.py::test_two_at_once_make_one_instrument "
         "test_handoff.py::test_two_tokens_of_one_account_at_once_make_one_instrument",
     ),
     Fault(
-        "no second instrument: the browser's digits tell nothing", "handoff/finix.py",
-        " or not account.verified:", ":",
+        "no second instrument: any bank account may be the one", "handoff/finix.py",
+        "if each.type not in _CARDS)", "if each.type == self)",
         "test_handoff.py::test_digits_that_cannot_tell_make_no_second_instrument",
     ),
     Fault(
-        "no second instrument: digits of a token tell nothing", "handoff/finix.py",
-        "account.persistent_account_id or ", "",
-        "test_handoff.py::test_digits_that_cannot_tell_make_no_second_instrument",
+        "the turn is the process's, not the sender's", "handoff/finix.py",
+        'place = f"{self._base_url} {identity}"', 'place = f"{id(self)} {identity}"',
+        "test_handoff.py::test_senders_side_by_side_make_one_instrument",
     ),
     Fault(
         "an answer about another business is refused", "handoff/layer.py",
@@ -906,20 +986,48 @@ FAULTS = [
     ),
     Fault(
         "no second instrument: an interrupted one stands in the way", "handoff/finix.py",
-        "self._open[me] = identity", "self._open[me] = ''",
+        "_open[me] = place", "_open[me] = ''",
         "test_handoff.py::test_interrupted",
     ),
     Fault(
-        "Layer keeps the business's other banks", "handoff/layer.py",
-        "list(dict.fromkeys([*known, *fresh]))", "list(dict.fromkeys(fresh))",
+        "Layer keeps the business's other banks", "handoff/layer_tokens.py",
+        "return {**known, **fresh}", "return fresh",
         "test_handoff.py::test_layer_keeps_the_business_other_banks "
         "test_handoff.py::test_no_fault_drops_another_item_or_loses_a_token",
     ),
     Fault(
         "two hand-offs at once drop nothing", "handoff/layer.py",
-        "await call.turn(business_id, self._send_new(call, business_id, listed))",
-        "await self._send_new(call, business_id, listed)",
+        "await call.turn(turn, self._send_new(call, business_id, living, dead))",
+        "await self._send_new(call, business_id, living, dead)",
         "test_handoff.py::test_two_at_once_drop_nothing",
+    ),
+    Fault(
+        "what another process dropped is sent again", "handoff/layer.py",
+        "_TRIES = 3", "_TRIES = 1",
+        "test_layer_life.py::test_two_processes_do_not_drop_each_others_tokens_unnoticed "
+        "test_layer_life.py::test_what_another_process_drops_is_sent_again",
+    ),
+    Fault(
+        "another process that is later is waited for", "handoff/layer.py",
+        "now + (now - began)", "now",
+        "test_layer_life.py::test_two_processes_do_not_drop_each_others_tokens_unnoticed",
+    ),
+    Fault(
+        "what is gone is not sent again", "handoff/layer_tokens.py",
+        " or is_dead(each, dead))", ")",
+        "test_layer_life.py::test_after_an_item_was_removed_its_tokens_are_not_sent_again "
+        "test_layer_life.py::test_a_token_hidden_by_layer_may_be_gone",
+    ),
+    Fault(
+        "what was issued later lives", "handoff/layer_tokens.py",
+        " - living)", ")",
+        "test_layer_life.py::test_a_newer_token_of_what_is_gone_is_sent",
+    ),
+    Fault(
+        "a refusal names the dead tokens", "handoff/layer_tokens.py",
+        "mask(token) in text", "False",
+        "test_layer_life.py::test_after_an_item_was_removed_its_tokens_are_not_sent_again "
+        "test_layer_life.py::test_a_refusal_may_name_the_account_or_the_token",
     ),
     Fault(
         "a Sandbox token does not go to a live partner", "handoff/requests.py",
@@ -962,6 +1070,83 @@ FAULTS = [
         "self.once = self.request.changes", "self.once = False",
         "test_handoff_engine.py::"
         "test_a_request_that_makes_something_is_not_sent_when_nobody_waits",
+    ),
+    # Webhooks
+    Fault(
+        "a body that was changed is refused", "webhooks/verify.py",
+        "if not hmac.compare_digest(own.encode(), _encoded(digest)):", "if not digest:",
+        "test_webhooks.py::test_the_webhook_that_plaid_signed test_webhooks.py::test_a_forgery",
+    ),
+    Fault(
+        "ES256 alone", "webhooks/verify.py",
+        'if header.get("alg") != "ES256":', "if not header:",
+        "test_webhooks.py::test_a_forgery "
+        "test_webhooks.py::test_nothing_is_looked_up_for_what_cannot_be_plaids",
+    ),
+    Fault(
+        "an expired key is refused", "webhooks/verify.py",
+        "        if key.expired:", "        if not key:",
+        "test_webhooks.py::test_a_forgery "
+        "test_webhooks.py::test_a_known_key_is_looked_up_again_after_an_hour",
+    ),
+    Fault(
+        "nothing but a refusal comes of a webhook", "webhooks/verify.py",
+        "    except (ValueError, RecursionError):\n        read",
+        "    except ValueError:\n        read",
+        "test_webhooks.py::test_a_forgery",
+    ),
+    Fault(
+        "a webhook's age is checked", "webhooks/verify.py",
+        "if age < -MOST_AHEAD:", "if age < -1e15:",
+        "test_webhooks.py::test_a_forgery",
+    ),
+    Fault(
+        "the header in any case", "webhooks/verify.py",
+        '_text(name).lower().replace("_", "-")', '_text(name).replace("_", "-")',
+        "test_webhooks.py::test_headers_of_every_framework",
+    ),
+    Fault(
+        "one look-up for many at once", "_workflow/webhooks.py",
+        "await call.turn(lane, _look_up_unless_known(call, key_id))",
+        "await _look_up(call, key_id)",
+        "test_webhooks.py::test_forty_at_once_make_one_look_up",
+    ),
+    Fault(
+        "a known key serves while Plaid is down", "_workflow/webhooks.py",
+        "    except RequestError:\n        return known",
+        "    except ZeroDivisionError:\n        return known",
+        "test_webhooks.py::test_a_known_key_serves_while_plaid_is_down",
+    ),
+    Fault(
+        "a key that cannot be fetched is the client's own error", "_workflow/webhooks.py",
+        "if error.error_code != _UNKNOWN and not malformed:", "if not error.error_code:",
+        "test_webhooks.py::test_a_key_that_cannot_be_fetched_is_the_clients_error",
+    ),
+    Fault(
+        "an unknown key is remembered", "webhooks/keys.py",
+        "self._unknown[key_id] = now + REMEMBER_UNKNOWN", "pass",
+        "test_webhooks.py::test_an_unknown_key_is_remembered",
+    ),
+    Fault(
+        "few unknown keys are looked up", "webhooks/keys.py",
+        "if len(answers) < UNKNOWN_A_MINUTE or", "if answers or",
+        "test_webhooks.py::test_three_hundred_unknown_keys "
+        "test_webhooks.py::test_unknown_keys_by_many_threads",
+    ),
+    Fault(
+        "a new key is not kept out by garbage", "webhooks/keys.py",
+        "answers = self._answers[key_id in self._refused]", "answers = self._answers[0]",
+        "test_webhooks.py::test_three_hundred_unknown_keys",
+    ),
+    Fault(
+        "what is remembered is bounded", "webhooks/keys.py",
+        "    for each in surplus:\n        entries.pop(each, None)\n", "",
+        "test_webhooks.py::test_what_is_remembered_is_bounded",
+    ),
+    Fault(
+        "public tokens do not go through a queue", "webhooks/event.py",
+        "if name not in _TOKENS}", "if name}",
+        "test_webhook_events.py::test_through_a_queue",
     ),
     # The pytest plugin and the command line
     Fault(

@@ -51,6 +51,8 @@ CALLS: dict[str, dict[str, Any]] = {
     "link_sandbox": {"partner": ["layer", "finix"]},
     "issue": {"partner": "layer", "access_token": ACCESS_TOKEN},
     "resume": {},
+    "status": {"access_token": ACCESS_TOKEN},
+    "refresh": {},
     "accounts": {"access_token": ACCESS_TOKEN},
     "remove": {"access_token": ACCESS_TOKEN},
 }
@@ -110,7 +112,7 @@ def test_every_method_gives_what_the_blocking_one_gives(make_client: MakeClient,
     """The same arguments, the same result."""
     client = make_client()
     arguments = dict(CALLS[name])
-    if name == "resume":
+    if name in ("resume", "refresh"):
         arguments["result"] = LinkResult(
             access_token=ACCESS_TOKEN,
             item_id="i",

@@ -138,8 +138,9 @@ def test_the_limits_in_the_reference_are_the_real_ones() -> None:
 
 def test_every_fixture_is_in_its_page() -> None:
     """Each fixture and the marker of the pytest plugin stand in the page for who tests."""
-    public = {name for name in vars(pytest_plugin) if name.startswith(("plaid_", "processor_"))}
-    assert {"plaid_sandbox", "processor_linker"} <= public
+    prefixes = ("plaid_", "processor_", "local_")
+    public = {name for name in vars(pytest_plugin) if name.startswith(prefixes)}
+    assert {"plaid_sandbox", "processor_linker", "local_layer"} <= public
     wanted = {*public, "async_processor_linker", pytest_plugin.MARKER}
     assert wanted - words("docs/testing.md") == set()
 

@@ -16,6 +16,8 @@ from plaid_processors import (
     AccountSelectionError,
     AuthenticationError,
     ConfigurationError,
+    Duplicate,
+    DuplicateItemError,
     Environment,
     InvalidRequestError,
     ItemLoginRequiredError,
@@ -23,6 +25,8 @@ from plaid_processors import (
     ItemNotSupportedError,
     LinkIncompleteError,
     LinkResult,
+    LinkSession,
+    LinkSessionError,
     NotEnabledError,
     PendingToken,
     PlaidApiError,
@@ -34,7 +38,10 @@ from plaid_processors import (
     PublicTokenError,
     RateLimitError,
     RequestError,
+    SessionItem,
+    SessionState,
     UnknownProcessorError,
+    WebhookVerificationError,
     unfinished,
 )
 from plaid_processors._plaid.answers import api_error
@@ -74,10 +81,21 @@ def _example(kind: type[PlaidProcessorsError]) -> PlaidProcessorsError:
     if issubclass(kind, LinkIncompleteError):
         inner = PublicTokenError(**_PLAIDS)
         return kind("incomplete", result=RESULT, errors=[(RESULT.pending[0], inner)])
+    if issubclass(kind, DuplicateItemError):
+        found = Duplicate(
+            result=RESULT, accounts=(A,), same_accounts=True, earlier_may_be_dead=True
+        )
+        return kind([found])
+    if issubclass(kind, LinkSessionError):
+        failure = (SessionItem(public_token="p"), PublicTokenError(**_PLAIDS))
+        session = LinkSession(state=SessionState.SUCCESS)
+        return kind("1 of 2", session=session, results=[RESULT], failures=[failure])
     if issubclass(kind, AccountSelectionError):
         return kind("refused", processor="finix", accounts=[A], eligible=[A])
     if issubclass(kind, UnknownProcessorError):
         return kind("finx", suggestions=["finix"], known=["finix", "layer"])
+    if issubclass(kind, WebhookVerificationError):
+        return kind("too_old", age=301.5)
     return kind("words")
 
 

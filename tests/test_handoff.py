@@ -10,10 +10,13 @@ import subprocess
 import sys
 import threading
 import traceback
+import urllib.request
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -37,10 +40,11 @@ from plaid_processors.handoff import (
     PartnerApiError,
     PartnerConnectionError,
     PaymentInstrument,
+    finix_disable_request,
     finix_request,
     layer_request,
 )
-from plaid_processors.handoff.finix import may_be
+from plaid_processors.handoff.finix import _open
 from plaid_processors.sandbox import LocalFinix, LocalLayer, LocalSandbox
 
 from .support.checks import chain
@@ -91,6 +95,21 @@ def test_the_request_to_layer() -> None:
     assert request.json == {
         "plaid_processor_tokens": [{"processor_token": TOKEN}, {"processor_token": LIVE}]
     }
+
+
+def test_the_request_that_disables_an_instrument() -> None:
+    """As Finix documents it, by the instrument or its id."""
+    for given in ("PI1", PaymentInstrument(id="PI1")):
+        request = finix_disable_request(given, credentials=("USuser", "password"))
+        assert (request.method, request.path) == ("PUT", "/payment_instruments/PI1")
+        assert request.json == {"enabled": False}
+        assert (
+            request.headers
+            == finix_request(TOKEN, identity="ID1", credentials=("USuser", "password")).headers
+        )
+    for wrong in ("", " PI1", TOKEN):
+        with pytest.raises(ConfigurationError):
+            finix_disable_request(wrong)
 
 
 def test_a_request_shows_no_secret() -> None:
@@ -240,6 +259,26 @@ def test_finix_makes_an_instrument(
     assert asked(finix) == ["GET payment_instruments", "POST payment_instruments"]
 
 
+def test_an_instrument_that_was_disabled_stands_in_the_way(
+    finix: LocalFinix, make: Any, issue: Callable[..., LinkResult]
+) -> None:
+    """After off-boarding the account counts as known; `again` makes another instrument."""
+    token, identity, sender = issue("finix").token("finix"), finix.new_identity(), make(finix)
+    made = sender.hand_over(token, identity=identity)
+    request = finix_disable_request(made, credentials=(finix.username, finix.password))
+    asked_by_hand = urllib.request.Request(
+        finix.url + request.path, request.content, dict(request.headers), method=request.method
+    )
+    with urllib.request.urlopen(asked_by_hand) as answer:
+        assert json.load(answer)["enabled"] is False
+    (listed,) = sender.payment_instruments(identity)
+    assert (listed.id, listed.enabled) == (made.id, False)
+    assert not finix.instruments[-1].enabled
+    with pytest.raises(HandoffRefusedError, match="disabled"):
+        sender.hand_over(token, identity=identity)
+    assert sender.hand_over(token, identity=identity, again=True).enabled
+
+
 def test_a_narrowed_token_serves_both_partners(
     plaid: LocalSandbox, issue: Callable[..., LinkResult], finix: LocalFinix, make: Any
 ) -> None:
@@ -272,69 +311,83 @@ def test_twice_makes_no_second_instrument(
 
 
 def test_another_account_of_the_identity(finix: LocalFinix, make: Any, plaid: LocalSandbox) -> None:
-    """An account with other last digits is another one, and needs no word."""
+    """No data of a partner's or of Plaid's proves that it is another: the caller says so."""
     identity = finix.new_identity()
     sender = make(finix)
     with ProcessorLinker(plaid.client()) as linker:
         made = linker.link_sandbox("layer", products=["transactions", "auth", "identity"])
-        accounts = [each.account for each in made.processor_tokens]
-        for account in accounts[:2]:
-            result = linker.issue("finix", access_token=made.access_token, accounts=[account])
-            sender.hand_over(result.token("finix"), identity=identity)
+        first, second = (
+            linker.issue("finix", access_token=made.access_token, accounts=[each.account])
+            for each in made.processor_tokens[:2]
+        )
+        sender.hand_over(first.token("finix"), identity=identity)
+        with pytest.raises(HandoffRefusedError, match="again=True"):
+            sender.hand_over(second.token("finix"), identity=identity)
+        assert len(finix.instruments) == 1
+        sender.hand_over(second.token("finix"), identity=identity, again=True)
     assert [each.subtype for each in finix.instruments] == ["checking", "savings"]
     assert len(sender.payment_instruments(identity)) == 2
 
 
-PLAIDS = {"mask": "0000", "verified": True}
-"""An account whose data came from Plaid, at a bank that gives the account's own number."""
-
-
-@rows(
-    ("instrument", "account", "may"),
-    [
-        # The last digits tell.
-        ({"masked_account_number": "XXXXX0000"}, PLAIDS, True),
-        ({"masked_account_number": "XXXXX1111"}, PLAIDS, False),
-        ({"masked_account_number": "************1111"}, PLAIDS, False),
-        ({"masked_account_number": "1111222233330000"}, PLAIDS, True),
-        ({"masked_account_number": "1110"}, {**PLAIDS, "mask": "10"}, True),
-        ({"masked_account_number": "XXXXX1111"}, {**PLAIDS, "mask": "10"}, False),
-        ({"masked_account_number": "XXXXX1111", "enabled": False}, PLAIDS, False),
-        ({"masked_account_number": "XXXXX0000", "enabled": False}, PLAIDS, True),
-        ({"masked_account_number": "XXXXX0000", "third_party": "PLAID"}, PLAIDS, True),
-        ({"masked_account_number": "XXXXX0000", "third_party": None}, PLAIDS, True),
-        # Nothing tells: the browser's data, numbers that are tokens, numbers that were typed.
-        ({"masked_account_number": "XXXXX1111"}, {"mask": "0000"}, True),
-        ({"masked_account_number": "1111"}, {**PLAIDS, "persistent_account_id": "p"}, True),
-        ({"masked_account_number": "1111"}, {**PLAIDS, "verification_status": "pending"}, True),
-        ({"masked_account_number": "XXXXX1111"}, {**PLAIDS, "mask": None}, True),
-        # What is shown is not, or not only, the last digits.
-        ({"masked_account_number": None}, PLAIDS, True),
-        ({"masked_account_number": "XXXXXXXXX"}, PLAIDS, True),
-        ({"masked_account_number": "1111XXXXX"}, PLAIDS, True),
-        ({"masked_account_number": "XXXXX11A1"}, PLAIDS, True),
-        ({"masked_account_number": "XXXXX\u0661\u0661"}, PLAIDS, True),
-        ({"masked_account_number": "XXXXX1111"}, {**PLAIDS, "mask": "AB12"}, True),
-        # Only a card is certainly no bank account.
-        ({"type": "PAYMENT_CARD", "masked_account_number": "0000"}, {"mask": "0000"}, False),
-        ({"type": "GOOGLE_PAY"}, {"mask": "0000"}, False),
-        ({"type": "TOKEN", "masked_account_number": None}, PLAIDS, True),
-        ({"type": "SOMETHING_NEW"}, PLAIDS, True),
-    ],
-)
-def test_whether_an_instrument_may_be_of_an_account(
-    instrument: dict[str, Any], account: dict[str, Any], may: bool
+@rows("again", ["no", "false", 1, 0, [0], None, "yes"])
+def test_the_callers_word_is_true_or_false(
+    again: Any, finix: LocalFinix, make: Any, issue: Callable[..., LinkResult]
 ) -> None:
-    """Where it cannot be told, it may."""
-    token = ProcessorToken(
-        processor="finix",
-        account=Account(account_id="a", **account),
-        processor_token=TOKEN,
-        issued_at=datetime.now(UTC),
-    )
-    assert may_be(PaymentInstrument(id="PI1", **instrument), token) == may
-    assert may_be(PaymentInstrument(id="PI1", **{**instrument, "type": None}), TOKEN)
+    """A text that is true for Python is nobody's word."""
+    with pytest.raises(TypeError, match="again must be True or False"):
+        make(finix).hand_over(
+            issue("finix").token("finix"), identity=finix.new_identity(), again=again
+        )
+    assert finix.requests == ()
 
+
+def test_senders_side_by_side_make_one_instrument(
+    finix: LocalFinix, issue: Callable[..., LinkResult]
+) -> None:
+    """A sender for each request, as a web server's threads have them."""
+    token, identity = issue("finix").token("finix"), finix.new_identity()
+    finix.fail("POST /payment_instruments", delay=0.3)  # so that the others could overtake it
+    keys = {"username": finix.username, "password": finix.password, "base_url": finix.url}
+
+    def hand_over() -> str:
+        try:
+            with FinixSender(**keys) as sender:
+                return sender.hand_over(token, identity=identity).id
+        except HandoffRefusedError:
+            return "refused"
+
+    with ThreadPoolExecutor(6) as pool:
+        outcomes = [each.result() for each in [pool.submit(hand_over) for _ in range(6)]]
+    assert outcomes.count("refused") == 5
+    assert len(finix.instruments) == 1
+
+
+@rows("partner", ["finix", "layer"])
+def test_an_expired_token_is_not_handed_over(
+    partner: str, finix: LocalFinix, layer: LocalLayer, make: Any
+) -> None:
+    """The partner could not use it."""
+    old = made_token(partner, expires_at=datetime.now(UTC) - timedelta(seconds=1))
+    if partner == "finix":
+        hand_over = partial(make(finix).hand_over, old, identity=finix.new_identity())
+    else:
+        hand_over = partial(make(layer).hand_over, [old], business_id=layer.new_business())
+    with pytest.raises(ConfigurationError, match="expired"):
+        hand_over()
+
+
+@rows("type_", ["PAYMENT_CARD", "GOOGLE_PAY", "APPLE_PAY"])
+def test_a_card_is_no_bank_account(
+    type_: str, finix: LocalFinix, make: Any, issue: Callable[..., LinkResult]
+) -> None:
+    """It does not stand in the way."""
+    there = {"id": "PI1", "type": type_, "masked_account_number": "0000"}
+    finix.fail("GET /payment_instruments", json={"_embedded": {"payment_instruments": [there]}})
+    made = make(finix).hand_over(issue("finix").token("finix"), identity=finix.new_identity())
+    assert made.type == "BANK_ACCOUNT"
+
+
+CARD = {"id": "PI1", "type": "PAYMENT_CARD"}
 
 CHASE = {
     "type": "depository",
@@ -352,6 +405,8 @@ CHASE = {
         ("ins_13", True),
         ("ins_127990", True),
         ("ins_109508", False),
+        ("ins_109508", True),
+        ("ins_3", True),
     ],
 )
 def test_digits_that_cannot_tell_make_no_second_instrument(
@@ -426,9 +481,22 @@ def test_what_may_be_the_account_stands_in_the_way(
         {"_embedded": {"payment_instruments": [{"type": "BANK_ACCOUNT"}]}},
         {"_embedded": {"payment_instruments": ["PI1"]}},
         {"_embedded": {"payment_instruments": [{"id": "PI1", "identity": "ID-other"}]}},
-        {"_embedded": {"payment_instruments": [{"id": "PI1", "identity": 5}]}},
+        {"_embedded": {"payment_instruments": [{"id": "PI1", "identity": {"id": "other"}}]}},
+        {"_embedded": {"payment_instruments": [{"id": "PI1", "owner_identity_id": "other"}]}},
+        {"_embedded": {"payment_instruments": [
+            {"id": "PI1", "_links": {"identity": {"href": "https://finix.example/identities/ID9"}}},
+        ]}},
+        # Lists that are visibly not whole.
+        {"page": None},
+        {"page": {"offset": 0, "limit": 20, "count": 1}},
+        {"page": {"count": 2}, "_embedded": {"payment_instruments": [CARD]}},
+        {"page": {"next_cursor": 5}, "_embedded": {"payment_instruments": [CARD]}},
+        {"has_more": True, "_embedded": {"payment_instruments": [CARD]}},
+        {"_links": {"next": {"href": "/x"}}, "_embedded": {"payment_instruments": [CARD]}},
+        {"_links": {"next": {}}, "page": {"count": 9},
+         "_embedded": {"payment_instruments": [CARD]}},
     ],
-)
+)  # fmt: skip
 def test_a_list_that_cannot_be_read_makes_no_instrument(
     answer: dict[str, Any], finix: LocalFinix, make: Any, issue: Callable[..., LinkResult]
 ) -> None:
@@ -500,7 +568,7 @@ def test_layer_gets_all_tokens(
     books = layer.books(business)
     assert [each.mask for each in books][:4] == ["0000", "1111", "2222", "3333"]
     assert books[0].transactions > 0
-    assert asked(layer) == ["POST token", "GET accounts", f"PUT {business}"]
+    assert asked(layer) == ["POST token", "GET accounts", f"PUT {business}", "GET accounts"]
 
 
 def test_layer_twice_sends_nothing(
@@ -562,27 +630,29 @@ def test_layer_leaves_what_was_archived(
 
 
 def test_layer_that_does_not_tell_its_tokens(
-    layer: LocalLayer, make: Any, issue: Callable[..., LinkResult]
+    layer: LocalLayer, make: Any, two_banks: tuple[LinkResult, LinkResult]
 ) -> None:
     """Where other accounts' tokens cannot be read back, nothing is sent that might drop them."""
-    first, second, business = issue("layer"), issue("layer"), layer.new_business()
+    (first, second), business = two_banks, layer.new_business()
     sender = make(layer)
     sender.hand_over(first, business_id=business)
     rows = [{**each.view(), "plaid_processor_token": None} for each in layer.books(business)]
     path = f"GET /v1/businesses/{business}/plaid/accounts"
     layer.fail(path, times=None, json={"data": rows})
-    with pytest.raises(HandoffRefusedError, match="14 accounts") as caught:
+    with pytest.raises(HandoffRefusedError, match="2 accounts") as caught:
         sender.hand_over(second, business_id=business)
-    assert len(caught.value.existing) == 14
-    assert len(layer.books(business)) == 14
+    assert len(caught.value.existing) == 2
+    assert len(layer.books(business)) == 2
     both = (*first.processor_tokens, *second.processor_tokens)
-    assert sender.hand_over(both, business_id=business).sent == 28
-    assert len(layer.books(business)) == 28
+    done = sender.hand_over(both, business_id=business)
+    assert done.sent == 4
+    assert done.missing == tuple(each.account.account_id for each in second.processor_tokens)
+    assert len(layer.books(business)) == 4
 
 
 def test_of_two_tokens_of_an_account_the_newer_is_sent(layer: LocalLayer) -> None:
     """A list that holds an older token too does not send it."""
-    from plaid_processors.handoff.layer import layer_tokens
+    from plaid_processors.handoff.layer_tokens import tokens_for_layer
 
     old, new = made_token("layer"), made_token("layer", LIVE)
     old = ProcessorToken(
@@ -591,7 +661,7 @@ def test_of_two_tokens_of_an_account_the_newer_is_sent(layer: LocalLayer) -> Non
         processor_token=TOKEN,
         issued_at=new.issued_at - timedelta(days=1),
     )
-    assert layer_tokens([new, old]) == (new,)
+    assert tokens_for_layer([new, old]) == (new,)
 
 
 def test_the_bearer_token_is_kept_until_it_expires(
@@ -849,15 +919,16 @@ def second_instrument(
     made_at_first = made()
     with told() as second:
         sender.hand_over(token, identity=identity)
+    _open.clear()  # as in another process
     with told():
-        make(finix).hand_over(token, identity=identity)  # another process
+        make(finix).hand_over(token, identity=identity)
     assert made() == 1
     if first and first[0].outcome_unknown:
         assert second, "a sender that does not know asks for the caller's word"
         assert second[0].outcome_unknown
     if made_at_first:
         assert second
-    sender.hand_over(token, identity=identity, again=True)
+    make(finix).hand_over(token, identity=identity, again=True)
     assert made() == 2
     finix.clear_faults()
 
@@ -1079,6 +1150,8 @@ def test_two_at_once_drop_nothing(
         for thread in threads:
             thread.join()
     assert len(layer.books(business)) == 4
+    methods = [each.method for each in layer.requests if each.path.startswith("/v1")]
+    assert methods == ["GET", "PUT", "GET"] * 2
 
 
 def test_interrupted(finix: LocalFinix, issue: Callable[..., LinkResult]) -> None:

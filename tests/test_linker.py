@@ -191,6 +191,12 @@ def test_update_mode(
         ({"language": None}, TypeError),
         ({"webhook": 5}, TypeError),
         ({"account_selection_enabled": "no"}, TypeError),
+        ({"account_selection_enabled": True}, ValueError),
+        ({"extra": {"access_token": ACCESS_TOKEN}}, ValueError),
+        ({"extra": {"optional_products": ["balance"]}}, ValueError),
+        ({"extra": {"products": ["auth"]}}, ValueError),
+        ({"extra": {"update": {"account_selection_enabled": True}}}, ValueError),
+        ({"extra": {"secret": "s"}}, ValueError),
     ],
     ids=repr,
 )
@@ -258,7 +264,6 @@ def test_the_expiration_in_every_form(
     [
         {"hosted_link": {}},
         {"hosted_link": {"url_lifetime_seconds": 900}},
-        {"extra": {"hosted_link": {}}},
     ],
 )
 def test_an_asked_for_thing_that_is_missing(

@@ -243,8 +243,9 @@ def test_without_the_extra(pytester: pytest.Pytester) -> None:
 def test_unused_it_loads_neither_the_local_plaid_nor_the_vendors_client() -> None:
     """What is slow to import, or needs the extra, comes in when a test first takes a fixture."""
     code = (
-        "import sys; import plaid_processors.pytest_plugin; "
-        "heavy = {'plaid', 'starlette', 'uvicorn', 'jwt', 'plaid_processors.sandbox'}; "
+        "import sys; import plaid_processors.pytest_plugin; import plaid_processors.testing; "
+        "heavy = {'plaid', 'starlette', 'uvicorn', 'jwt', 'playwright', "
+        "'plaid_processors.sandbox'}; "
         "print(heavy & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -269,9 +270,39 @@ def test_the_applications_of_the_docs(
 def test_the_first_tests_of_the_docs(pytester: pytest.Pytester) -> None:
     """What the page shows before the applications runs as it stands."""
     page = (ROOT / "docs/testing.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n((?!#).*?)```", page, re.DOTALL)[:2]
+    blocks = re.findall(r"```python\n((?!#).*?)```", page, re.DOTALL)[:3]
     pytester.makepyfile("\n".join(blocks[::-1]))
-    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=4)
+
+
+def test_the_partners_are_new_for_each_test(pytester: pytest.Pytester) -> None:
+    """They read at the test's local Plaid, and have nothing of the test before."""
+    done = run(
+        pytester,
+        """
+import pytest
+from plaid_processors.handoff import FinixSender, LayerSender
+
+@pytest.mark.parametrize("time", [1, 2])
+def test_it(plaid_sandbox, processor_linker, local_layer, local_finix, time):
+    assert local_finix.instruments == local_layer.requests == ()
+    finix = FinixSender(
+        username=local_finix.username, password=local_finix.password, base_url=local_finix.url
+    )
+    layer = LayerSender(
+        client_id=local_layer.client_id, client_secret=local_layer.client_secret,
+        base_url=local_layer.url, auth_url=local_layer.url,
+    )
+    business = local_layer.new_business()
+    with finix, layer:
+        token = link(processor_linker, plaid_sandbox).token("finix")
+        finix.hand_over(token, identity=local_finix.new_identity())
+        layer.hand_over(processor_linker.link_sandbox("layer"), business_id=business)
+    assert len(local_finix.instruments) == 1
+    assert len(local_layer.books(business)) == 14
+""",
+    )
+    done.assert_outcomes(passed=2)
 
 
 def test_reports_show_no_token(pytester: pytest.Pytester) -> None:
@@ -318,3 +349,23 @@ def test_all_is_well(plaid_sandbox, processor_linker):
     shown = done.stdout.str() + (pytester.path / "report.xml").read_text()
     assert "access-sandbox-…" in shown
     assert not re.findall(r"(?:access|processor)-sandbox-[0-9a-f]", shown)
+
+
+def test_a_path_or_a_reason_that_looks_like_a_token_breaks_no_run(
+    pytester: pytest.Pytester,
+) -> None:
+    """The report of a test that was skipped is a tuple, and stays one."""
+    folder = pytester.mkdir("my-sandbox-demo")
+    token = "access-sandbox-5e171e1a-aaaa-4bbb-8ccc-0123456789ab"
+    (folder / "test_here.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.skip(reason='my-production-db')\ndef test_a(): pass\n"
+        f"@pytest.mark.skip(reason='{token}')\ndef test_b(): pass\n"
+        "@pytest.mark.xfail(reason='later')\ndef test_c(): assert 0\n"
+    )
+    done = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-v", "-rA", str(folder))
+    done.assert_outcomes(skipped=2, xfailed=1)
+    shown = done.stdout.str()
+    assert "my-sandbox-demo" in shown
+    assert "my-production-db" in shown
+    assert token not in shown

@@ -175,6 +175,68 @@ def test_an_account_still_being_verified_waits_with_its_item(
     assert done.token("finix").account.verification_status == "automatically_verified"
 
 
+def test_a_pending_account_holds_up_no_other_partner(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+) -> None:
+    """Layer's token is made at once, Finix's when Plaid has verified the account."""
+    account = {"account_id": "A", "mask": "0000", "subtype": "checking"}
+    faulty.on(ACCOUNTS, reply({"accounts": [{**account, "verification_status": PENDING[0]}]}))
+    given_ = [link_account("A", verification_status=PENDING[0])]
+    with pytest.raises(LinkIncompleteError) as caught:
+        link(faulty_linker, ["layer", "finix"], given_)
+    result = caught.value.result
+    assert [each.processor for each in result.processor_tokens] == ["layer"]
+    assert [each.processor for each in result.unselected] == ["finix"]
+    faulty.on(ACCOUNTS, reply({"accounts": [account]}))
+    done = faulty_linker.resume(result)
+    assert done.complete
+    assert done.token("layer") == result.token("layer")
+
+
+@rows("status", ["PENDING_MANUAL_VERIFICATION", " verification_failed ", "Verification_Expired"])
+def test_a_status_in_another_spelling_counts(faulty_linker: ProcessorLinker, status: str) -> None:
+    """An app may send the name of an enum's member."""
+    account = link_account("id-bad", verification_status=status)
+    with pytest.raises((AccountSelectionError, LinkIncompleteError)):
+        link(faulty_linker, "finix", [account])
+
+
+@rows("subtype", ["CHECKING", " checking ", "Checking"])
+def test_a_subtype_in_another_spelling_fits(faulty_linker: ProcessorLinker, subtype: str) -> None:
+    """So may a subtype be."""
+    account = {**link_account("a-checking"), "subtype": subtype}
+    assert link(faulty_linker, "finix", [account]) == [("finix", "a-checking")]
+
+
+@rows(
+    ("given_", "more"),
+    [
+        ([link_account("A"), link_account("B", "savings"), "pending card"], {}),
+        ([link_account("A"), "pending card"], {"account_id": "WRONG"}),
+        (["pending card"], {}),
+    ],
+)
+def test_a_pending_account_excuses_no_other_refusal(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker, given_: list[Any], more: dict[str, str]
+) -> None:
+    """What the rule refuses in any case is refused before the public token is spent."""
+    card = link_account("id-card", "credit card", verification_status=PENDING[0])
+    accounts = [card if each == "pending card" else each for each in given_]
+    with pytest.raises(AccountSelectionError):
+        link(faulty_linker, "finix", accounts, **more)
+    assert faulty.requests == []
+
+
+def test_an_account_without_a_subtype_is_not_passed_over(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+) -> None:
+    """It might be the one that fits: another one is not guessed at."""
+    unknown = {**link_account("A"), "subtype": None}
+    with pytest.raises(AccountSelectionError, match="verify_accounts=True"):
+        link(faulty_linker, "finix", [unknown, link_account("B", "savings")])
+    assert faulty.requests == []
+
+
 @rows("subtype", [None, "", {"name": "checking"}])
 def test_without_a_subtype_the_way_out_is_named(
     faulty: FaultyPlaid, faulty_linker: ProcessorLinker, subtype: Any

@@ -28,7 +28,7 @@ from plaid_processors import (
 from plaid_processors.sandbox import LocalSandbox
 from plaid_processors.sessions import read_session
 
-from .support.faulty import FaultyPlaid, reply
+from .support.faulty import ACCOUNTS, FaultyPlaid, reply
 from .support.rows import rows
 
 PUBLIC_TOKEN = "public-sandbox-b0e2c4ee-a763-4df5-bfe9-46a46bce993d"
@@ -220,8 +220,22 @@ def test_no_token_shows() -> None:
     assert "public-sandbox-" in repr(SUCCESS)
 
 
-@rows("sent", [{}, "none", [5], [session(results={"item_add_results": [
-    {"public_token": "p", "accounts": [{}]}]})]])  # fmt: skip
+@rows("listed", [[{}], [{"id": None}], [None], "?", None, []])
+def test_an_account_without_an_id_loses_no_public_token(
+    listed: Any, faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+) -> None:
+    """The other Items are there, and `link` asks Plaid for the accounts of this one."""
+    added = [{"public_token": PUBLIC_TOKEN, "accounts": listed}, ADDED]
+    sent = [session(results={"item_add_results": added})]
+    faulty.on("/link/token/get", reply({"link_sessions": sent, "request_id": "R"}))
+    odd, other = faulty_linker.session(LINK_TOKEN).items
+    assert len(other.accounts) == len(ADDED["accounts"])
+    result = faulty_linker.link("layer", public_token=odd.public_token, metadata=odd.metadata)
+    assert result.complete
+    assert ACCOUNTS in [each.path for each in faulty.requests]
+
+
+@rows("sent", [{}, "none", [5]])
 def test_an_answer_that_cannot_be_read(
     sent: Any, faulty: FaultyPlaid, faulty_linker: ProcessorLinker
 ) -> None:

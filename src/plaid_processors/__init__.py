@@ -17,6 +17,7 @@ from .errors import (
     ItemNotFoundError,
     ItemNotSupportedError,
     LinkIncompleteError,
+    LinkSessionError,
     NotEnabledError,
     PlaidApiError,
     PlaidConnectionError,
@@ -27,9 +28,18 @@ from .errors import (
     RateLimitError,
     RequestError,
     UnknownProcessorError,
+    WebhookVerificationError,
     unfinished,
 )
 from .events import EventKind, RequestEvent
+from .life import (
+    Duplicate,
+    DuplicateItemError,
+    LinkAction,
+    LinkChanges,
+    LinkStatus,
+    find_duplicates,
+)
 from .linker import ProcessorLinker
 from .redaction import RedactingFilter
 from .results import (
@@ -44,6 +54,7 @@ from .results import (
     StripeBankAccountToken,
 )
 from .sessions import LinkFailure, LinkSession, SessionItem, SessionState
+from .webhooks.event import WebhookEvent
 
 __all__ = [
     "AccessTokenError",
@@ -52,6 +63,8 @@ __all__ = [
     "AsyncProcessorLinker",
     "AuthenticationError",
     "ConfigurationError",
+    "Duplicate",
+    "DuplicateItemError",
     "Environment",
     "EventKind",
     "FinixAdapter",
@@ -60,10 +73,14 @@ __all__ = [
     "ItemNotFoundError",
     "ItemNotSupportedError",
     "LayerAdapter",
+    "LinkAction",
+    "LinkChanges",
     "LinkFailure",
     "LinkIncompleteError",
     "LinkResult",
     "LinkSession",
+    "LinkSessionError",
+    "LinkStatus",
     "LinkToken",
     "LinkedItem",
     "NotEnabledError",
@@ -88,7 +105,10 @@ __all__ = [
     "SessionState",
     "StripeBankAccountToken",
     "UnknownProcessorError",
+    "WebhookEvent",
+    "WebhookVerificationError",
     "__version__",
+    "find_duplicates",
     "get_adapter",
     "partners",
     "unfinished",

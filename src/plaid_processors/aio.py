@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Self
+from typing import Literal, Self
 
 from ._engine.ports import AsyncPort
 from ._plaid.call import PlaidCall
+from ._workflow import life
 from ._workflow import link as workflow
 from ._workflow.link_tokens import create_link_token
 from ._workflow.plan import AccountIds, Accounts, OnExchange, OnToken, Partners
+from ._workflow.webhooks import verify_webhook
+from .life import LinkChanges, LinkStatus
 from .linker import BaseLinker
 from .results import Account, LinkResult, LinkToken
 from .sessions import LinkSession
+from .webhooks.event import WebhookEvent
+from .webhooks.verify import WebhookBody, WebhookHeaders
 
 
 class AsyncProcessorLinker(BaseLinker):
@@ -54,7 +59,8 @@ class AsyncProcessorLinker(BaseLinker):
                 need, and shows the accounts that they take.
             client_user_id: your id of the user; never a name, an email or a phone number.
             client_name: your application's name, as Link shows it (at most 30 characters).
-            products: the products to ask for in place of the partners' own.
+            products: the products to ask for in place of the partners' own; in update mode none
+                are asked for unless you name them.
             language: the language that Link speaks, such as ``"en"``, ``"es"`` or ``"fr"``.
             country_codes: the countries whose banks Link offers, such as ``["US"]``.
             user: more about the user, such as ``{"phone_number": "+12025550123"}``.
@@ -70,7 +76,9 @@ class AsyncProcessorLinker(BaseLinker):
                 in the Dashboard's list.
             hosted_link: ``{}``, or Hosted Link's options, for a page of Plaid's
                 (``hosted_link_url`` of the result).
-            access_token: the access token of an Item to repair: Link opens in update mode.
+            access_token: the access token of an Item to repair: Link opens in update mode, and asks
+                for the consent that the partners' products still lack. For an Item of which Plaid
+                has no record of consent, an older one, it asks for none.
             account_selection_enabled: in update mode, whether the user can choose accounts anew.
             extra: any other field of the request.
 
@@ -122,6 +130,28 @@ class AsyncProcessorLinker(BaseLinker):
         """
         return await workflow.session(self._call(), link_token)
 
+    async def verify_webhook(
+        self, body: WebhookBody, headers: WebhookHeaders, *, max_age: float = 300
+    ) -> WebhookEvent:
+        """Check that a webhook is Plaid's, as it was sent, and recent; and say what it asks for.
+
+        Answer 200 to every webhook that passes, known or not, and 400 to one that is refused. If
+        Plaid cannot be asked for its key, let the error become a 5xx: Plaid sends it again. Needs
+        PyJWT: ``pip install "plaid-processors[webhooks]"``. See docs/webhooks.md.
+
+        Args:
+            body: the request's raw body, bytes or text, before any parsing.
+            headers: the request's headers: a mapping, or (name, value) pairs, in any case.
+            max_age: how many seconds ago it may have been signed.
+
+        Raises:
+            WebhookVerificationError: it is refused: see its ``reason``.
+            ConfigurationError: PyJWT is not installed, or ``max_age`` is not positive.
+            PlaidApiError: Plaid refused to give its key, and it is not known yet.
+            PlaidConnectionError: Plaid could not be asked for its key, and it is not known yet.
+        """
+        return await verify_webhook(self._call(), body, headers, max_age=max_age)
+
     async def link(
         self,
         partner: Partners,
@@ -131,6 +161,8 @@ class AsyncProcessorLinker(BaseLinker):
         metadata: Mapping[str, object] | None = None,
         account_id: str | None = None,
         account_ids: AccountIds | None = None,
+        earlier: Iterable[LinkResult] | None = None,
+        on_duplicate: Literal["raise", "allow"] = "raise",
         verify_accounts: bool = False,
         partial: bool = False,
         narrow: bool = False,
@@ -148,6 +180,9 @@ class AsyncProcessorLinker(BaseLinker):
                 institution and session.
             account_id: the account to use for every partner.
             account_ids: the accounts to use for single partners, such as ``{"finix": ["…"]}``.
+            earlier: this user's earlier results, to refuse the same accounts a second time; it
+                needs ``metadata``.
+            on_duplicate: ``"raise"``, or ``"allow"`` to link the same accounts again.
             verify_accounts: whether to ask ``/accounts/get`` what the accounts really are; the
                 browser is not to be trusted with their subtypes.
             partial: whether accounts that Plaid refuses are left pending, rather than an error.
@@ -158,6 +193,7 @@ class AsyncProcessorLinker(BaseLinker):
 
         Raises:
             AccountSelectionError: a partner's rule refuses the accounts; nothing was sent.
+            DuplicateItemError: the user has linked these accounts before; nothing was sent.
             PublicTokenError: the public token is used, expired or unknown.
             LinkIncompleteError: the Item exists and a later step failed: see its ``result``.
             PlaidApiError: Plaid refused the exchange.
@@ -171,6 +207,62 @@ class AsyncProcessorLinker(BaseLinker):
             metadata=metadata,
             account_id=account_id,
             account_ids=account_ids,
+            earlier=earlier,
+            on_duplicate=on_duplicate,
+            verify_accounts=verify_accounts,
+            partial=partial,
+            narrow=narrow,
+            on_exchange=on_exchange,
+            on_token=on_token,
+        )
+
+    async def link_session(
+        self,
+        partner: Partners,
+        link_token: str,
+        *,
+        earlier: Iterable[LinkResult] | None = None,
+        on_duplicate: Literal["raise", "allow"] = "raise",
+        verify_accounts: bool = False,
+        partial: bool = False,
+        narrow: bool = False,
+        on_exchange: OnExchange | None = None,
+        on_token: OnToken | None = None,
+    ) -> tuple[LinkResult, ...]:
+        """Link every Item of a finished session, one after the other, each as `link` does.
+
+        For Hosted Link and multi-Item Link. Each Item is linked within a deadline of its own, and
+        one that fails does not hold up the others. Call it once for a session: a public token can
+        be exchanged once. An interruption has the results so far in its ``__cause__``, which is a
+        `LinkSessionError`.
+
+        Args:
+            partner: a partner's name, an adapter, or several.
+            link_token: the token from `create_link_token` that Link was opened with.
+            earlier: this user's earlier results, to refuse the same accounts a second time.
+            on_duplicate: ``"raise"``, or ``"allow"`` to link the same accounts again.
+            verify_accounts: whether to ask ``/accounts/get`` what the accounts really are.
+            partial: whether accounts that Plaid refuses are left pending, rather than an error.
+            narrow: whether each token is limited to the products that its partner reads.
+            on_exchange: called with each `LinkedItem` as soon as it exists: store it there.
+            on_token: called with each `ProcessorToken` as it comes.
+
+        Raises:
+            LinkSessionError: the session is not over or has no Items; or some of its Items could
+                not be linked: see ``results`` and ``failures``.
+            PlaidProcessorsError: the only Item could not be linked: what `link` raises, such as
+                `PublicTokenError` where it was linked before.
+            PlaidApiError: Plaid does not know the link token, or refused.
+            PlaidConnectionError: no usable answer came.
+        """
+        return await workflow.link_session(
+            self._call,
+            partner,
+            link_token,
+            earlier=earlier,
+            on_duplicate=on_duplicate,
+            account_id=None,
+            account_ids=None,
             verify_accounts=verify_accounts,
             partial=partial,
             narrow=narrow,
@@ -325,6 +417,69 @@ class AsyncProcessorLinker(BaseLinker):
             on_token=on_token,
         )
 
+    async def status(self, access_token: str | LinkResult) -> LinkStatus:
+        """How the Item stands, by what Plaid says of it now.
+
+        An Item that needs repair, was revoked or is gone is a status, not an exception. Asks
+        ``/item/get``, and ``/accounts/get`` (at most 15 a minute for an Item) if there is no error.
+
+        Args:
+            access_token: the access token of the Item, or a result that has it.
+
+        Raises:
+            AccessTokenError: Plaid does not know the access token.
+            PlaidApiError: Plaid refused the question itself, or cannot answer now.
+            PlaidConnectionError: no usable answer came.
+        """
+        return await life.status(self._call(), access_token)
+
+    async def refresh(
+        self,
+        result: LinkResult,
+        *,
+        partner: Partners | None = None,
+        reissue: bool | Iterable[str] = False,
+        partial: bool = False,
+        on_token: OnToken | None = None,
+    ) -> LinkChanges:
+        """Look how the Item stands, and make the tokens that are missing.
+
+        Call it after update mode, after a webhook, or every night; calling it twice does no harm.
+        If the Item has an error, nothing is done, and the ``status`` says what to do. Otherwise:
+
+        - Accounts that came get tokens for each partner of the result that takes all accounts,
+          unless you chose its accounts (the result's ``bound``).
+        - Accounts that went leave the result. A partner left without an account is among its
+          ``unselected``; a partner of one account is not given another one: choose it by
+          ``resume(result, account_id=…)``.
+        - Missing and expired tokens are asked for, as in `resume`.
+        - At PNC, tokens are made again when the user's consent was renewed.
+
+        Args:
+            result: the result that you stored.
+            partner: an adapter of your own that the result knows only by name.
+            reissue: True to make all tokens again, or the ids of the accounts whose tokens to make
+                again, such as the ``account_ids`` of a webhook.
+            partial: whether accounts that Plaid refuses are left pending, rather than an error.
+            on_token: called with each `ProcessorToken` as it comes.
+
+        Raises:
+            ConfigurationError: the result is of another environment.
+            UnknownProcessorError: the result has a partner that needs an adapter of your own.
+            LinkIncompleteError: some tokens were issued and some failed; call it again with
+                ``error.result``.
+            PlaidApiError: Plaid refused, and no token was issued.
+            PlaidConnectionError: no usable answer came, and no token was issued.
+        """
+        return await life.refresh(
+            self._call(),
+            result,
+            partner=partner,
+            reissue=reissue,
+            partial=partial,
+            on_token=on_token,
+        )
+
     async def accounts(self, access_token: str) -> tuple[Account, ...]:
         """The Item's accounts (``/accounts/get``: at most 15 a minute for an Item).
 
@@ -337,11 +492,23 @@ class AsyncProcessorLinker(BaseLinker):
         """
         return await workflow.accounts(self._call(), access_token)
 
-    async def remove(self, access_token: str) -> bool:
+    async def remove(
+        self,
+        access_token: str,
+        *,
+        reason_code: str | None = None,
+        reason_note: str | None = None,
+    ) -> bool:
         """Remove the Item: billing ends, and the partners' tokens of it are void.
+
+        Tell the partners first, and wait for payments under way and their returns.
 
         Args:
             access_token: the access token of the Item.
+            reason_code: why, for Plaid: ``"FRAUD_FIRST_PARTY"``, ``"FRAUD_FALSE_IDENTITY"``,
+                ``"FRAUD_ABUSE"``, ``"FRAUD_OTHER"``, ``"CONNECTION_IS_NON_FUNCTIONAL"`` or
+                ``"OTHER"``.
+            reason_note: more about the reason, in at most 512 characters, without personal data.
 
         Returns:
             True if it was removed now, False if it was gone already.
@@ -350,7 +517,9 @@ class AsyncProcessorLinker(BaseLinker):
             PlaidApiError: Plaid refused.
             PlaidConnectionError: no usable answer came.
         """
-        return await workflow.remove(self._call(), access_token)
+        return await workflow.remove(
+            self._call(), access_token, reason_code=reason_code, reason_note=reason_note
+        )
 
     async def __aenter__(self) -> Self:
         return self

@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from .redaction import redact
 from .results import Account, LinkResult, PendingToken
+from .sessions import LinkSession, SessionItem
 
 _UNFINISHED = "__plaid_processors_unfinished__"  # the attribute with the progress of a link
 
@@ -70,7 +71,7 @@ class AccountSelectionError(PlaidProcessorsError, ValueError):
         self.processor: str = processor
         self.accounts: tuple[Account, ...] = tuple(accounts)
         self.eligible: tuple[Account, ...] = tuple(eligible)
-        super().__init__(message)
+        super().__init__(redact(message))  # an account's fields are the browser's
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -194,8 +195,8 @@ class AuthenticationError(PlaidApiError):
     """The client id or the secret is wrong, or they belong to another environment."""
 
     advice = (
-        "Check PLAID_CLIENT_ID and PLAID_SECRET at https://dashboard.plaid.com/developers/keys; "
-        "each environment has a secret of its own."
+        "Check PLAID_CLIENT_ID and PLAID_SECRET at https://dashboard.plaid.com/developers/keys: "
+        "are they swapped (24 and 30 hexadecimal digits)? Each environment has a secret of its own."
     )
 
 
@@ -266,6 +267,64 @@ class LinkIncompleteError(PlaidProcessorsError):
         self.result: LinkResult = result
         self.errors: tuple[tuple[PendingToken, PlaidProcessorsError], ...] = tuple(errors)
         super().__init__(message)
+
+
+class LinkSessionError(PlaidProcessorsError):
+    """A Link session has no Items to link, or not all of them could be linked.
+
+    Attributes:
+        session: how Link went; its ``state`` says whether the user is not through or has left.
+        results: the Items that were linked: store them.
+        failures: ``(SessionItem, error)`` for each other Item; a `LinkIncompleteError` among the
+            errors has the ``result`` of an Item that exists.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        session: LinkSession,
+        results: Sequence[LinkResult] = (),
+        failures: Sequence[tuple[SessionItem, PlaidProcessorsError]] = (),
+    ) -> None:
+        self.session: LinkSession = session
+        self.results: tuple[LinkResult, ...] = tuple(results)
+        self.failures: tuple[tuple[SessionItem, PlaidProcessorsError], ...] = tuple(failures)
+        super().__init__(message)
+
+
+class WebhookVerificationError(PlaidProcessorsError):
+    """This is no webhook of Plaid's, or not as Plaid sent it, or an old one: refuse it.
+
+    Nothing of the webhook is shown.
+
+    Attributes:
+        reason: ``missing_signature``, ``malformed``, ``algorithm``, ``unknown_key``,
+            ``expired_key``, ``bad_signature``, ``too_old``, ``in_the_future``, ``body_changed`` or
+            ``too_large``.
+        age: how many seconds ago it was signed, where that is known to be true; else None.
+    """
+
+    def __init__(self, reason: str, *, age: float | None = None) -> None:
+        self.reason: str = reason
+        self.age: float | None = age
+        seconds = "" if age is None else f" (signed {age:.0f} s ago)"
+        super().__init__(f"the webhook is refused: {_REFUSALS[reason]}{seconds}")
+
+
+_REFUSALS = {
+    "missing_signature": "it has no header Plaid-Verification; pass all headers of the request",
+    "malformed": "its signature or its body is not in Plaid's form",
+    "algorithm": "it is not signed by ES256, as Plaid's webhooks are",
+    "unknown_key": "Plaid does not know its key, or too many unknown keys were named just now; "
+    "a webhook of the other environment needs a client of that environment",
+    "expired_key": "its key has expired",
+    "bad_signature": "its signature is not of Plaid's key",
+    "too_old": "it was signed longer ago than max_age allows",
+    "in_the_future": "it was signed in the future; check this machine's clock",
+    "body_changed": "its body is not what was signed; pass the raw body, before any parsing",
+    "too_large": "its body is larger than 1 MiB, or its signature than 8 KiB",
+}
 
 
 def unfinished(error: BaseException | None) -> LinkResult | None:

@@ -1,4 +1,4 @@
-"""The pytest plugin: a local Plaid for each test, linkers that use it, and faults by marker.
+"""The pytest plugin: a local Plaid and partners for each test, linkers, and faults by marker.
 
 pytest imports this module at each start, used or not: the local Plaid is imported when a test first
 uses it.
@@ -6,6 +6,7 @@ uses it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,10 @@ import pytest
 
 from .aio import AsyncProcessorLinker
 from .linker import ProcessorLinker
-from .redaction import redact
+from .redaction import mask
 
 if TYPE_CHECKING:
+    from .sandbox import LocalFinix, LocalLayer
     from .sandbox.pytest_kit import PlaidSandbox
 
 MARKER = "plaid_fault"
@@ -46,20 +48,36 @@ def pytest_assertrepr_compare(
 ) -> Generator[None, list[list[str]], list[list[str]]]:
     """Mask Plaid's tokens where an assert that fails shows what it compared."""
     explanations = yield
-    shown = [redact(each) if isinstance(each, str) else each for each in (left, right)]
-    if shown != [left, right]:  # pytest shortens a long text, so that it is no token any more
-        return [[f"{shown[0]!r} {op} {shown[1]!r}"]]
-    return [[redact(line) for line in lines] for lines in explanations]
+    whole = f"{left!r} {op} {right!r}"
+    if (masked := _masked(whole)) == whole:
+        return [[_masked(line) for line in lines] for lines in explanations]
+    # pytest shortens a long text, so that a token is none any more: the first line is ours, and no
+    # line that shows less than a whole value follows.
+    return [[masked]]
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Mask Plaid's tokens in all else that a report shows."""
     report = yield
-    if report.longrepr and (masked := redact(str(report.longrepr))) != str(report.longrepr):
+    if isinstance(report.longrepr, tuple):  # of a test that was skipped: its file, line and reason
+        path, line, reason = report.longrepr
+        report.longrepr = (path, line, _masked(reason))
+    elif report.longrepr and (masked := _masked(str(report.longrepr))) != str(report.longrepr):
         report.longrepr = masked
-    report.sections = [(title, redact(text)) for title, text in report.sections]
+    report.sections = [(title, _masked(text)) for title, text in report.sections]
     return report
+
+
+# Known types alone: a path such as /home/me/plaid-sandbox-demo is no token.
+_TOKEN = re.compile(
+    r"(?<![A-Za-z0-9_-])(?:access|public|link|processor|user|asset-report)"
+    r"-(?:sandbox|production)-[A-Za-z0-9_.~-]+|btok_[A-Za-z0-9]+"
+)
+
+
+def _masked(text: str) -> str:
+    return _TOKEN.sub(lambda found: mask(found.group()), text)
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +110,24 @@ def plaid_sandbox(
     yield sandbox
     if complaint := sandbox.complaint():
         pytest.fail(complaint, pytrace=False)
+
+
+@pytest.fixture
+def local_layer(plaid_sandbox: PlaidSandbox) -> Iterator[LocalLayer]:
+    """A stand-in for Layer that reads accounts at `plaid_sandbox`, new for this test."""
+    from .sandbox import LocalLayer
+
+    with LocalLayer(plaid_sandbox) as layer:
+        yield layer
+
+
+@pytest.fixture
+def local_finix(plaid_sandbox: PlaidSandbox) -> Iterator[LocalFinix]:
+    """A stand-in for Finix that reads accounts at `plaid_sandbox`, new for this test."""
+    from .sandbox import LocalFinix
+
+    with LocalFinix(plaid_sandbox) as finix:
+        yield finix
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from hashlib import sha256
 
 from typing_extensions import override
 
@@ -27,6 +28,11 @@ def mask(secret: str) -> str:
         return "…"
     shown = found["id"][-4:] if len(found["id"]) >= 12 else ""
     return f"{secret[: found.start('id')]}…{shown}"
+
+
+def fingerprint(secret: str) -> str:
+    """Twelve hexadecimal digits of its SHA-256, which name it in logs and tickets."""
+    return sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def mask_repr(secret: str | None) -> str:

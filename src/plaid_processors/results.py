@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
-from hashlib import sha256
 from typing import Any, ClassVar, Self, TypeVar
 
 import attrs
 from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, min_len, optional
 
-from .redaction import mask_repr, redact
+from .redaction import fingerprint, mask_repr, redact
 
 AttrsT = TypeVar("AttrsT", bound=attrs.AttrsInstance)
 
@@ -126,6 +125,14 @@ def time_in(data: Mapping[str, object], key: str) -> datetime | None:
     except ValueError:
         return None
     return read if read.tzinfo else read.replace(tzinfo=UTC)
+
+
+def texts_in(data: Mapping[str, object], key: str) -> tuple[str, ...] | None:
+    """The texts of a list under a key of Plaid's data; None where there is no list."""
+    value = data.get(key)
+    if not isinstance(value, list):
+        return None
+    return tuple(each for each in value if isinstance(each, str))
 
 
 def in_snake_case(data: Mapping[Any, object]) -> dict[str, object]:
@@ -247,7 +254,7 @@ class ProcessorToken:
     @property
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits of its SHA-256, which name it in logs and tickets."""
-        return sha256(self.processor_token.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        return fingerprint(self.processor_token)
 
 
 class StripeBankAccountToken(ProcessorToken):
@@ -320,13 +327,19 @@ def _as_partners(values: Iterable[PendingPartner]) -> tuple[PendingPartner, ...]
     return tuple(values)
 
 
+def _as_names(values: Iterable[str]) -> Iterable[str]:
+    return values if isinstance(values, str) else tuple(values)  # a text is refused
+
+
 @frozen(kw_only=True)
 class LinkResult(LinkedItem):
     """The outcome of a link: the attributes of `LinkedItem`, and the partners' tokens.
 
     Attributes:
         entries: the tokens, issued and missing, ordered by partner, then account.
-        unselected: the partners whose accounts could not be chosen yet.
+        unselected: the partners whose accounts could not be chosen yet, or are gone.
+        bound: the partners whose accounts you chose; `refresh` gives these no others.
+        consent_expires_at: when the user's consent ends, as `refresh` saw it last, or None.
     """
 
     entries: tuple[ProcessorToken | PendingToken, ...] = field(
@@ -337,6 +350,10 @@ class LinkResult(LinkedItem):
     unselected: tuple[PendingPartner, ...] = field(
         default=(), converter=_as_partners, validator=deep_iterable(_instance_of(PendingPartner))
     )
+    bound: tuple[str, ...] = field(
+        default=(), converter=_as_names, validator=deep_iterable(_text, _instance_of(tuple))
+    )
+    consent_expires_at: datetime | None = field(default=None, validator=optional(_moment))
 
     @property
     def processor_tokens(self) -> tuple[ProcessorToken, ...]:
@@ -391,7 +408,17 @@ class LinkResult(LinkedItem):
             **known,
             entries=tuple(best[key] for key in dict.fromkeys(entry.key for entry in in_order)),
             unselected=tuple(each for name, each in unselected.items() if name not in partners),
+            bound=dict.fromkeys((*self.bound, *other.bound)),
+            consent_expires_at=other.consent_expires_at or self.consent_expires_at,
         )
+
+    def without(self, *, account_ids: Iterable[str]) -> LinkResult:
+        """This result without the tokens, issued and missing, of the accounts of these ids."""
+        if isinstance(account_ids, (str, bytes)):
+            raise TypeError("account_ids must be a sequence of ids")
+        gone = set(account_ids)
+        kept = [each for each in self.entries if each.account.account_id not in gone]
+        return attrs.evolve(self, entries=kept)
 
     def to_dict(self) -> dict[str, object]:
         """A JSON-ready form, **tokens included**: encrypt it before it is stored."""
@@ -454,4 +481,5 @@ _READERS: dict[str, Callable[[Any], object]] = {
     "unnarrowed": _read_token,
     "issued_at": datetime.fromisoformat,
     "expires_at": datetime.fromisoformat,
+    "consent_expires_at": datetime.fromisoformat,
 }

@@ -110,11 +110,13 @@ def _metadata(of: SessionItem | LinkSession) -> dict[str, object]:
     bank = {"institution_id": of.institution_id, "name": of.institution_name}
     shown = ("name", "mask", "type", "subtype", "verification_status")
     return {
-        "institution": bank if of.institution_id else None,
+        "institution": bank if any(bank.values()) else None,
+        # None, so that `link` asks Plaid: an empty list would mean no account.
         "accounts": [
             {"id": each.account_id, **{name: getattr(each, name) for name in shown}}
             for each in of.accounts
-        ],
+        ]
+        or None,
         "link_session_id": of.link_session_id,
     }
 
@@ -161,11 +163,14 @@ def _read(session: Mapping[str, Any], request_id: str | None) -> LinkSession:
 
 
 def _read_item(added: Mapping[str, Any], session_id: str | None) -> SessionItem:
-    institution = _mapping(added.get("institution"))
-    accounts = added.get("accounts")
+    institution, listed = _mapping(added.get("institution")), added.get("accounts")
+    try:
+        accounts = as_accounts(listed if isinstance(listed, list) else ())
+    except (TypeError, ValueError):  # one without an id: the public token must not be lost
+        accounts = ()
     return SessionItem(
         public_token=added["public_token"],
-        accounts=as_accounts(accounts if isinstance(accounts, list) else ()),
+        accounts=accounts,
         institution_id=text_in(institution, "institution_id"),
         institution_name=text_in(institution, "name"),
         link_session_id=session_id,

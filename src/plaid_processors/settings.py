@@ -29,7 +29,8 @@ _ADDRESS = re.compile(r"https?://([\w.-]+|\[[\w.:]+\])(:\d*)?(/[!-~]*)?", re.ASC
 Timeout = float | tuple[float, float]
 
 
-def _is_positive(value: Any) -> bool:
+def is_positive(value: Any) -> bool:
+    """Whether it is a number of seconds that a limit can be."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     return 0 < value <= sys.float_info.max  # not inf or nan, nor an int that no float can hold
@@ -51,12 +52,12 @@ class Limits:
     @timeout.validator
     def _check_timeout(self, _attribute: object, value: object) -> None:
         pair = value if isinstance(value, tuple) else (value, value)
-        if len(pair) != 2 or not all(map(_is_positive, pair)):
+        if len(pair) != 2 or not all(map(is_positive, pair)):
             raise ConfigurationError("timeout must be positive seconds, or a (connect, read) pair")
 
     @deadline.validator
     def _check_deadline(self, _attribute: object, value: object) -> None:
-        if value is not None and not _is_positive(value):
+        if value is not None and not is_positive(value):
             raise ConfigurationError("deadline must be a positive number of seconds, or None")
 
     @max_attempts.validator
@@ -142,6 +143,16 @@ def is_loopback(hostname: str | None) -> bool:
     return False
 
 
+def text_of_variable(environ: Mapping[str, str], name: str) -> str:
+    """A variable's text without white space around it; empty where it is not set."""
+    if not isinstance(environ, Mapping):
+        raise TypeError(f"environ must be a mapping, not {type(environ).__name__}")
+    value: object = environ.get(name, "")
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{name} must be text, not {type(value).__name__}")
+    return value.strip()
+
+
 @frozen(kw_only=True)
 class Credentials:
     """Keys, environment and, if it is not the environment's own, the address; all checked."""
@@ -154,10 +165,8 @@ class Credentials:
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Credentials:
         """Credentials from PLAID_CLIENT_ID, PLAID_SECRET, PLAID_ENV and PLAID_BASE_URL."""
-        if not isinstance(environ, Mapping):
-            raise TypeError(f"environ must be a mapping, not {type(environ).__name__}")
         names = ("PLAID_CLIENT_ID", "PLAID_SECRET", "PLAID_ENV", "PLAID_BASE_URL")
-        given = {name: environ.get(name, "").strip() for name in names}
+        given = {name: text_of_variable(environ, name) for name in names}
         missing = [name for name in names[:2] if not given[name]]
         if missing:
             raise ConfigurationError(f"{' and '.join(missing)} not set: see {_KEYS_PAGE}")

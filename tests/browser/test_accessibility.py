@@ -9,8 +9,7 @@ import pytest
 
 from plaid_processors import ProcessorLinker
 from plaid_processors.sandbox import LocalSandbox
-
-from .pane import BANK, Person, in_page
+from plaid_processors.testing import BANK, LinkPane
 
 pytestmark = pytest.mark.browser
 
@@ -24,11 +23,11 @@ def token(linker: ProcessorLinker) -> str:
     return made.link_token
 
 
-def views(person: Person) -> Any:
+def views(person: LinkPane) -> Any:
     """Goes through every view of the pane, and stops at each."""
     person.sees("Choose your bank")
     yield "banks"
-    person.pane.get_by_label("Search for your bank").fill("nothing of the kind")
+    person.frame.get_by_label("Search for your bank").fill("nothing of the kind")
     yield "no bank"
     person.choose_bank("Platypus OAuth Bank")
     person.sees("Platypus OAuth Bank has its own page")
@@ -36,7 +35,7 @@ def views(person: Person) -> Any:
     person.press("Choose another bank")
     person.choose_bank()
     person.sign_in(password="pass_bad")
-    person.pane.get_by_role("alert").wait_for()
+    person.frame.get_by_role("alert").wait_for()
     yield "wrong password"
     person.press("Leave")
     yield "exit"
@@ -48,11 +47,11 @@ def views(person: Person) -> Any:
     person.sign_in(password="mfa_device")
     person.sees("Enter the code")
     yield "code"
-    person.pane.get_by_label("Code", exact=True).fill("1234")
+    person.frame.get_by_label("Code", exact=True).fill("1234")
     person.press("Go on")
     person.sees("Choose accounts")
     person.press("Go on")
-    person.pane.get_by_role("alert").get_by_text("Choose at least one").wait_for()
+    person.frame.get_by_role("alert").get_by_text("Choose at least one").wait_for()
     yield "accounts"
     person.choose_accounts(["0000"])
     person.sees("Connected")
@@ -75,7 +74,7 @@ def test_axe_finds_nothing(
     recording(token)
     page.click("#open")
     found = {}
-    for view in views(in_page(page)):
+    for view in views(LinkPane(page)):
         frame = page.frames[1]
         found[view] = violations(frame, axe)
         overflow = "document.documentElement.scrollWidth > innerWidth"
@@ -94,7 +93,7 @@ def test_axe_finds_nothing_in_the_pages(
     axe = module("axe-core/axe.min.js")
     made = linker.create_link_token("layer", client_user_id="u", client_name="A", hosted_link={})
     page.goto(made.hosted_link_url)
-    person = Person(page)
+    person = LinkPane(page)
     person.choose_bank("Platypus OAuth Bank")
     with context.expect_page() as window:
         person.press("Go to the bank")
@@ -127,7 +126,7 @@ def test_by_keyboard_alone(page: Any, recording: Callable[..., Any], token: str)
     calls = recording(token)
     page.focus("#open")
     page.keyboard.press("Enter")
-    person = in_page(page)
+    person = LinkPane(page)
     person.sees("Choose your bank")
     tab_to(page, "Search for your bank")
     page.keyboard.type("first platypus bank")
@@ -154,7 +153,7 @@ def test_tab_stays_in_the_pane(page: Any, recording: Callable[..., Any], token: 
     """The page behind is out of reach, in both directions."""
     recording(token)
     page.click("#open")
-    in_page(page).sees("Choose your bank")
+    LinkPane(page).sees("Choose your bank")
     seen = set()
     for key in ["Tab"] * 30 + ["Shift+Tab"] * 30:
         page.keyboard.press(key)
@@ -167,7 +166,7 @@ def test_escape_asks_before_it_leaves(page: Any, recording: Callable[..., Any], 
     """Escape asks; a second one goes on where one was."""
     calls = recording(token)
     page.click("#open")
-    person = in_page(page)
+    person = LinkPane(page)
     person.choose_bank()
     person.sees(f"Sign in to {BANK}")
     page.keyboard.press("Escape")
@@ -183,7 +182,7 @@ def test_it_says_what_it_is(
     """Every view says that it is a local stand-in; so does the iframe's name."""
     recording(token)
     page.click("#open")
-    for _ in views(in_page(page)):
-        assert in_page(page).pane.get_by_text("Local stand-in for Plaid Link.").is_visible()
+    for _ in views(LinkPane(page)):
+        assert LinkPane(page).frame.get_by_text("Local stand-in for Plaid Link.").is_visible()
         assert "local stand-in" in page.frames[1].title()
     assert page.locator("iframe").get_attribute("title") == "Plaid Link (local stand-in)"

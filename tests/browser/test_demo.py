@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import pytest
 
-from .pane import Person
+from plaid_processors.testing import LinkPane
 
 pytestmark = pytest.mark.browser
 
@@ -46,9 +46,9 @@ def test_both_partners(page: Any) -> None:
     with demo() as process:
         assert process.stdout is not None
         page.goto(next_address(process.stdout))
-        Person(page).connect(["0000", "1111", "3333"])
+        LinkPane(page).connect(masks=["0000", "1111", "3333"])
         page.goto(next_address(process.stdout))
-        person = Person(page)
+        person = LinkPane(page)
         person.choose_bank("Tartan Bank", search="tartan")
         person.sign_in()
         person.sees("Choose one account")
@@ -66,8 +66,8 @@ def test_the_person_leaves(page: Any) -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         page.goto(next_address(process.stdout))
-        Person(page).sees("Choose your bank")
-        Person(page).leave()
+        LinkPane(page).sees("Choose your bank")
+        LinkPane(page).leave()
         assert process.wait(timeout=20) == 1
         told = process.stderr.read()
     assert told == "plaid-processors: Link was left without connecting a bank\n"

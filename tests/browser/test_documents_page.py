@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from plaid_processors.sandbox import LocalSandbox
+from plaid_processors.testing import LinkPane
 
-from .pane import in_page
 from .shop import Shop
 
 pytestmark = pytest.mark.browser
@@ -79,10 +79,10 @@ def open_page(
 def test_finix(page: Any, open_page: Callable[[str], Shop]) -> None:
     """A bank, a failed and a good sign-in, one account, and a processor token for Finix."""
     shop = open_page("finix")
-    person = in_page(page)
+    person = LinkPane(page)
     person.choose_bank()
     person.sign_in(password="pass_bad")
-    person.pane.get_by_role("alert").get_by_text("credentials were not correct").wait_for()
+    person.frame.get_by_role("alert").get_by_text("credentials were not correct").wait_for()
     person.sign_in()
     person.sees("Choose accounts")
     assert person.offered() == ["0000", "1111"]
@@ -98,11 +98,11 @@ def test_finix_enabled_for_one_account(
     """With Account Select as the document asks for, one account can be chosen and no more."""
     sandbox.set_account_select("one")
     shop = open_page("finix")
-    person = in_page(page)
+    person = LinkPane(page)
     person.choose_bank()
     person.sign_in()
     person.sees("Choose one account")
-    person.pane.get_by_label("…0000").check()
+    person.frame.get_by_label("…0000").check()
     person.choose_accounts(["1111"])
     person.finish()
 
@@ -112,7 +112,7 @@ def test_finix_enabled_for_one_account(
 def test_layer(page: Any, open_page: Callable[[str], Shop]) -> None:
     """All of the user's accounts, one processor token for each."""
     shop = open_page("layer")
-    person = in_page(page)
+    person = LinkPane(page)
     person.choose_bank()
     person.sign_in()
     person.press("All of them")
@@ -125,11 +125,11 @@ def test_layer(page: Any, open_page: Callable[[str], Shop]) -> None:
 def test_the_user_leaves(page: Any, open_page: Callable[[str], Shop]) -> None:
     """Link closes, the page is there again, and can open it once more."""
     shop = open_page("layer")
-    person = in_page(page)
+    person = LinkPane(page)
     person.choose_bank()
     person.leave()
     page.wait_for_selector("dialog", state="hidden")
     page.click("#linkButton")
-    person.connect(["3333"])
+    person.connect(masks=["3333"])
 
     assert [token.account.subtype for token in shop.result.processor_tokens] == ["credit card"]

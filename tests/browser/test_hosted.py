@@ -10,8 +10,8 @@ import pytest
 
 from plaid_processors import ProcessorLinker, SessionState
 from plaid_processors.sandbox import LocalSandbox
+from plaid_processors.testing import LinkPane
 
-from .pane import Person
 from .shop import Shop
 
 pytestmark = pytest.mark.browser
@@ -27,12 +27,12 @@ def test_success(page: Any, linker: ProcessorLinker) -> None:
     """The page ends, and `session` has what `link` needs."""
     token = begin(linker)
     page.goto(token.hosted_link_url)
-    person = Person(page)
+    person = LinkPane(page)
     person.sees("Choose your bank")
     assert linker.session(token.link_token).state is SessionState.WAITING
     person.choose_bank()
     person.sign_in(password="pass_bad")
-    person.pane.get_by_role("alert").wait_for()
+    person.frame.get_by_role("alert").wait_for()
     person.sign_in()
     person.choose_accounts(["0000", "3333"])
     person.finish()
@@ -49,8 +49,8 @@ def test_finix(page: Any, linker: ProcessorLinker, sandbox: LocalSandbox) -> Non
     sandbox.set_account_select("one")
     token = begin(linker, "finix")
     page.goto(token.hosted_link_url)
-    Person(page).connect(["0000"])
-    Person(page).sees("Done")
+    LinkPane(page).connect(masks=["0000"])
+    LinkPane(page).sees("Done")
     session = linker.session(token.link_token)
     assert session.public_token
     result = linker.link("finix", public_token=session.public_token, accounts=session.accounts)
@@ -61,7 +61,7 @@ def test_leaving(page: Any, linker: ProcessorLinker) -> None:
     """The exit's error is told, with what Link was waiting for."""
     token = begin(linker)
     page.goto(token.hosted_link_url)
-    person = Person(page)
+    person = LinkPane(page)
     person.choose_bank()
     person.sign_in(password="error_ITEM_LOCKED")
     person.sees("That did not work")
@@ -85,8 +85,8 @@ def test_the_completion_redirect_uri(
     for act in ("connect", "leave"):
         token = begin(linker, completion_redirect_uri=back)
         page.goto(token.hosted_link_url)
-        Person(page).sees("Choose your bank")
-        getattr(Person(page), act)()
+        LinkPane(page).sees("Choose your bank")
+        getattr(LinkPane(page), act)()
         page.wait_for_url(back)
 
 
@@ -102,8 +102,8 @@ def test_session_finished(
         webhook=open_shop("layer").url + "/nobody",
     )
     page.goto(token.hosted_link_url)
-    Person(page).connect()
-    Person(page).sees("Done")
+    LinkPane(page).connect()
+    LinkPane(page).sees("Done")
     assert sandbox.wait_for_webhooks()
     body = sandbox.webhooks[-1].body
     assert (body["webhook_code"], body["link_token"]) == ("SESSION_FINISHED", token.link_token)
@@ -113,5 +113,5 @@ def test_session_finished(
 def test_an_address_that_leads_nowhere(page: Any, sandbox: LocalSandbox) -> None:
     """An unknown page is told as Link tells a bad token."""
     page.goto(f"{sandbox.url}/link/{'x' * 34}")
-    Person(page).sees("That did not work")
+    LinkPane(page).sees("That did not work")
     page.get_by_text("INVALID_LINK_TOKEN").wait_for()

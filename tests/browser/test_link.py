@@ -9,8 +9,8 @@ import pytest
 
 from plaid_processors import ProcessorLinker
 from plaid_processors.sandbox import LocalSandbox
+from plaid_processors.testing import BANK, LinkPane
 
-from .pane import BANK, in_page
 from .shapes import ACCOUNT_KEYS, ERROR_KEYS, EVENT_KEYS, EXIT_KEYS, SUCCESS_KEYS
 from .shop import Shop
 
@@ -46,10 +46,10 @@ def test_success_and_its_events(page: Any, recording: Recording, new_token: Any)
     """The events in Link's order, and one onSuccess in Link's shape."""
     calls = recording(new_token())
     page.click("#open")
-    person = in_page(page)
+    person = LinkPane(page)
     person.choose_bank()
     person.sign_in(password="pass_bad")
-    person.pane.get_by_role("alert").wait_for()
+    person.frame.get_by_role("alert").wait_for()
     person.sign_in()
     person.choose_accounts(["0000", "3333"])
     person.finish()
@@ -84,7 +84,7 @@ def test_the_events_are_kept_for_link_token_get(
     token = new_token()
     calls = recording(token)
     page.click("#open")
-    in_page(page).connect()
+    LinkPane(page).connect()
     closed(page)
     page.wait_for_timeout(200)
     keys = {"client_id": sandbox.client_id, "secret": sandbox.secret}
@@ -98,7 +98,7 @@ def test_leaving(page: Any, recording: Recording, new_token: Any) -> None:
     """There is an onExit without an error, with the bank and what Link was waiting for."""
     calls = recording(new_token())
     page.click("#open")
-    person = in_page(page)
+    person = LinkPane(page)
     person.choose_bank()
     person.sees(f"Sign in to {BANK}")
     person.leave()
@@ -117,12 +117,12 @@ def test_not_leaving_after_all(page: Any, recording: Recording, new_token: Any) 
     """What was typed is still there."""
     calls = recording(new_token())
     page.click("#open")
-    person = in_page(page)
+    person = LinkPane(page)
     person.choose_bank()
-    person.pane.get_by_label("Username").fill("user_custom")
+    person.frame.get_by_label("Username").fill("user_custom")
     person.press("Leave")
     person.press("Go on")
-    assert person.pane.get_by_label("Username").input_value() == "user_custom"
+    assert person.frame.get_by_label("Username").input_value() == "user_custom"
     assert calls("onExit") == []
 
 
@@ -133,11 +133,11 @@ def test_an_error_and_a_way_back(
     """A password that fails shows Link's error; the same bank can be tried again."""
     calls = recording(new_token())
     page.click("#open")
-    person = in_page(page)
+    person = LinkPane(page)
     person.choose_bank()
     person.sign_in(password=f"error_{code}")
     person.sees("That did not work")
-    person.pane.get_by_text(f"/ {code}").wait_for()
+    person.frame.get_by_text(f"/ {code}").wait_for()
     person.press("Try again")
     person.sign_in()
     person.choose_accounts(["0000"])
@@ -151,7 +151,7 @@ def test_leaving_after_an_error(page: Any, recording: Recording, new_token: Any)
     """What onExit gets has the error."""
     calls = recording(new_token())
     page.click("#open")
-    person = in_page(page)
+    person = LinkPane(page)
     person.choose_bank()
     person.sign_in(password="error_ITEM_LOCKED")
     person.sees("That did not work")
@@ -166,15 +166,15 @@ def test_the_code_that_a_bank_asks_for(page: Any, recording: Recording, new_toke
     """A wrong code is told, the right one goes on."""
     calls = recording(new_token())
     page.click("#open")
-    person = in_page(page)
+    person = LinkPane(page)
     person.choose_bank()
     person.sign_in(password="mfa_device")
     for code in ("9999", "1234"):
         person.sees("Enter the code")
-        person.pane.get_by_label("Code", exact=True).fill(code)
+        person.frame.get_by_label("Code", exact=True).fill(code)
         person.press("Go on")
         if code == "9999":
-            person.pane.get_by_role("alert").wait_for()
+            person.frame.get_by_role("alert").wait_for()
     person.choose_accounts(["0000"])
     person.finish()
     closed(page)
@@ -185,7 +185,7 @@ def test_another_bank(page: Any, recording: Recording, new_token: Any) -> None:
     """From the sign-in one can go back to the banks."""
     calls = recording(new_token())
     page.click("#open")
-    person = in_page(page)
+    person = LinkPane(page)
     person.choose_bank()
     person.press("Choose another bank")
     person.choose_bank("Tartan Bank", search="TARTAN")
@@ -200,7 +200,7 @@ def test_a_custom_user(page: Any, recording: Recording, new_token: Any) -> None:
     """A JSON password brings accounts of one's own."""
     calls = recording(new_token())
     page.click("#open")
-    person = in_page(page)
+    person = LinkPane(page)
     person.choose_bank()
     account = '{"type": "depository", "subtype": "savings", "meta": {"mask": "4242"}}'
     person.sign_in("user_custom", f'{{"override_accounts": [{account}]}}')
@@ -216,13 +216,13 @@ def test_the_customization_of_one_account(page: Any, recording: Recording, new_t
     """Where it says so, accounts exclude each other."""
     calls = recording(new_token("finix", link_customization_name="one-account"))
     page.click("#open")
-    person = in_page(page)
+    person = LinkPane(page)
     person.choose_bank()
     person.sign_in()
     person.sees("Choose one account")
-    assert person.pane.get_by_role("radio").count() == 2
+    assert person.frame.get_by_role("radio").count() == 2
     person.press("Go on")
-    person.pane.get_by_text("Choose an account.").wait_for()
+    person.frame.get_by_text("Choose an account.").wait_for()
     person.choose_accounts(["0000"])
     person.finish()
     closed(page)
@@ -237,9 +237,9 @@ def test_an_expired_link_token(
     sandbox.advance(5 * 60 * 60)
     calls = recording(token)
     page.click("#open")
-    person = in_page(page)
+    person = LinkPane(page)
     person.sees("That did not work")
-    person.pane.get_by_role("button", name="Leave").last.click()
+    person.frame.get_by_role("button", name="Leave").last.click()
     closed(page)
     ((error, metadata),) = calls("onExit")
     assert error["error_code"] == "INVALID_LINK_TOKEN"
@@ -249,7 +249,7 @@ def test_an_expired_link_token(
 def test_opened_before_it_is_loaded(page: Any, recording: Recording, new_token: Any) -> None:
     """`open` waits for onLoad."""
     calls = recording(new_token(), begin="make().open();")
-    in_page(page).sees("Choose your bank")
+    LinkPane(page).sees("Choose your bank")
     assert calls("onLoad") == [[]]
 
 
@@ -257,7 +257,7 @@ def test_exit_by_the_page(page: Any, recording: Recording, new_token: Any) -> No
     """With `force` it closes at once; without, the user is asked."""
     calls = recording(new_token())
     page.click("#open")
-    person = in_page(page)
+    person = LinkPane(page)
     person.sees("Choose your bank")
     page.evaluate("handler.exit()")
     person.sees("Leave without connecting a bank?")
@@ -271,7 +271,7 @@ def test_exit_when_it_is_done(page: Any, recording: Recording, new_token: Any) -
     """Who has connected a bank has, whichever way Link closes."""
     calls = recording(new_token())
     page.click("#open")
-    person = in_page(page)
+    person = LinkPane(page)
     person.choose_bank()
     person.sign_in()
     person.choose_accounts(["0000"])
@@ -285,7 +285,7 @@ def test_destroy(page: Any, recording: Recording, new_token: Any) -> None:
     """The iframe is gone, and nothing is called any more."""
     calls = recording(new_token())
     page.click("#open")
-    in_page(page).sees("Choose your bank")
+    LinkPane(page).sees("Choose your bank")
     page.evaluate("handler.destroy(); handler.destroy(); handler.open()")
     assert page.locator("iframe").count() == 0
     assert (calls("onExit"), calls("onSuccess")) == ([], [])
@@ -312,8 +312,8 @@ def test_embedded(page: Any, recording: Recording, new_token: Any) -> None:
     """
     token = new_token()
     calls = recording(token, begin=begin.replace("TOKEN", f'"{token}"'))
-    in_page(page).connect()
-    in_page(page).sees("Done")
+    LinkPane(page).connect()
+    LinkPane(page).sees("Done")
     assert len(calls("onSuccess")) == 1
     page.evaluate("embedded.destroy()")
     assert page.locator("iframe").count() == 0
@@ -327,7 +327,7 @@ def test_update_mode(
     sandbox.advance(31 * 24 * 60 * 60)
     calls = recording(new_token(access_token=item.access_token))
     page.click("#open")
-    person = in_page(page)
+    person = LinkPane(page)
     person.sign_in()
     person.sees("The connection is good again")
     person.press("Finish")
@@ -347,11 +347,11 @@ def test_update_mode_with_other_accounts(
     item = linker.link("layer", public_token=first.public_token, metadata=first.metadata)
     recording(new_token(access_token=item.access_token, account_selection_enabled=True))
     page.click("#open")
-    person = in_page(page)
+    person = LinkPane(page)
     person.sign_in()
     person.sees("Choose accounts")
-    assert person.pane.get_by_role("checkbox", checked=True).count() == 2
-    person.pane.get_by_label("…3333").uncheck()
+    assert person.frame.get_by_role("checkbox", checked=True).count() == 2
+    person.frame.get_by_label("…3333").uncheck()
     person.choose_accounts(["1111"])
     person.press("Finish")
     closed(page)
@@ -365,7 +365,7 @@ def test_a_bank_with_a_page_of_its_own(
     """It opens in a window, where the user may refuse, and allow."""
     calls = recording(new_token())
     page.click("#open")
-    person = in_page(page)
+    person = LinkPane(page)
     person.choose_bank("Platypus OAuth Bank")
     for answer in ("Refuse", "Allow"):
         with context.expect_page() as window:
@@ -391,14 +391,14 @@ def test_coming_back_by_the_redirect_uri(
     token = new_token(redirect_uri=back)
     recording(token)
     page.click("#open")
-    in_page(page).choose_bank("Platypus OAuth Bank")
-    in_page(page).press("Go to the bank")
+    LinkPane(page).choose_bank("Platypus OAuth Bank")
+    LinkPane(page).press("Go to the bank")
     page.get_by_role("button", name="Allow").click()
     page.wait_for_url("**/back?oauth_state_id=*")
     received = page.url
 
     calls = recording(token, begin=f"make({{receivedRedirectUri: '{received}'}}).open();")
-    person = in_page(page)
+    person = LinkPane(page)
     person.choose_accounts(["0000"])
     person.finish()
     closed(page)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from plaid_processors.sandbox import LocalSandbox
+from plaid_processors.testing import LinkPane
 
 from .conftest import HERE, MODULES
-from .pane import in_page
 from .shapes import ACCOUNT_KEYS, ERROR_KEYS, EVENT_KEYS, EXIT_KEYS, SUCCESS_KEYS
 from .shop import Shop
 
@@ -80,7 +80,7 @@ def told(page: Any, words: str) -> None:
 def test_layer(page: Any, open_app: Callable[..., Shop], query: str) -> None:
     """From the hook to processor tokens for Layer, in strict mode too, which mounts twice."""
     shop = open_app("layer", query)
-    person = in_page(page)
+    person = LinkPane(page)
     person.choose_bank()
     person.sign_in(password="error_ITEM_LOCKED")
     person.sees("That did not work")
@@ -97,7 +97,7 @@ def test_finix(page: Any, open_app: Callable[..., Shop], sandbox: LocalSandbox) 
     """The same for Finix, with one account to choose."""
     sandbox.set_account_select("one")
     shop = open_app("finix")
-    in_page(page).connect(["1111"])
+    LinkPane(page).connect(masks=["1111"])
     told(page, "Linked: savings …1111")
     assert shop.result.institution_name == "First Platypus Bank"
 
@@ -105,18 +105,18 @@ def test_finix(page: Any, open_app: Callable[..., Shop], sandbox: LocalSandbox) 
 def test_leaving(page: Any, open_app: Callable[..., Shop]) -> None:
     """The hook's onExit; it can be opened again."""
     open_app("layer")
-    person = in_page(page)
+    person = LinkPane(page)
     person.choose_bank()
     person.leave()
     told(page, "Left: no error, requires_credentials")
     page.get_by_role("button", name="Connect your bank").click()
-    in_page(page).sees("Choose your bank")
+    LinkPane(page).sees("Choose your bank")
 
 
 def test_exit_by_the_hook(page: Any, open_app: Callable[..., Shop]) -> None:
     """Its `exit` closes Link and calls back."""
     open_app("layer")
-    in_page(page).sees("Choose your bank")
+    LinkPane(page).sees("Choose your bank")
     page.evaluate("new Promise((done) => window.exitLink({ force: true }, done))")
     told(page, "Left: no error, null")
 
@@ -124,7 +124,7 @@ def test_exit_by_the_hook(page: Any, open_app: Callable[..., Shop]) -> None:
 def test_taken_away(page: Any, open_app: Callable[..., Shop]) -> None:
     """When its component goes, the iframe goes too."""
     open_app("layer")
-    person = in_page(page)
+    person = LinkPane(page)
     person.sees("Choose your bank")
     person.leave()
     page.get_by_role("button", name="Take it away").click()

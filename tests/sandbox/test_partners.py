@@ -9,6 +9,7 @@ import pytest
 
 from plaid_processors import ProcessorLinker, ProcessorToken
 from plaid_processors.sandbox import LocalFinix, LocalLayer, LocalSandbox
+from plaid_processors.sandbox.partners_layer import Dead
 
 from ..support.rows import rows
 
@@ -68,6 +69,11 @@ def test_finix_over_http(
     listed = client.get("/payment_instruments").json()
     assert listed["_embedded"]["payment_instruments"] == [made.json()]
     assert listed["page"]["next_cursor"] is None
+    path = f"/payment_instruments/{made.json()['id']}"
+    assert client.put(path, json={"enabled": False}).json() == {**made.json(), "enabled": False}
+    assert client.get(path).json()["enabled"] is False
+    assert client.put(path, json={"enabled": "no"}).status_code == 422
+    assert client.put("/payment_instruments/PInobody", json={}).status_code == 404
 
 
 @rows(
@@ -117,6 +123,34 @@ def test_layer_over_http(
     assert (account["plaid_processor_token"], account["status"]) == (token, "ACTIVE")
     assert client.put(f"/v1/businesses/{made}", json={"legal_name": "Acme"}).status_code == 200
     assert len(partner.books(made)) == 1
+    path = f"/v1/businesses/{made}/external-accounts/{account['id']}/archive"
+    archived = client.post(path)
+    assert (archived.status_code, archived.json()["id"]) == (200, account["id"])
+    assert partner.books(made)[0].archived
+    assert client.post(path.replace(account["id"], "nobody")).status_code == 404
+
+
+@rows(
+    ("dead", "status", "books"),
+    [("refuse", 400, 0), ("hide", 400, 0), ("ignore", 200, 1)],
+)
+def test_what_layer_does_with_a_dead_token(
+    dead: Dead,
+    status: int,
+    books: int,
+    layer: tuple[LocalLayer, httpx.Client],
+    tokens: dict[str, ProcessorToken],
+) -> None:
+    """It is not known: refused whole, with the token or without it, or left out."""
+    partner, client = layer
+    partner.dead = dead
+    business = partner.new_business()
+    sent = [tokens["layer"].processor_token, "processor-sandbox-dead"]
+    body = {"plaid_processor_tokens": [{"processor_token": each} for each in sent]}
+    answer = client.put(f"/v1/businesses/{business}", json=body)
+    assert answer.status_code == status
+    assert ("processor-sandbox-dead" in answer.text) == (dead == "refuse")
+    assert len(partner.books(business)) == books
 
 
 @rows("tokens_sent", [5, [5], [{}], [{"processor_token": "x"}]])

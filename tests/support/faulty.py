@@ -20,6 +20,7 @@ Json = dict[str, Any]
 
 EXCHANGE = "/item/public_token/exchange"
 ACCOUNTS = "/accounts/get"
+ITEM = "/item/get"
 CREATE = "/processor/token/create"
 LINK_TOKEN = "/link/token/create"
 REMOVE = "/item/remove"
@@ -219,12 +220,29 @@ def account(account_id: str, subtype: str = "checking", **more: object) -> Json:
     }
 
 
+def item(**more: object) -> Json:
+    """An Item as ``/item/get`` shows it."""
+    return {
+        "available_products": [],
+        "billed_products": ["transactions"],
+        "consent_expiration_time": None,
+        "error": None,
+        "institution_id": "ins_109508",
+        "item_id": "item-1",
+        "products": ["transactions"],
+        "update_type": "background",
+        "webhook": "",
+        **more,
+    }
+
+
 def _usual() -> dict[str, Answer]:
     accounts = [account("a-checking"), account("a-card", "credit card")]
     return {
         EXCHANGE: exchanged(),
         ACCOUNTS: reply({"accounts": accounts, "item": {}, "request_id": "req-accounts"}),
         CREATE: computed(issued),
+        ITEM: reply({"item": item(), "status": None, "request_id": "req-item"}),
         LINK_TOKEN: reply(
             {
                 "expiration": "2026-11-21T05:00:00Z",

@@ -11,6 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, assert_type
 
+from playwright.sync_api import Page
+
 from plaid_processors import (
     AccessTokenError,
     Account,
@@ -18,6 +20,8 @@ from plaid_processors import (
     AsyncProcessorLinker,
     AuthenticationError,
     ConfigurationError,
+    Duplicate,
+    DuplicateItemError,
     Environment,
     EventKind,
     FinixAdapter,
@@ -26,11 +30,15 @@ from plaid_processors import (
     ItemNotFoundError,
     ItemNotSupportedError,
     LayerAdapter,
+    LinkAction,
+    LinkChanges,
     LinkedItem,
     LinkFailure,
     LinkIncompleteError,
     LinkResult,
     LinkSession,
+    LinkSessionError,
+    LinkStatus,
     LinkToken,
     NotEnabledError,
     Partner,
@@ -54,7 +62,10 @@ from plaid_processors import (
     SessionState,
     StripeBankAccountToken,
     UnknownProcessorError,
+    WebhookEvent,
+    WebhookVerificationError,
     __version__,
+    find_duplicates,
     get_adapter,
     partners,
     unfinished,
@@ -73,10 +84,14 @@ from plaid_processors.handoff import (
     PartnerConnectionError,
     PartnerFault,
     PaymentInstrument,
+    finix_disable_request,
     finix_request,
+    layer_archive_request,
     layer_request,
 )
+from plaid_processors.life import MAY_END_EARLIER
 from plaid_processors.sandbox import (
+    BankAccount,
     Delivery,
     Exited,
     Fault,
@@ -94,6 +109,7 @@ from plaid_processors.sandbox import (
     SignedWebhook,
     serve,
 )
+from plaid_processors.testing import LinkPane
 
 
 def client(api: object) -> None:
@@ -173,7 +189,11 @@ def link_token(linker: ProcessorLinker) -> None:
     if session.public_token is not None:
         linker.link("layer", public_token=session.public_token, metadata=session.metadata)
 
+    linked = linker.link_session("layer", token.link_token, narrow=True, on_exchange=exchanged)
+    assert_type(linked, tuple[LinkResult, ...])
+
     linker.session()  # type: ignore[call-arg]
+    linker.link_session("layer")  # type: ignore[call-arg]
     linker.create_link_token("layer", client_user_id="u")  # type: ignore[call-arg]
     linker.create_link_token("layer", client_user_id="u", client_name="A", webhok="")  # type: ignore[call-arg]
 
@@ -192,6 +212,19 @@ def link(linker: ProcessorLinker, accounts: list[dict[str, object]], seen: Accou
     linker.link(7, public_token="")  # type: ignore[arg-type]
     linker.link("layer", public_token="", accounts=["A"])  # type: ignore[list-item]
     linker.link("layer", public_token="", on_token=exchanged)  # type: ignore[arg-type]
+
+
+def linked_before(linker: ProcessorLinker, seen: dict[str, object], old: LinkResult) -> None:
+    """The same bank twice."""
+    for each in find_duplicates(seen, [old], may_end_earlier=(*MAY_END_EARLIER, "ins_1")):
+        assert_type(each, Duplicate)
+        assert_type(each.result, LinkResult)
+        assert_type(each.accounts, tuple[Account, ...])
+        assert_type((each.same_accounts, each.earlier_may_be_dead), tuple[bool, bool])
+    linker.link("layer", public_token="", metadata=seen, earlier=[old], on_duplicate="allow")
+
+    linker.link("layer", public_token="", on_duplicate="ignore")  # type: ignore[arg-type]
+    find_duplicates(seen)  # type: ignore[call-arg]
 
 
 def exchanged(item: LinkedItem) -> None:
@@ -223,10 +256,60 @@ def other_calls(linker: ProcessorLinker, result: LinkResult) -> None:
     assert_type(linker.resume(result, partner=LayerAdapter(), account_id="A"), LinkResult)
     assert_type(linker.accounts(""), tuple[Account, ...])
     assert_type(linker.remove(""), bool)
+    assert_type(linker.remove("", reason_code="OTHER", reason_note="moved"), bool)
 
     linker.issue("layer")  # type: ignore[call-arg]
     linker.resume("result")  # type: ignore[arg-type]
     linker.link_sandbox("layer", public_token="")  # type: ignore[call-arg]
+
+
+def webhooks(linker: ProcessorLinker, raw: list[tuple[bytes, bytes]], body: memoryview) -> None:
+    """A webhook, in the handler and after the queue."""
+    event = linker.verify_webhook(b"", {"Plaid-Verification": ""})
+    assert_type(event, WebhookEvent)
+    linker.verify_webhook("", raw, max_age=60)
+    linker.verify_webhook(body, {b"plaid-verification": [b""]})
+    assert_type(event.webhook_code, str)
+    assert_type(event.item_id, str | None)
+    assert_type(event.account_ids, tuple[str, ...])
+    assert_type(event.public_tokens, tuple[str, ...])
+    assert_type(event.error, PlaidApiError | None)
+    assert_type(event.due, datetime | None)
+    assert_type(event.body, Mapping[str, object])
+    assert_type(event.action, LinkAction | None)
+    assert_type(WebhookEvent.from_dict(event.to_dict()), WebhookEvent)
+
+    linker.verify_webhook({"webhook_type": "ITEM"}, {})  # type: ignore[arg-type]
+    linker.verify_webhook(b"")  # type: ignore[call-arg]
+    event.item_id = ""  # type: ignore[misc]
+
+
+def the_life_of_a_link(linker: ProcessorLinker, result: LinkResult, event: WebhookEvent) -> None:
+    """How it stands, and what follows."""
+    status = linker.status(result)
+    assert_type(status, LinkStatus)
+    assert_type(linker.status(result.access_token).healthy, bool)
+    assert_type(status.action, LinkAction | None)
+    assert_type(status.error, PlaidApiError | None)
+    assert_type(status.accounts, tuple[Account, ...])
+    assert_type(status.products, tuple[str, ...])
+    assert_type(status.consented_products, tuple[str, ...] | None)
+    assert_type(status.consent_expires_at, datetime | None)
+    assert_type((status.item_id, status.institution_id), tuple[str | None, str | None])
+    changes = linker.refresh(result, reissue=event.account_ids, partial=True, on_token=came)
+    assert_type(changes, LinkChanges)
+    assert_type(linker.refresh(result, partner=LayerAdapter(), reissue=True).result, LinkResult)
+    assert_type(changes.status, LinkStatus)
+    assert_type(changes.added + changes.removed, tuple[Account, ...])
+    assert_type(changes.issued, tuple[ProcessorToken, ...])
+    assert_type(changes.changed, bool)
+    assert_type(result.without(account_ids=["A"]), LinkResult)
+    assert_type(result.bound, tuple[str, ...])
+    assert_type(result.consent_expires_at, datetime | None)
+
+    linker.status()  # type: ignore[call-arg]
+    linker.refresh("access-…")  # type: ignore[arg-type]
+    linker.refresh(result, reissue=1)  # type: ignore[arg-type]
 
 
 def narrowed(linker: ProcessorLinker, result: LinkResult) -> None:
@@ -280,6 +363,7 @@ def adapters(accounts: list[Account]) -> None:
     own = PartnerAdapter(processor="dwolla", products=["auth"], subtypes=["checking"], single=True)
     assert_type(own.select_accounts(accounts), tuple[Account, ...])
     assert_type(own.fits(accounts[0]), bool)
+    assert_type(own.eligible(accounts), tuple[Account, ...])
     assert_type(own.rule, str)
     PartnerAdapter(processor="x", permissions=("auth",), as_given=True)
     LayerAdapter(subtypes=("checking", "credit card"))
@@ -323,11 +407,21 @@ def errors(error: PlaidProcessorsError) -> None:
             assert_type(error.retryable, bool)
             assert_type(error.retry_after, float | None)
             assert_type(what_to_do(error), str)
+        case WebhookVerificationError():
+            assert_type(error.reason, str)
+            assert_type(error.age, float | None)
         case PlaidConnectionError():
             assert_type(error.outcome_unknown, bool)
             assert_type(error.support, Mapping[str, str] | None)
         case RequestError():
             assert_type(error.endpoint, str)
+        case DuplicateItemError():
+            assert_type(error.duplicates, tuple[Duplicate, ...])
+            assert_type(error.advice, str)
+        case LinkSessionError():
+            assert_type(error.session, LinkSession)
+            assert_type(error.results, tuple[LinkResult, ...])
+            assert_type(error.failures, tuple[tuple[SessionItem, PlaidProcessorsError], ...])
         case LinkIncompleteError():
             assert_type(error.result, LinkResult)
             assert_type(error.errors, tuple[tuple[PendingToken, PlaidProcessorsError], ...])
@@ -373,11 +467,13 @@ async def awaited(client: PlaidClient, result: LinkResult) -> None:
         assert_type(await linker.session(token.link_token), LinkSession)
         assert_type(await linker.link("layer", public_token="", on_token=came), LinkResult)
         await linker.link("layer", public_token="", on_exchange=awaits, on_token=came)
+        assert_type(await linker.link_session("layer", "", earlier=[]), tuple[LinkResult, ...])
         assert_type(await linker.link_sandbox("layer"), LinkResult)
         assert_type(await linker.issue("layer", access_token=""), LinkResult)
         assert_type(await linker.resume(result), LinkResult)
         assert_type(await linker.accounts(""), tuple[Account, ...])
         assert_type(await linker.remove(""), bool)
+        assert_type(await linker.verify_webhook(b"", {}), WebhookEvent)
         assert_type(linker.with_options(deadline=5.0), AsyncProcessorLinker)
         await linker.with_options(max_attempts=1).close()
 
@@ -397,6 +493,8 @@ def handed_over(token: ProcessorToken, result: LinkResult) -> None:
     request = finix_request(token, identity="ID", credentials=("u", "p"))
     assert_type(request, HandoffRequest)
     assert_type(layer_request("b", result.processor_tokens), HandoffRequest)
+    assert_type(layer_archive_request("b", "a"), HandoffRequest)
+    assert_type(finix_disable_request("PI", version=""), HandoffRequest)
     assert_type(request.endpoint, str)
     assert_type(request.changes, bool)
     assert_type(request.content, bytes | None)
@@ -412,7 +510,9 @@ def handed_over(token: ProcessorToken, result: LinkResult) -> None:
         assert_type(done, LayerHandoff)
         assert_type(done.changed, bool)
         assert_type([each.archived for each in layer.accounts("b")], list[bool])
-        layer.hand_over([token], business_id="b")
+        done = layer.hand_over([token], business_id="b", gone=["A", token.account, token, result])
+        assert_type(done.gone, tuple[LayerAccount, ...])
+        assert_type(done.missing, tuple[str, ...])
 
         layer.hand_over(token, business_id="b")  # type: ignore[arg-type]
     finix.hand_over(token)  # type: ignore[call-arg]
@@ -429,6 +529,7 @@ def not_handed_over(error: HandoffError) -> None:
         case PartnerApiError():
             assert_type(error.codes, tuple[str, ...])
             assert_type(error.faults, tuple[PartnerFault, ...])
+            assert_type(error.account_ids, tuple[str, ...])
         case PartnerConnectionError():
             assert_type(error.reason, str)
             assert_type(error.http_status, int | None)
@@ -470,12 +571,30 @@ def local_plaid() -> None:
         assert_type(sandbox.webhooks, tuple[Delivery, ...])
         assert_type(sandbox.webhook("ITEM", "ERROR", item_id="i"), SignedWebhook)
         sandbox.set_account_select("one")
+        sandbox.reset_login(LinkResult(access_token="", environment="sandbox"))
+        sandbox.revoke("item-id", account_id="A")
+        assert_type(sandbox.new_account("item-id", "checking", mask="4242"), BankAccount)
+        sandbox.close_account("item-id", "A")
+        sandbox.change_numbers("item-id")
+        assert_type(sandbox.connect_banks("link-sandbox-…", ["ins_56"]), tuple[Linked, ...])
 
+        sandbox.reset_login(5)  # type: ignore[arg-type]
         sandbox.client(time_out=1)  # type: ignore[call-arg]
         sandbox.client(timeout="1")  # type: ignore[arg-type]
         sandbox.fail("/item/remove", code="RATE_LIMIT")  # type: ignore[call-arg]
         sandbox.set_account_select("two")  # type: ignore[arg-type]
     serve(port=8080)
+
+
+def in_a_browser(page: Page) -> None:
+    """A user's own test with Playwright."""
+    pane = LinkPane(page)
+    pane.connect(institution="First Platypus Bank", masks=["0000"])
+    pane.repair(masks=["0000", "1111"])
+    pane.leave()
+    assert_type(pane.offered(), list[str])
+
+    pane.connect("First Platypus Bank")  # type: ignore[call-arg]
 
 
 def local_partners(sandbox: LocalSandbox) -> None:

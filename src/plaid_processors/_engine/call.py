@@ -11,7 +11,7 @@ from .deadline import Deadline
 from .engine import Engine
 from .http import TIMED_OUT, HttpFailure
 from .ports import Port
-from .threads import Attempt, Running
+from .threads import Attempt, Running, world
 
 T = TypeVar("T")
 
@@ -63,6 +63,10 @@ class Errand(Generic[T]):
         """An attempt failed: keep the error to report; seconds until the next, None to give up."""
         self.last_error = error
         return None
+
+
+_turns: dict[tuple[object, str], Call] = {}
+"""Which call does the work of a name, in which process."""
 
 
 class Call:
@@ -125,24 +129,24 @@ class Call:
             await self.port.call(callback, value, self.times[1] if even_if_interrupted else None)
 
     async def turn(self, name: str, work: Coroutine[Any, Any, T]) -> T:
-        """Do the work when no other call of this engine does any of that name.
+        """Do the work when no other call in this process does any of that name.
 
         Not by a lock: this one serves threads and event loops alike, and a forked child has none
         that its parent's threads hold.
         """
-        turns = self.running.turns
+        turn = (world(), name)
         try:
-            while (other := turns.setdefault(name, self)) is not self:  # atomic
+            while (other := _turns.setdefault(turn, self)) is not self:  # atomic
                 if not other.port.waits():  # its event loop was closed before it ended
-                    turns.pop(name, None)
+                    _turns.pop(turn, None)
                 elif self.deadline.remaining == 0:
                     break  # so the work sends nothing
                 else:
                     await self.port.wait(_A_MOMENT)
             return await work
         finally:
-            if turns.get(name) is self:
-                del turns[name]
+            if _turns.get(turn) is self:
+                del _turns[turn]
             work.close()
 
     def check(self, cause: Exception | None = None) -> None:

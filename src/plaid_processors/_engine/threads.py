@@ -136,12 +136,10 @@ class Running:
 
     Attributes:
         pools: urllib3's pool manager for each address.
-        turns: which call works on what; see `Call.turn`.
     """
 
     def __init__(self, most: int, pools: Mapping[str, Any]) -> None:
         self.pools = pools
-        self.turns: dict[str, Any] = {}
         self._made_in = world()
         self._most = most
         self._waiting: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()

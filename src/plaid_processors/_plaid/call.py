@@ -20,6 +20,7 @@ from ..errors import PlaidProcessorsError, RequestError
 from ..events import EventKind, OnEvent, report
 from ..results import Environment
 from ..settings import Limits
+from ..webhooks.keys import WebhookKeys
 from .answers import connection_error, outcome_of
 from .requests import PlaidRequest
 from .retry import error_to_report, wait_before_retry
@@ -37,6 +38,7 @@ class Access:
     headers: Callable[[], Mapping[str, str]] = field(repr=False)
     keys: tuple[str, ...] = field(repr=False)
     on_event: OnEvent | None = None
+    webhook_keys: WebhookKeys = field(factory=WebhookKeys, repr=False)
 
 
 class PlaidCall(Call):

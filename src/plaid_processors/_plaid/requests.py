@@ -25,6 +25,8 @@ from ..results import (
     time_in,
 )
 from ..sessions import LinkSession, NoPublicTokenError, read_session
+from ..webhooks.keys import WebhookKey
+from ..webhooks.verify import read_key
 from .codes import meaning_of
 
 T_co = TypeVar("T_co", covariant=True)
@@ -141,6 +143,18 @@ def exchange(
     return PlaidRequest(EXCHANGE, body, read, once=True, on_sent=on_sent)
 
 
+def get_item(access_token: str) -> PlaidRequest[Body]:
+    """The Item as Plaid describes it; of a broken one, its ``error`` says why."""
+
+    def read(answer: Body) -> Body:
+        item = answer.get("item")
+        if not isinstance(item, Mapping):
+            raise _unusable("item")
+        return item
+
+    return PlaidRequest("/item/get", {"access_token": access_token}, read)
+
+
 def get_accounts(access_token: str) -> PlaidRequest[tuple[Account, ...]]:
     return PlaidRequest("/accounts/get", {"access_token": access_token}, _accounts)
 
@@ -196,5 +210,17 @@ def narrow(token: ProcessorToken, permissions: Sequence[str]) -> PlaidRequest[Pr
     return PlaidRequest("/processor/token/permissions/set", body, lambda _answer: narrowed)
 
 
-def remove_item(access_token: str) -> PlaidRequest[None]:
-    return PlaidRequest("/item/remove", {"access_token": access_token}, lambda _answer: None)
+def remove_item(access_token: str, reason: Body) -> PlaidRequest[None]:
+    body = {"access_token": access_token, **reason}
+    return PlaidRequest("/item/remove", body, lambda _answer: None)
+
+
+def get_webhook_key(key_id: str) -> PlaidRequest[WebhookKey]:
+    return PlaidRequest("/webhook_verification_key/get", {"key_id": key_id}, _webhook_key)
+
+
+def _webhook_key(answer: Body) -> WebhookKey:
+    try:
+        return read_key(answer)
+    except ValueError:
+        raise _unusable("key") from None

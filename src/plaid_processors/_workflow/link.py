@@ -7,20 +7,36 @@ the blocking and the asynchronous linker differ.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from typing import Unpack
+from typing import Any, Unpack
 
 from .._plaid import requests
 from .._plaid.call import PlaidCall
 from .._plaid.requests import EXCHANGE, PlaidRequest
 from ..adapters.catalogue import get_adapters, products_of
-from ..errors import ConfigurationError, ItemNotFoundError, LinkIncompleteError, RequestError
+from ..errors import (
+    AccountSelectionError,
+    ConfigurationError,
+    ItemNotFoundError,
+    LinkIncompleteError,
+    LinkSessionError,
+    PlaidProcessorsError,
+    RequestError,
+)
+from ..life import DuplicateItemError, find_duplicates
 from ..redaction import mask
-from ..results import Account, Environment, LinkResult, PendingToken, ProcessorToken
-from ..sessions import LinkSession
-from .arguments import checked_token, filled_text, names, plain_mapping
+from ..results import (
+    Account,
+    Environment,
+    LinkResult,
+    PendingPartner,
+    PendingToken,
+    ProcessorToken,
+)
+from ..sessions import LinkSession, SessionItem, SessionState
+from .arguments import checked_token, filled_text, names, plain_mapping, text
 from .plan import (
     Accounts,
     OnToken,
@@ -29,6 +45,7 @@ from .plan import (
     Plan,
     left_to_do,
     make_plan,
+    own_adapters,
     read_metadata,
     resume_plan,
 )
@@ -47,10 +64,33 @@ async def accounts(call: PlaidCall, access_token: str) -> tuple[Account, ...]:
     return await call.ask(requests.get_accounts(token))
 
 
-async def remove(call: PlaidCall, access_token: str) -> bool:
+# https://plaid.com/docs/api/items/#item-remove-request-reason-code
+_REASONS = (
+    "FRAUD_FIRST_PARTY",
+    "FRAUD_FALSE_IDENTITY",
+    "FRAUD_ABUSE",
+    "FRAUD_OTHER",
+    "CONNECTION_IS_NON_FUNCTIONAL",
+    "OTHER",
+)
+_LONGEST_NOTE = 512
+
+
+async def remove(
+    call: PlaidCall, access_token: str, *, reason_code: str | None, reason_note: str | None
+) -> bool:
     token = checked_token("access_token", access_token, call.environment)
+    reason = {}
+    if reason_code is not None:
+        reason["reason_code"] = text("reason_code", reason_code)
+        if reason_code not in _REASONS:
+            raise ValueError(f"reason_code must be one of {', '.join(_REASONS)}")
+    if reason_note is not None:
+        reason["reason_note"] = text("reason_note", reason_note)
+        if len(reason_note) > _LONGEST_NOTE:
+            raise ValueError(f"reason_note must be at most {_LONGEST_NOTE} characters long")
     try:
-        await call.ask(requests.remove_item(token))
+        await call.ask(requests.remove_item(token, reason))
     except ItemNotFoundError as error:
         if error.error_code != "ITEM_NOT_FOUND":
             raise
@@ -66,6 +106,8 @@ async def link(
     public_token: str,
     accounts: Accounts | None,
     metadata: Mapping[str, object] | None,
+    earlier: Iterable[LinkResult] | None,
+    on_duplicate: str,
     **options: Unpack[Options],
 ) -> LinkResult:
     """Check all that can be checked, then exchange and issue."""
@@ -74,9 +116,94 @@ async def link(
     call.port.check_callback("on_exchange", plan.on_exchange)
     call.port.check_callback("on_token", plan.on_token)
     token = checked_token("public_token", public_token, call.environment)
+    _refuse_duplicates(metadata, earlier, on_duplicate)
     if plan.on_exchange is None:
         _warn_that_nothing_is_stored()
     return await _exchange_and_issue(call, plan, token, origin)
+
+
+def _refuse_duplicates(
+    metadata: Mapping[str, object] | None,
+    earlier: Iterable[LinkResult] | None,
+    on_duplicate: str,
+) -> None:
+    if on_duplicate not in ("raise", "allow"):
+        raise ValueError("on_duplicate must be 'raise' or 'allow'")
+    if earlier is None or on_duplicate == "allow":
+        return
+    if metadata is None:
+        raise ValueError("earlier= needs metadata=: it names the bank that the user connected")
+    if duplicates := find_duplicates(metadata, earlier):
+        raise DuplicateItemError(duplicates)
+
+
+async def link_session(
+    begin: Callable[[], PlaidCall],
+    partner: Partners,
+    link_token: str,
+    *,
+    earlier: Iterable[LinkResult] | None,
+    on_duplicate: str,
+    **options: Unpack[Options],
+) -> tuple[LinkResult, ...]:
+    """Link each Item of a finished session, in a call of its own; one that fails holds up none."""
+    adapters = get_adapters(partner)
+    known = None if earlier is None else tuple(earlier)
+    found = await session(begin(), link_token)
+    if not found.items:
+        raise LinkSessionError(_why_without_items(found), session=found)
+    results: list[LinkResult] = []
+    failures: list[tuple[SessionItem, PlaidProcessorsError]] = []
+    for item in found.items:
+        try:
+            result = await link(
+                begin(),
+                adapters,
+                public_token=item.public_token,
+                accounts=None,
+                # Without accounts in the session, /accounts/get is asked.
+                metadata={**item.metadata, "accounts": item.metadata["accounts"] or None},
+                earlier=None if known is None else (*known, *results),
+                on_duplicate=on_duplicate,
+                **options,
+            )
+        except PlaidProcessorsError as error:
+            failures.append((item, error))
+        except BaseException as interruption:
+            if results or failures:
+                interruption.__cause__ = _incomplete(found, results, failures)
+            raise
+        else:
+            results.append(result)
+    if not failures:
+        return tuple(results)
+    if len(found.items) == 1:  # as `link` raises it
+        raise failures[0][1]
+    raise _incomplete(found, results, failures) from failures[0][1]
+
+
+def _why_without_items(found: LinkSession) -> str:
+    if found.state is SessionState.WAITING:
+        return "the user is not through Link yet: call again after the webhook SESSION_FINISHED"
+    if found.state is SessionState.EXITED:
+        code = found.error and found.error.error_code
+        return f"the user left Link and connected no bank ({code or 'without an error'})"
+    return "the session made no Item: after update mode, go on with the access token that you have"
+
+
+def _incomplete(
+    found: LinkSession,
+    results: Sequence[LinkResult],
+    failures: Sequence[tuple[SessionItem, PlaidProcessorsError]],
+) -> LinkSessionError:
+    listed = "; ".join(f"{item.institution_name or 'an Item'}: {e}" for item, e in failures)
+    return LinkSessionError(
+        f"{len(results)} of {len(found.items)} Items of the session are linked: store "
+        f"error.results. {listed or 'The others were not tried'}",
+        session=found,
+        results=results,
+        failures=failures,
+    )
 
 
 @cache  # once in a process
@@ -135,15 +262,8 @@ async def resume(
     **options: Unpack[Options],
 ) -> LinkResult:
     """The tokens that are missing in a result."""
-    if not isinstance(result, LinkResult):
-        raise TypeError(f"result must be a LinkResult, not {type(result).__name__}")
-    if result.environment is not call.environment:
-        raise ConfigurationError(
-            f"the result is of the environment {result.environment.value!r}, "
-            f"but this client is of {call.environment.value!r}"
-        )
-    adapters = () if partner is None else get_adapters(partner)
-    own = {adapter.processor: adapter for adapter in adapters}
+    check_result(call, result)
+    own = own_adapters(result, partner)
     result = left_to_do(result, options["narrow"], own)
     return await _issue_missing(call, resume_plan(result, own, accounts, **options), result)
 
@@ -199,14 +319,35 @@ async def _exchange_and_issue(
         raise
 
 
+def check_result(call: PlaidCall, result: LinkResult) -> None:
+    """Refuse what is no result, or one of the other environment."""
+    if not isinstance(result, LinkResult):
+        raise TypeError(f"result must be a LinkResult, not {type(result).__name__}")
+    if result.environment is not call.environment:
+        raise ConfigurationError(
+            f"the result is of the environment {result.environment.value!r}, "
+            f"but this client is of {call.environment.value!r}"
+        )
+
+
 async def _issue_missing(call: PlaidCall, plan: Plan, known: LinkResult) -> LinkResult:
-    """The rest of a link, for an Item that was the caller's before."""
     call.port.check_callback("on_token", plan.on_token)
+
+    async def steps(progress: Progress) -> None:
+        progress.expect(plan)
+        await _finish(call, progress, plan)
+
+    return await go_on(call, known, steps)
+
+
+async def go_on(
+    call: PlaidCall, known: LinkResult, steps: Callable[[Progress], Coroutine[Any, Any, None]]
+) -> LinkResult:
+    """Take steps for an Item that was the caller's before; an error has what they achieved."""
     progress = Progress.of_result(known)
-    progress.expect(plan)
     try:
         try:
-            await _finish(call, progress, plan)
+            await steps(progress)
         except Exception as error:
             if not progress.advanced:
                 raise
@@ -221,30 +362,42 @@ async def _issue_missing(call: PlaidCall, plan: Plan, known: LinkResult) -> Link
 
 
 async def _finish(call: PlaidCall, progress: Progress, plan: Plan) -> None:
-    """Choose the accounts if that is still to do, ask for the tokens, narrow them if asked to."""
+    """Choose the accounts if that is still to do, then ask for the tokens."""
     call.check()
     assert progress.item is not None
-    access_token = progress.item.access_token
+    waiting: dict[PendingPartner, AccountSelectionError] = {}
     if progress.unselected:
-        fetched = await call.ask(requests.get_accounts(access_token))
-        progress.choose(plan.pick_fetched(fetched))
+        fetched = await call.ask(requests.get_accounts(progress.item.access_token))
+        tokens, waiting = plan.pick_fetched(fetched)
+        progress.choose(tokens, tuple(waiting))
+    await ask_for_missing(call, progress, on_token=plan.on_token, partial=plan.partial)
+    for refused in waiting.values():
+        raise refused
+
+
+async def ask_for_missing(
+    call: PlaidCall, progress: Progress, *, on_token: OnToken | None, partial: bool
+) -> None:
+    """Ask for the tokens that are pending, and narrow them if asked to."""
+    assert progress.item is not None
+    access_token = progress.item.access_token
     creations = [
         (each, requests.create_processor_token(each.processor, access_token, each.account))
         for each in progress.pending
         if each.unnarrowed is None
     ]
-    callback_errors = await _ask_for_tokens(call, progress, creations, plan.on_token)
+    callback_errors = await _ask_for_tokens(call, progress, creations, on_token)
     # Both are pending: what was issued now, and what an earlier call left.
     narrowings = [
         (each, requests.narrow(each.unnarrowed, each.permissions or ()))
         for each in progress.pending
         if each.unnarrowed is not None
     ]
-    callback_errors += await _ask_for_tokens(call, progress, narrowings, plan.on_token)
+    callback_errors += await _ask_for_tokens(call, progress, narrowings, on_token)
     if callback_errors:
         raise callback_errors[0]
     errors = progress.errors
-    if errors and not (plan.partial and progress.only_refused):
+    if errors and not (partial and progress.only_refused):
         raise errors[0][1]
 
 

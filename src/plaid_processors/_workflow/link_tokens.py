@@ -9,8 +9,8 @@ from .._plaid import requests
 from .._plaid.call import PlaidCall
 from ..adapters.base import PartnerAdapter
 from ..adapters.catalogue import get_adapters, products_of
-from ..errors import ConfigurationError
-from ..results import LinkToken
+from ..errors import ConfigurationError, ItemLoginRequiredError, ItemNotFoundError
+from ..results import LinkToken, texts_in
 from .arguments import checked_token, filled_text, flag, names, plain_mapping, text
 from .plan import Partners
 
@@ -68,6 +68,8 @@ async def create_link_token(
         )
     if account_selection_enabled is not None:
         enabled = flag("account_selection_enabled", account_selection_enabled)
+        if enabled and access_token is None:
+            raise ValueError("account_selection_enabled is for update mode: pass access_token= too")
         body["update"] = {"account_selection_enabled": enabled}
     # In update mode Plaid takes filters only where the user can select accounts again:
     # https://plaid.com/docs/api/link/#link-token-create-request-account-filters
@@ -77,9 +79,50 @@ async def create_link_token(
     if filters:
         body["account_filters"] = filters
     rest = {} if extra is None else plain_mapping("extra", extra)
-    if twice := [name for name in rest if name in body]:
+    if any(name in rest for name in ("client_id", "secret")):
+        raise ValueError("extra has a key, which is the client's")
+    own_arguments = {*body, *_OPTIONAL, "access_token", "update"}
+    if twice := [name for name in rest if name in own_arguments]:
         raise ValueError(f"extra has {', '.join(twice)}, which this call sets by its own arguments")
+    own = body.get("additional_consented_products")
+    if access_token is not None and own != []:  # an empty list: the caller asks for none
+        given = {name for listed in ("products", *_LISTS) for name in body.get(listed, ())}
+        wanted = [name for name in products_of(adapters) if name not in given]
+        if missing := await _not_consented_to(call, body["access_token"], wanted):
+            body["additional_consented_products"] = [*(own or ()), *missing]
     return await call.ask(requests.create_link_token({**body, **rest}))
+
+
+# https://plaid.com/docs/api/link/#link-token-create-request-additional-consented-products
+_CONSENT_FOR = {
+    "auth",
+    "balance_plus",
+    "identity",
+    "investments",
+    "investments_auth",
+    "liabilities",
+    "signal",
+    "transactions",
+}
+# The data scopes of these include Identity's:
+# https://plaid.com/docs/link/data-transparency-messaging-migration-guide/#data-scopes-by-product
+_WITH_IDENTITY = _CONSENT_FOR - {"balance_plus"}
+
+
+async def _not_consented_to(call: PlaidCall, access_token: str, wanted: Sequence[str]) -> list[str]:
+    """Those of the products that the Item's user has not consented to, and can be asked for."""
+    askable = [name for name in wanted if name in _CONSENT_FOR]
+    if not askable:
+        return []
+    try:
+        item = await call.ask(requests.get_item(access_token))
+    except (ItemLoginRequiredError, ItemNotFoundError):  # update mode may help: Plaid decides
+        return []
+    consented = texts_in(item, "consented_products")
+    if consented is None:  # an older Item, of which Plaid records no consent
+        return []
+    covered = {*consented, *(["identity"] if _WITH_IDENTITY.intersection(consented) else [])}
+    return [name for name in askable if name not in covered]
 
 
 # https://plaid.com/docs/api/accounts/#account-type-schema

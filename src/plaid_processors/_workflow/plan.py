@@ -62,30 +62,48 @@ class Plan:
         if not self.verify:
             try:
                 return self._pick(self.accounts)
-            except AccountSelectionError as refused:
-                # Exchanged all the same: Plaid verifies for days, a public token lives 30 minutes.
-                if any(map(is_pending, refused.accounts)):
-                    return ()
-                raise
+            except AccountSelectionError:
+                # Would the rule take them once Plaid has verified them, they are exchanged all the
+                # same: that takes days, and a public token lives for 30 minutes.
+                if not any(map(is_pending, self.accounts)):
+                    raise
+                self._pick([evolve(each, verification_status=None) for each in self.accounts])
+                return ()
         for adapter, partner in self.choices:  # the caller chose these ids, not the browser
             by_ids(partner.account_ids or (), self.accounts, [adapter])
         return ()
 
-    def pick_fetched(self, fetched: Sequence[Account]) -> tuple[PendingToken, ...]:
-        """The tokens to ask for, by the accounts that ``/accounts/get`` returned."""
+    def pick_fetched(
+        self, fetched: Sequence[Account]
+    ) -> tuple[tuple[PendingToken, ...], dict[PendingPartner, AccountSelectionError]]:
+        """The tokens to ask for, by the accounts that ``/accounts/get`` returned.
+
+        And the partners whose account Plaid is still verifying: the others do not wait for it.
+        """
         if self.accounts is not None:
             ids = [account.account_id for account in self.accounts]
             fetched = by_ids(ids, fetched, [adapter for adapter, _ in self.choices])
-        return self._pick(fetched)
+        tokens: list[PendingToken] = []
+        waiting: dict[PendingPartner, AccountSelectionError] = {}
+        for choice in self.choices:
+            try:
+                tokens += _tokens_for(choice, fetched)
+            except AccountSelectionError as refused:
+                if not any(map(is_pending, refused.accounts)):
+                    raise
+                waiting[choice[1]] = refused
+        return tuple(tokens), waiting
 
     def _pick(self, accounts: Sequence[Account]) -> tuple[PendingToken, ...]:
-        return tuple(
-            PendingToken(
-                processor=partner.processor, account=account, permissions=partner.permissions
-            )
-            for adapter, partner in self.choices
-            for account in pick(adapter, partner, accounts)
-        )
+        return tuple(each for choice in self.choices for each in _tokens_for(choice, accounts))
+
+
+def _tokens_for(choice: Choice, accounts: Sequence[Account]) -> list[PendingToken]:
+    adapter, partner = choice
+    return [
+        PendingToken(processor=partner.processor, account=account, permissions=partner.permissions)
+        for account in pick(adapter, partner, accounts)
+    ]
 
 
 def make_plan(
@@ -107,6 +125,23 @@ def make_plan(
     return _plan(choices, accounts, {}, **options)
 
 
+def partners_of(result: LinkResult) -> list[str]:
+    """The partners of a result, in order."""
+    return list(dict.fromkeys(each.processor for each in (*result.entries, *result.unselected)))
+
+
+def own_adapters(result: LinkResult, partner: Partners | None) -> dict[str, PartnerAdapter]:
+    """The adapters that the caller gave for partners of a result, by partner."""
+    own = {each.processor: each for each in (() if partner is None else get_adapters(partner))}
+    known = partners_of(result)
+    if unknown := [name for name in own if name not in known]:
+        raise ValueError(
+            f"{', '.join(unknown)} is not in this result, which has {', '.join(known) or 'none'}; "
+            "for another partner, issue() with its access token"
+        )
+    return own
+
+
 def resume_plan(
     result: LinkResult,
     own: Mapping[str, PartnerAdapter],
@@ -114,12 +149,6 @@ def resume_plan(
     **options: Unpack[Options],
 ) -> Plan:
     """The plan for the partners of a result whose accounts are not chosen yet."""
-    known = dict.fromkeys(each.processor for each in (*result.entries, *result.unselected))
-    if unknown := [name for name in own if name not in known]:
-        raise ValueError(
-            f"{', '.join(unknown)} is not in this result, which has {', '.join(known) or 'none'}; "
-            "for another partner, issue() with its access token"
-        )
     chosen = (accounts, options["account_id"], options["account_ids"])
     if not result.unselected and any(each is not None for each in chosen):
         raise ValueError("the accounts are chosen already: resume(result) asks for what is pending")
@@ -231,10 +260,11 @@ def read_metadata(
     institution = said.get("institution")
     if isinstance(institution, str) and institution.startswith("{"):
         raise TypeError("metadata['institution'] is JSON text: read it with json.loads first")
-    bank = in_snake_case(institution) if isinstance(institution, Mapping) else {}
+    # Some of Link's wrappers give the bank's fields beside the others.
+    bank = in_snake_case(institution) if isinstance(institution, Mapping) else {**said, "id": None}
     origin = {
         "institution_id": text_in(bank, "institution_id") or text_in(bank, "id"),
-        "institution_name": text_in(bank, "name"),
+        "institution_name": text_in(bank, "name") or text_in(bank, "institution_name"),
         "link_session_id": text_in(said, "link_session_id"),
     }
     listed: Any = said.get("accounts")

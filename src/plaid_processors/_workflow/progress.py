@@ -45,6 +45,7 @@ class Progress:
         self.exchange = Exchange(details)
         self.entries: tuple[ProcessorToken | PendingToken, ...] = ()
         self.unselected: tuple[PendingPartner, ...] = ()
+        self.bound: tuple[str, ...] = ()
         self.failed: dict[tuple[str, str], PlaidProcessorsError] = {}
         self.advanced = False  # whether a token was issued or narrowed
         # Not by __del__, which would run with each link, and swallow a Ctrl-C that strikes it.
@@ -55,9 +56,13 @@ class Progress:
     def of_result(cls, result: LinkResult) -> Progress:
         progress = cls("")
         progress.disarm()  # the Item was the caller's before
-        progress.exchange.item = result
-        progress.entries = result.entries
+        progress.take_up(result)
         return progress
+
+    def take_up(self, result: LinkResult) -> None:
+        """The Item and its tokens so far are these."""
+        self.exchange.item = result
+        self.entries, self.unselected, self.bound = result.entries, result.unselected, result.bound
 
     def disarm(self) -> None:
         """The caller has the Item, or knows that it may exist: log no warning."""
@@ -83,8 +88,11 @@ class Progress:
     @property
     def result(self) -> LinkResult:
         """All of it, as a value, if there is an Item."""
-        known = {each.name: getattr(self.item, each.name) for each in fields(LinkedItem)}
-        return LinkResult(**known, entries=self.entries, unselected=self.unselected)
+        result = self.item
+        if not isinstance(result, LinkResult):
+            known = {each.name: getattr(result, each.name) for each in fields(LinkedItem)}
+            result = LinkResult(**known)
+        return evolve(result, entries=self.entries, unselected=self.unselected, bound=self.bound)
 
     def take(self) -> LinkResult | None:
         """The result for `unfinished`; None if there is no Item."""
@@ -97,13 +105,20 @@ class Progress:
     def expect(self, plan: Plan) -> None:
         """What is to come: these partners' tokens."""
         self.unselected = tuple(partner for _, partner in plan.choices)
+        chosen = [each.processor for each in self.unselected if each.account_ids is not None]
+        self.bound = tuple(dict.fromkeys((*self.bound, *chosen)))
         self.choose(plan.pick_early())
 
-    def choose(self, tokens: tuple[PendingToken, ...]) -> None:
-        """Ask for these tokens of the partners; none: their accounts are not chosen yet."""
+    def choose(
+        self, tokens: tuple[PendingToken, ...], left: tuple[PendingPartner, ...] = ()
+    ) -> None:
+        """Ask for these tokens of the partners; none: their accounts are not chosen yet.
+
+        Those of the partners that are ``left`` are not either.
+        """
         self.entries += tokens
         if tokens:
-            self.unselected = ()
+            self.unselected = left
 
     def settle(
         self, pending: PendingToken, outcome: ProcessorToken | PlaidProcessorsError
@@ -154,7 +169,7 @@ class Progress:
         )
 
     def _missing(self) -> str:
-        if self.unselected:
+        if self.unselected and not self.failed:
             names = ", ".join(each.processor for each in self.unselected)
             return f"the accounts for {names} are not chosen"
         total = len(self.entries)

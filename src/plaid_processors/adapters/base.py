@@ -12,13 +12,14 @@ from ..results import Account
 
 # The account's numbers are not verified, and will not be, or not yet. Plaid wants this checked
 # before a token is passed on: https://plaid.com/docs/auth/coverage/database-auth/.
-_FAILED = ("verification_failed", "verification_expired", "database_insights_fail")
+_FAILED = ("verification failed", "verification expired", "database insights fail")
 _PENDING = (
-    "pending_automatic_verification",
-    "pending_manual_verification",
+    "pending automatic verification",
+    "pending manual verification",
     "unsent",
-    "database_insights_pending",
+    "database insights pending",
 )
+_UNVERIFIED = (*_FAILED, *_PENDING)
 
 
 def as_names(values: Iterable[str]) -> tuple[str, ...]:
@@ -78,14 +79,23 @@ class PartnerAdapter:
 
     def fits(self, account: Account) -> bool:
         """Whether the partner takes an account of this subtype and verification status."""
-        of_subtype = self.subtypes is None or account.subtype in self.subtypes
+        of_subtype = self.subtypes is None or _folded(account.subtype) in map(
+            _folded, self.subtypes
+        )
         return of_subtype and not _is_unverified(self, account)
+
+    def eligible(self, accounts: Iterable[Account]) -> tuple[Account, ...]:
+        """The accounts that fit, in order: none, one or several."""
+        return tuple(account for account in accounts if self.fits(account))
 
     def select_accounts(self, accounts: Sequence[Account]) -> tuple[Account, ...]:
         """The accounts that fit, in order; an AccountSelectionError if none does, or too many."""
-        eligible = tuple(account for account in accounts if self.fits(account))
+        eligible = self.eligible(accounts)
         if self.single and len(eligible) > 1:
             raise refusal(self, accounts, f"{_list(eligible)} fit")
+        if unknown := [each for each in accounts if self.subtypes and _has_no_subtype(each)]:
+            names = ", ".join(account.label for account in unknown)
+            raise refusal(self, accounts, f"Link gave no subtype of {names}")
         if eligible:
             return eligible
         if len(accounts) == 1:
@@ -139,13 +149,13 @@ def refusal(
     adapter: PartnerAdapter, accounts: Sequence[Account], found: str
 ) -> AccountSelectionError:
     """The error of a partner's rule: what it takes, what was found, and the way out."""
-    eligible = tuple(account for account in accounts if adapter.fits(account))
+    eligible = adapter.eligible(accounts)
     unusable = [account for account in accounts if _is_unverified(adapter, account)]
     ask = "set Account Select to 'enabled for one account' in the Dashboard (Link customization)"
     if any(map(is_pending, unusable)):
         way_out = "Call again, or resume the result, when Plaid has verified it."
-    elif any(account.subtype is None and not account.verified for account in accounts):
-        way_out = "Link gave no subtype: pass verify_accounts=True to ask Plaid."
+    elif any(map(_has_no_subtype, accounts)):
+        way_out = "Pass verify_accounts=True to ask Plaid."
     elif not adapter.single:
         way_out = "Let the user connect other accounts in Link."
     elif eligible:
@@ -163,12 +173,22 @@ def refusal(
 
 def _is_unverified(adapter: PartnerAdapter, account: Account) -> bool:
     """Whether the partner reads account numbers (``auth``) and these are not verified."""
-    return "auth" in adapter.products and account.verification_status in (*_FAILED, *_PENDING)
+    return "auth" in adapter.products and _folded(account.verification_status) in _UNVERIFIED
 
 
 def is_pending(account: Account) -> bool:
     """Whether Plaid is still verifying the account's numbers."""
-    return account.verification_status in _PENDING
+    return _folded(account.verification_status) in _PENDING
+
+
+def _has_no_subtype(account: Account) -> bool:
+    """Whether the browser or the app did not say what it is, and Plaid was not asked."""
+    return not account.verified and _folded(account.subtype) in ("", "null", "unknown")
+
+
+def _folded(text: str | None) -> str:
+    """As Plaid writes it: an app may send the name of an enum's member."""
+    return (text or "").strip().lower().replace("_", " ")
 
 
 def _list(accounts: Sequence[Account]) -> str:

@@ -9,8 +9,21 @@ from .errors import (
     PartnerConnectionError,
     PartnerFault,
 )
-from .finix import AsyncFinixSender, FinixSender, PaymentInstrument, finix_request
-from .layer import AsyncLayerSender, LayerAccount, LayerHandoff, LayerSender, layer_request
+from .finix import (
+    AsyncFinixSender,
+    FinixSender,
+    PaymentInstrument,
+    finix_disable_request,
+    finix_request,
+)
+from .layer import (
+    AsyncLayerSender,
+    LayerHandoff,
+    LayerSender,
+    layer_archive_request,
+    layer_request,
+)
+from .layer_tokens import LayerAccount
 from .requests import HandoffRequest
 
 __all__ = [
@@ -27,6 +40,8 @@ __all__ = [
     "PartnerConnectionError",
     "PartnerFault",
     "PaymentInstrument",
+    "finix_disable_request",
     "finix_request",
+    "layer_archive_request",
     "layer_request",
 ]

@@ -133,6 +133,35 @@ def texts_of(data: Json, kind: type[AttrsInstance]) -> dict[str, Any]:
     return {each.name: text_of(data, each.name) for each in fields(kind)}
 
 
+def named_in(body: Json, kind: str) -> list[str | None]:
+    """The ids of the things of this kind that an answer names, wherever it does.
+
+    As ``{kind}_id``, in camel case or not, as an object with an id, or as a link to it.
+    """
+    found: list[str | None] = []
+    waiting: list[object] = [body]
+    while waiting:
+        each = waiting.pop()
+        waiting += each if isinstance(each, list) else []
+        for key, value in each.items() if isinstance(each, dict) else ():
+            waiting.append(value)
+            name = key.lower().replace("_", "")
+            if name in (kind, f"{kind}id", f"owner{kind}id"):
+                inner = value.get("data", value) if isinstance(value, dict) else value
+                found.append(inner if isinstance(inner, str) else text_of(inner, "id"))
+                if href := text_of(value, "href"):
+                    found.append(href.partition("?")[0].rstrip("/").rpartition("/")[2])
+    return found
+
+
+def has_more(body: Json) -> bool:
+    """Whether a list says, in one of the usual ways, that there are further pages."""
+    places = [body, *(body.get(name) for name in ("meta", "page", "pagination", "links"))]
+    places += [place.get("pagination") for place in places if isinstance(place, dict)]
+    names = ("has_more", "hasMore", "next", "next_cursor", "next_page")
+    return any(place.get(name) for place in places if isinstance(place, dict) for name in names)
+
+
 def objects(value: object) -> list[Json]:
     """The JSON objects of a list; none where it is no list."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []

@@ -73,11 +73,14 @@ class PartnerApiError(HandoffError):
         endpoint: the method and the path of the request.
         http_status: the HTTP status of the answer.
         faults: the errors that the answer lists.
+        account_ids: Plaid's ids of the accounts whose tokens a refusal of Layer's names: if these
+            are over, pass them as ``gone=``.
     """
 
     endpoint: str
     http_status: int
     faults: tuple[PartnerFault, ...] = ()
+    account_ids: tuple[str, ...] = ()
 
     @property
     def codes(self) -> tuple[str, ...]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from attrs import field, frozen
 
@@ -16,7 +15,17 @@ from .._engine.ports import AsyncPort, BlockingPort, run
 from ..redaction import secrets_among
 from ..results import ProcessorToken
 from ..settings import Timeout
-from .answers import Json, PartnerApi, UnusableError, masked, objects, text_of, texts_of
+from .answers import (
+    Json,
+    PartnerApi,
+    UnusableError,
+    has_more,
+    masked,
+    named_in,
+    objects,
+    text_of,
+    texts_of,
+)
 from .errors import HandoffError, HandoffRefusedError, PartnerFault
 from .requests import HandoffRequest, basic, partner_id, plain_text, token_text
 from .sending import AwaitedSender, BlockingSender, Sender
@@ -25,7 +34,9 @@ _VERSION = "2022-02-01"
 
 # The other types of Finix's published description, and types to come, may be a bank account's.
 _CARDS = ("PAYMENT_CARD", "PAYMENT_CARD_PRESENT", "SWIPED_PAYMENT_CARD", "APPLE_PAY", "GOOGLE_PAY")
-_LAST_DIGITS = re.compile(r"[Xx*•.\s-]*([0-9]+)")
+
+_open: dict[object, str] = {}
+"""Where each request of this process goes that is under way, or whose outcome is unknown."""
 
 
 @frozen(kw_only=True)
@@ -58,11 +69,14 @@ def _read_instrument(identity: str, secrets: tuple[str, ...], data: Json) -> Pay
     if text_of(data, "id") is None:
         raise UnusableError("without an id")
     # It is to another question, and may show another customer's.
-    if data.get("identity") not in (None, identity):
+    if any(each not in (None, identity) for each in named_in(data, "identity")):
         raise UnusableError("about another identity")
     known = {"id": data["id"], "enabled": data.get("enabled") is not False}
     raw = masked(data, secrets_among(*secrets))
     return PaymentInstrument(**{**texts_of(raw, PaymentInstrument), **known, "raw": raw})
+
+
+_COUNTS = ("count", "offset")
 
 
 def _read_page(
@@ -70,17 +84,25 @@ def _read_page(
 ) -> tuple[list[PaymentInstrument], Json]:
     """The instruments of a page of Finix's list, and what the next page is asked for with."""
     # An empty list may come without `_embedded`; what has neither is no list.
-    embedded = body.get("_embedded", {"payment_instruments": []} if "page" in body else None)
+    place = body.get("page")
+    nothing = {"payment_instruments": list[Json]()} if isinstance(place, dict) else None
+    embedded = body.get("_embedded", nothing)
     listed = embedded.get("payment_instruments") if isinstance(embedded, dict) else None
     if not isinstance(listed, list):
         raise UnusableError("no list of instruments")
     page = [_read_instrument(identity, secrets, each) for each in listed]
     # Finix's description has cursors; its examples have offsets, and a link to the next page.
-    after, links = text_of(body.get("page"), "next_cursor"), body.get("_links")
-    link = text_of(links.get("next"), "href") if isinstance(links, dict) and listed else None
+    after, links = text_of(place, "next_cursor"), body.get("_links")
+    following = links.get("next") if isinstance(links, dict) and listed else None
+    link = following if isinstance(following, str) else text_of(following, "href")
     more = {"after_cursor": after} if after else parse_qs(urlsplit(link or "").query)
     if more and {**query, **more} == query:
         raise UnusableError("the same page again")
+    # What is not listed could be of the same account.
+    total, start = (place.get(name) if isinstance(place, dict) else None for name in _COUNTS)
+    cut = isinstance(total, int) and total > len(page) + (start if isinstance(start, int) else 0)
+    if not more and (cut or following or has_more(body)):
+        raise UnusableError("not the whole list of instruments")
     return page, more
 
 
@@ -116,31 +138,36 @@ def finix_request(
     return HandoffRequest(method="POST", path="/payment_instruments", headers=headers, json=body)
 
 
+def finix_disable_request(
+    instrument: PaymentInstrument | str,
+    *,
+    credentials: tuple[str, str] | None = None,
+    version: str = _VERSION,
+) -> HandoffRequest:
+    """``PUT /payment_instruments/{id}`` with ``enabled: false``: disables an instrument of Finix's.
+
+    See https://docs.finix.com/guides/online-payments/fraud-and-risk/disabling-instruments.
+
+    Args:
+        instrument: the payment instrument, or Finix's id of it (``PI…``).
+        credentials: Finix's user name and password; None leaves the authentication to you.
+        version: the version of Finix's API to ask for.
+
+    Raises:
+        ConfigurationError: the id cannot be one.
+    """
+    given = instrument.id if isinstance(instrument, PaymentInstrument) else instrument
+    name = quote(partner_id("instrument", given, "Finix"), safe="")
+    headers = {"Content-Type": "application/json", **_headers(credentials, version)}
+    path = f"/payment_instruments/{name}"
+    return HandoffRequest(method="PUT", path=path, headers=headers, json={"enabled": False})
+
+
 def _headers(credentials: tuple[str, str] | None, version: str) -> dict[str, str]:
     headers = {"Accept": "application/hal+json", "Finix-Version": version}
     if credentials is not None:
         headers["Authorization"] = f"Basic {basic(*credentials)}"
     return headers
-
-
-def may_be(instrument: PaymentInstrument, token: ProcessorToken | str) -> bool:
-    """True if it could be of the token's account, also where the data cannot tell.
-
-    Last digits prove another account only if Plaid itself gave the ``mask`` of the token's. They
-    prove nothing where each link gets another number (Chase, PNC, US Bank: there is a
-    ``persistent_account_id``, https://support.plaid.com/hc/en-us/articles/16121468601751), or where
-    the user typed the number, which is not the one that such a bank gives.
-    """
-    if instrument.type in _CARDS:
-        return False
-    account = token.account if isinstance(token, ProcessorToken) else None
-    if account is None or account.persistent_account_id or account.verification_status:
-        return True
-    known = _LAST_DIGITS.fullmatch(instrument.masked_account_number or "")
-    own = _LAST_DIGITS.fullmatch(account.mask or "")
-    if known is None or own is None or not account.verified:
-        return True
-    return known[1].endswith(own[1]) or own[1].endswith(known[1])
 
 
 def _faults(body: Json) -> list[PartnerFault]:
@@ -201,44 +228,48 @@ class BaseFinixSender(Sender):
         network = (timeout, max_connections, proxy, ca_bundle)
         super().__init__(keys, environment, base_url, *network)
         self._version = plain_text("version", version)
-        # The identity of each request that is under way, or whose outcome is unknown.
-        self._open: dict[object, str] = {}
 
     async def _hand_over(
         self, call: Call, token: ProcessorToken | str, identity: str, again: bool
     ) -> PaymentInstrument:
+        if not isinstance(again, bool):  # "no" would count as the caller's word
+            raise TypeError(f"again must be True or False, not {type(again).__name__}")
         secret = token_text(token, "finix", self._environment)
         request = finix_request(
             token, identity=identity, credentials=self._keys, version=self._version
         )
         read = partial(_read_instrument, identity, (*self._secrets, secret))
 
+        place = f"{self._base_url} {identity}"
+
         async def make() -> PaymentInstrument:
             if not again:
-                await self._refuse_a_second(call, token, identity)
+                await self._refuse_a_second(call, identity, unknown=place in _open.copy().values())
             me = object()
-            self._open[me] = identity  # and stays so if the caller interrupts
+            _open[me] = place  # and stays so if the caller interrupts
             try:
                 instrument = await self._ask(call, request, read, secrets=(secret,))
             except HandoffError as error:
                 if not error.outcome_unknown:
-                    del self._open[me]
+                    del _open[me]
                 raise
-            del self._open[me]
+            del _open[me]
             return instrument
 
         # One after the other for an identity, since any two tokens may be of one account.
-        return await call.turn(identity, make())
+        return await call.turn(place, make())
 
-    async def _refuse_a_second(
-        self, call: Call, token: ProcessorToken | str, identity: str
-    ) -> None:
-        """Raise if the account may have an instrument, or an earlier request may still make it."""
-        unknown = identity in self._open.copy().values()
+    async def _refuse_a_second(self, call: Call, identity: str, *, unknown: bool) -> None:
+        """Raise if the account may have an instrument, or an earlier request may still make it.
+
+        Any bank account of the identity may be this one: digits prove nothing where a bank gives
+        each link another number (https://support.plaid.com/hc/en-us/articles/16121468601751), or
+        where a mask is not the end of the number.
+        """
         existing: tuple[PaymentInstrument, ...] = ()
         try:
             listed = await self._list(call, identity)
-            existing = tuple(each for each in listed if may_be(each, token))
+            existing = tuple(each for each in listed if each.type not in _CARDS)
         except HandoffError:
             if not unknown:  # else it is refused in any case
                 raise
@@ -249,8 +280,8 @@ class BaseFinixSender(Sender):
                 f"cannot tell whether identity {identity} has this bank account already "
                 f"(found: {'; '.join(names) or 'nothing'}){earlier}",
                 partner="finix",
-                advice="Nothing was made. payment_instruments(identity) lists what is there: use "
-                "it, or pass again=True for another instrument.",
+                advice="Nothing was made. Use the instrument that is there, or pass again=True: "
+                "your word that it is of another account, or that you want another one.",
                 outcome_unknown=unknown,
                 existing=existing,
             )

@@ -6,59 +6,51 @@ sent twice, is not known. So all of its tokens are sent each time, and only wher
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from operator import attrgetter
-from time import time
+from time import monotonic, time
 from typing import TypeVar
 from urllib.parse import quote
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from .._engine.call import Call
 from .._engine.ports import AsyncPort, BlockingPort, run
 from ..errors import ConfigurationError
-from ..redaction import mask_repr
-from ..results import LinkResult, ProcessorToken
+from ..results import ProcessorToken
 from ..settings import Timeout, checked_address
-from .answers import Json, PartnerApi, UnusableError, objects, text_of, texts_of
-from .errors import HandoffRefusedError, PartnerApiError, PartnerFault
+from .answers import (
+    Json,
+    PartnerApi,
+    UnusableError,
+    has_more,
+    named_in,
+    objects,
+    text_of,
+    texts_of,
+)
+from .errors import HandoffError, PartnerApiError, PartnerFault
+from .layer_tokens import (
+    Gone,
+    LayerAccount,
+    Tokens,
+    all_tokens,
+    is_dead,
+    not_listed,
+    say_what_is_dead,
+    tokens_for_layer,
+    what_is_dead,
+)
 from .requests import HandoffRequest, basic, partner_id, plain_text, token_text
 from .sending import AwaitedSender, BlockingSender, Sender
 
 T = TypeVar("T")
-Tokens = LinkResult | Iterable[ProcessorToken]
 
+logger = logging.getLogger("plaid_processors")
 
-@frozen(kw_only=True)
-class LayerAccount:
-    """An account as Layer lists it for a business.
-
-    Attributes:
-        id: Layer's id of it.
-        plaid_account_id: Plaid's id of it.
-        plaid_processor_token: the token that Layer reads it with, as Layer echoes it.
-        status: ``ACTIVE`` or ``ARCHIVED``.
-        name: its name.
-        mask: the last digits of its number.
-        account_type: such as ``DEPOSITORY`` or ``CREDIT``.
-        subtype: such as ``CHECKING``, as Layer writes it.
-    """
-
-    id: str | None = None
-    plaid_account_id: str | None = None
-    plaid_processor_token: str | None = field(default=None, repr=mask_repr)
-    status: str | None = None
-    name: str | None = None
-    mask: str | None = None
-    account_type: str | None = None
-    subtype: str | None = None
-
-    @property
-    def archived(self) -> bool:
-        """Whether Layer no longer reads it."""
-        return self.status == "ARCHIVED"
+_TRIES = 3  # how often the tokens of a business are sent, where Layer does not list them afterwards
 
 
 @frozen(kw_only=True)
@@ -70,12 +62,18 @@ class LayerHandoff:
         new: the tokens that Layer did not have, in their order.
         sent: how many tokens were sent, those that were there included; 0 if nothing was new.
         before: the accounts that Layer listed before anything was sent.
+        gone: those of them that Layer has not archived and that you said are gone: their tokens
+            were not sent again. Archive them (`layer_archive_request`).
+        missing: Plaid's ids of the accounts whose tokens were sent and are not listed by Layer
+            afterwards: another process may have dropped them, so call again.
     """
 
     business_id: str
     new: tuple[ProcessorToken, ...]
     sent: int
     before: tuple[LayerAccount, ...]
+    gone: tuple[LayerAccount, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -106,60 +104,41 @@ def layer_request(business_id: str, tokens: Iterable[ProcessorToken | str]) -> H
     )
 
 
+def layer_archive_request(business_id: str, external_account_id: str) -> HandoffRequest:
+    """``POST …/external-accounts/{id}/archive``: Layer stops reading the account.
+
+    Its past transactions remain at Layer
+    (https://docs.layerfi.com/api-reference/v1/archive-external-account). Add the bearer token of
+    Layer's OAuth2 as ``Authorization``.
+
+    Args:
+        business_id: Layer's id of the business.
+        external_account_id: Layer's id of the external account.
+
+    Raises:
+        ConfigurationError: one of the ids cannot be one.
+    """
+    account = quote(partner_id("external_account_id", external_account_id, "Layer"), safe="")
+    return HandoffRequest(
+        method="POST",
+        path=f"{_path_of(business_id)}/external-accounts/{account}/archive",
+        headers={"Content-Type": "application/json", "Accept": "application/json"},
+    )
+
+
 def _path_of(business_id: object) -> str:
     return f"/v1/businesses/{quote(partner_id('business_id', business_id, 'Layer'), safe='')}"
-
-
-def layer_tokens(given: Tokens, environment: str | None = None) -> tuple[ProcessorToken, ...]:
-    """The tokens for Layer, the newest of each account: of a result Layer's, of a list all."""
-    if isinstance(given, LinkResult):
-        tokens = tuple(each for each in given.processor_tokens if each.processor == "layer")
-    else:
-        tokens = tuple([given] if isinstance(given, ProcessorToken) else given)
-    for each in tokens:
-        if not isinstance(each, ProcessorToken):
-            raise TypeError(f"expected ProcessorToken objects, not {type(each).__name__}")
-        token_text(each, "layer", environment)
-    if not tokens:
-        raise ConfigurationError("no processor token to hand to Layer")
-    by_age = sorted(tokens, key=attrgetter("issued_at"))
-    newest = {each.account.account_id: each for each in by_age}
-    return tuple(each for each in dict.fromkeys(tokens) if each in newest.values())
-
-
-def _all_tokens(
-    business_id: str, before: Sequence[LayerAccount], tokens: Sequence[ProcessorToken]
-) -> list[str]:
-    """What Layer is to have afterwards: the tokens it reads with now, and those given.
-
-    A newer token replaces the older one of its account. An archived account stays archived, unless
-    a new token is given for it.
-    """
-    given = {each.account.account_id: each.processor_token for each in tokens}
-    kept = [each for each in before if not each.archived and each.plaid_account_id not in given]
-    hidden = tuple(each for each in kept if each.plaid_processor_token is None)
-    if hidden:
-        raise HandoffRefusedError(
-            f"Layer reads {len(hidden)} accounts of business {business_id} whose tokens it does "
-            "not list, and they might be dropped",
-            partner="layer",
-            existing=hidden,
-            advice="Nothing was sent. Pass the tokens of these accounts too.",
-        )
-    known = [each.plaid_processor_token for each in kept if each.plaid_processor_token is not None]
-    archived = {each.plaid_processor_token for each in before if each.archived}
-    fresh = [token for token in given.values() if token not in archived]
-    return list(dict.fromkeys([*known, *fresh]))
 
 
 def _check_business(business_id: str, body: Json) -> None:
     """Refuse an answer that names another business; it need not name any."""
     data = body.get("data")
-    entries = [*objects(data), *objects([data])]
-    named = [text_of(each, "business_id") for each in entries]
+    named = named_in(body, "business")
     # The answer to a PUT is not known; the kinds of data that are, name their type.
-    if text_of(data, "type") in (None, "Business"):
-        named.append(text_of(data, "id"))
+    for each in (body, *objects([data]), *objects(data)):
+        kind = text_of(each, "type")
+        if (kind or "").lower() == "business" or (kind is None and not isinstance(data, list)):
+            named.append(text_of(each, "id"))
     if any(each.lower() != business_id.lower() for each in named if each is not None):
         raise UnusableError("about another business")
 
@@ -169,6 +148,8 @@ def _read_accounts(business_id: str, body: Json) -> tuple[LayerAccount, ...]:
     if not isinstance(listed, list) or len(objects(listed)) != len(listed):
         raise UnusableError("no list of accounts")
     _check_business(business_id, body)
+    if has_more(body):  # a PUT without the rest might drop it
+        raise UnusableError("not the whole list of accounts")
     return tuple(LayerAccount(**texts_of(each, LayerAccount)) for each in listed)
 
 
@@ -244,28 +225,88 @@ class BaseLayerSender(Sender):
         keys = {"client_id": client_id, "client_secret": client_secret}
         network = (timeout, max_connections, proxy, ca_bundle)
         super().__init__(keys, environment, base_url, *network, self._auth_url)
+        self._refuse_other_environments("auth_url", self._auth_url)
+        self._refuse_other_environments("scope", scope or "")
         usual = f"{self._api.hosts[self._environment]}/{self._environment}"
         self._scope = plain_text("scope", scope or usual)
         self._bearer = ("", 0.0)  # the bearer token, and until when it is used
 
-    async def _hand_over(self, call: Call, tokens: Tokens, business_id: str) -> LayerHandoff:
-        listed = layer_tokens(tokens, self._environment)
+    async def _hand_over(
+        self, call: Call, tokens: Tokens, business_id: str, gone: Gone
+    ) -> LayerHandoff:
+        listed = tokens_for_layer(tokens, self._environment)
+        dead = what_is_dead(gone, listed)
+        living = [
+            each
+            for each in listed
+            if each.processor_token not in dead and each.account.account_id not in dead
+        ]
         partner_id("business_id", business_id, "Layer")
-        return await call.turn(business_id, self._send_new(call, business_id, listed))
+        turn = f"{self._base_url} {business_id}"
+        return await call.turn(turn, self._send_new(call, business_id, living, dead))
 
     async def _send_new(
-        self, call: Call, business_id: str, tokens: Sequence[ProcessorToken]
+        self, call: Call, business_id: str, tokens: Sequence[ProcessorToken], dead: Collection[str]
     ) -> LayerHandoff:
         """Read back what Layer has; if any token is new, send all of the business's."""
+        began = monotonic()
         before = await self._list(call, business_id)
         known = {each.plaid_processor_token for each in before}
         new = tuple(each for each in tokens if each.processor_token not in known)
-        everything = _all_tokens(business_id, before, tokens) if new else []
-        if everything:
-            request = layer_request(business_id, everything)
-            read = partial(_check_business, business_id)
-            await self._ask_with_bearer(call, request, read, secrets=tuple(everything))
-        return LayerHandoff(business_id=business_id, new=new, sent=len(everything), before=before)
+        sent = all_tokens(business_id, before, tokens, dead) if new else {}
+        after: tuple[LayerAccount, ...] = ()
+        missing: list[str] = []
+        for _ in range(_TRIES if sent else 0):
+            # The second time, with what another process has sent meanwhile.
+            others = all_tokens(business_id, after, (), {*dead, *sent.values()})
+            sent = {**others, **sent}
+            await self._put(call, business_id, sent)
+            # Another process that has read before this PUT may still send, without these tokens:
+            # it gets as much time as this one took.
+            now = monotonic()
+            after = await self._read_back(call, business_id, now + (now - began))
+            missing = not_listed(sent, after)
+            if not missing:
+                break
+            began = monotonic()
+        if missing:
+            logger.warning(
+                "Layer does not list %d of the %d tokens that business %s was sent: accounts %s",
+                len(missing),
+                len(sent),
+                business_id,
+                ", ".join(missing),
+            )
+        return LayerHandoff(
+            business_id=business_id,
+            new=new,
+            sent=len(sent),
+            before=before,
+            gone=tuple(each for each in before if not each.archived and is_dead(each, dead)),
+            missing=tuple(missing),
+        )
+
+    async def _put(self, call: Call, business_id: str, sent: Mapping[str, str]) -> None:
+        request = layer_request(business_id, sent)
+        read = partial(_check_business, business_id)
+        try:
+            await self._ask_with_bearer(call, request, read, secrets=tuple(sent))
+        except PartnerApiError as error:
+            if error.faults and error.http_status in (400, 409, 422):
+                say_what_is_dead(error, sent)
+            raise
+
+    async def _read_back(
+        self, call: Call, business_id: str, end: float
+    ) -> tuple[LayerAccount, ...]:
+        """What Layer lists at that `monotonic` moment, after the tokens were sent."""
+        try:
+            while (left := end - monotonic()) > 0:
+                await call.port.wait(left)
+            return await self._list(call, business_id)
+        except HandoffError as error:
+            error.outcome_unknown, error.advice = True, self._api.if_unknown
+            raise
 
     async def _list(self, call: Call, business_id: str) -> tuple[LayerAccount, ...]:
         request = HandoffRequest(method="GET", path=f"{_path_of(business_id)}/plaid/accounts")
@@ -314,23 +355,26 @@ class BaseLayerSender(Sender):
 class LayerSender(BaseLayerSender, BlockingSender):
     """Hands a business's processor tokens to Layer; it may serve many threads."""
 
-    def hand_over(self, tokens: Tokens, *, business_id: str) -> LayerHandoff:
+    def hand_over(self, tokens: Tokens, *, business_id: str, gone: Gone = ()) -> LayerHandoff:
         """See that Layer has these tokens of the business, and keeps those of its other banks.
 
-        The tokens that Layer has are read back first; nothing is sent where nothing is new. Hand
-        over one result of a business at a time: two processes at once may drop each other's.
+        The tokens that Layer has are read back first; nothing is sent where nothing is new. What
+        was sent is read back too, and sent again where it was dropped. Hand over one result of a
+        business at a time all the same: two processes at once may drop each other's.
 
         Args:
             tokens: a `LinkResult`, or processor tokens for Layer.
             business_id: Layer's id of the business.
+            gone: what is dead and not to be sent again: account ids, accounts, processor tokens,
+                or the results of Items that were removed.
 
         Raises:
             ConfigurationError: no token for Layer, or one of another environment.
             HandoffRefusedError: Layer does not list other accounts' tokens, and might drop them.
-            PartnerApiError: Layer refused; see ``codes``.
+            PartnerApiError: Layer refused; see ``codes``, and ``account_ids`` of dead tokens.
             PartnerConnectionError: no usable answer; calling again does no harm.
         """
-        return run(self._hand_over(self._call(BlockingPort()), tokens, business_id))
+        return run(self._hand_over(self._call(BlockingPort()), tokens, business_id, gone))
 
     def accounts(self, business_id: str) -> tuple[LayerAccount, ...]:
         """The accounts that Layer has of a business.
@@ -347,23 +391,26 @@ class LayerSender(BaseLayerSender, BlockingSender):
 class AsyncLayerSender(BaseLayerSender, AwaitedSender):
     """`LayerSender`, awaited; it may serve several event loops."""
 
-    async def hand_over(self, tokens: Tokens, *, business_id: str) -> LayerHandoff:
+    async def hand_over(self, tokens: Tokens, *, business_id: str, gone: Gone = ()) -> LayerHandoff:
         """See that Layer has these tokens of the business, and keeps those of its other banks.
 
-        The tokens that Layer has are read back first; nothing is sent where nothing is new. Hand
-        over one result of a business at a time: two processes at once may drop each other's.
+        The tokens that Layer has are read back first; nothing is sent where nothing is new. What
+        was sent is read back too, and sent again where it was dropped. Hand over one result of a
+        business at a time all the same: two processes at once may drop each other's.
 
         Args:
             tokens: a `LinkResult`, or processor tokens for Layer.
             business_id: Layer's id of the business.
+            gone: what is dead and not to be sent again: account ids, accounts, processor tokens,
+                or the results of Items that were removed.
 
         Raises:
             ConfigurationError: no token for Layer, or one of another environment.
             HandoffRefusedError: Layer does not list other accounts' tokens, and might drop them.
-            PartnerApiError: Layer refused; see ``codes``.
+            PartnerApiError: Layer refused; see ``codes``, and ``account_ids`` of dead tokens.
             PartnerConnectionError: no usable answer; calling again does no harm.
         """
-        return await self._hand_over(self._call(AsyncPort()), tokens, business_id)
+        return await self._hand_over(self._call(AsyncPort()), tokens, business_id, gone)
 
     async def accounts(self, business_id: str) -> tuple[LayerAccount, ...]:
         """The accounts that Layer has of a business.

@@ -97,6 +97,8 @@ def token_text(token: ProcessorToken | str, partner: str, environment: str | Non
         if token.processor != partner:
             processor = redact(token.processor)
             raise ConfigurationError(f"this token is for {processor}, not for {partner}")
+        if token.expired:
+            raise ConfigurationError("this token has expired: resume(result) asks for a new one")
         text = token.processor_token
     elif isinstance(token, str):
         text = token

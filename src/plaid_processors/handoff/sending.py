@@ -21,7 +21,7 @@ from .._engine.threads import Attempt, Running
 from .._version import USER_AGENT
 from ..errors import ConfigurationError
 from ..redaction import secrets_among
-from ..settings import Limits, Timeout, checked_address, read_environment
+from ..settings import Limits, Timeout, checked_address, read_environment, text_of_variable
 from .answers import Json, PartnerApi, outcome_of
 from .errors import HandoffError
 from .requests import HandoffRequest, basic, plain_text
@@ -52,13 +52,7 @@ class Sender:
         self._environment = read_environment(environment).value
         own = self._api.hosts[self._environment]
         self._base_url = own if base_url is None else checked_address(base_url)
-        for name, address in self._api.hosts.items():
-            same_host = urlsplit(address).hostname == urlsplit(self._base_url).hostname
-            if same_host and name != self._environment:
-                raise ConfigurationError(
-                    f"base_url {self._base_url} is of {self._api.name}'s {name} environment, but "
-                    f"environment is {self._environment!r}: leave one of them out"
-                )
+        self._refuse_other_environments("base_url", self._base_url)
         self._times = Limits(timeout=timeout, max_connections=max_connections).connect_and_read
         urls = (self._base_url, *other_urls)
         networks = {url: network_for(url, proxy=proxy, ca_bundle=ca_bundle) for url in urls}
@@ -69,6 +63,15 @@ class Sender:
         connect(True)  # certificates that cannot be read are refused now
         self._engine = Engine(type(self).__name__, max_connections, connect)
         self._shown = f"{self._environment} {self._base_url}"
+
+    def _refuse_other_environments(self, name: str, address: str) -> None:
+        host = (urlsplit(address).hostname or "").rstrip(".")
+        for environment, own in self._api.hosts.items():
+            if environment != self._environment and host == urlsplit(own).hostname:
+                raise ConfigurationError(
+                    f"{name} {host} is of {self._api.name}'s {environment} environment, but "
+                    f"environment is {self._environment!r}: leave one of them out"
+                )
 
     @classmethod
     def from_env(
@@ -99,7 +102,7 @@ class Sender:
         source = os.environ if environ is None else environ
         names = {name: f"{cls._api.name}_{name}".upper() for name in cls._api.settings}
         names["environment"] = f"{cls._api.name}_ENV".upper()
-        named = {name: source.get(variable, "").strip() for name, variable in names.items()}
+        named = {name: text_of_variable(source, variable) for name, variable in names.items()}
         given: dict[str, Any] = {name: value for name, value in named.items() if value}
         if missing := [names[key] for key in cls._api.settings[:2] if key not in given]:
             raise ConfigurationError(f"{' and '.join(missing)} not set")

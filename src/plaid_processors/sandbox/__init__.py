@@ -1,5 +1,6 @@
 """A local Plaid: the Sandbox's endpoints over HTTP, with real state."""
 
+from .changes import BankAccount
 from .courier import Delivery
 from .engine import ItemState, Keys
 from .faults import Fault
@@ -13,6 +14,7 @@ from .pytest_kit import PlaidSandbox
 from .webhooks import SignedWebhook
 
 __all__ = [
+    "BankAccount",
     "Delivery",
     "Exited",
     "Fault",

@@ -41,6 +41,7 @@ def banks() -> dict[str, Bank]:
             tokenized_numbers=row["tan"] == "yes",
             ends_earlier=row["relink"] == "yes",
             keeps_accounts=row["keeps"] == "yes",
+            renews_tokens=row["renews"] == "yes",
             consent_life=dt.timedelta(days=int(row["consent_days"]))
             if row["consent_days"]
             else None,

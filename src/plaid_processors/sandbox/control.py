@@ -108,6 +108,10 @@ def _complete_link(engine: Engine, body: Json) -> Json:
     return {"public_token": done.public_token, "metadata": done.metadata}
 
 
+def _connect_banks(engine: Engine, body: Json) -> Json:
+    return {"linked": [asdict(done) for done in engine.connect_banks(**body)]}
+
+
 def _exit_link(engine: Engine, body: Json) -> Json:
     left = engine.exit_link(**body)
     return {"error": left.error, "metadata": left.metadata}
@@ -128,6 +132,35 @@ def _health(engine: Engine, _: Json) -> Json:
 
 def _consent(engine: Engine, body: Json) -> Json:
     engine.record_consent(body["enabled"])
+    return {}
+
+
+def _reset_login(engine: Engine, body: Json) -> Json:
+    engine.reset_login(**body)
+    return {}
+
+
+def _revoke(engine: Engine, body: Json) -> Json:
+    engine.revoke(**body)
+    return {}
+
+
+def _new_account(engine: Engine, body: Json) -> Json:
+    return asdict(engine.new_account(**body))
+
+
+def _close_account(engine: Engine, body: Json) -> Json:
+    engine.close_account(**body)
+    return {}
+
+
+def _change_numbers(engine: Engine, body: Json) -> Json:
+    engine.change_numbers(**body)
+    return {}
+
+
+def _logins(engine: Engine, body: Json) -> Json:
+    engine.expire_logins(body["enabled"])
     return {}
 
 
@@ -156,10 +189,22 @@ ACTIONS: dict[tuple[str, str], Action] = {
             "password": text(),
         },
     ),
+    ("POST", "/connect_banks"): Action(
+        _connect_banks,
+        {"link_token": _TEXT, "institution_ids": required(many(text()))},
+    ),
     ("POST", "/exit_link"): Action(
         _exit_link,
         {"link_token": _TEXT, "institution_id": text(), "error_code": text(), "status": text()},
     ),
+    ("POST", "/reset_login"): Action(_reset_login, {"item": _TEXT}),
+    ("POST", "/revoke"): Action(_revoke, {"item": _TEXT, "account_id": text()}),
+    ("POST", "/new_account"): Action(
+        _new_account, {"item": _TEXT, "subtype": text(), "name": text(), "mask": text()}
+    ),
+    ("POST", "/close_account"): Action(_close_account, {"item": _TEXT, "account_id": _TEXT}),
+    ("POST", "/change_numbers"): Action(_change_numbers, {"item": _TEXT, "account_id": text()}),
+    ("POST", "/logins"): Action(_logins, {"enabled": required(flag())}),
     ("POST", "/consent"): Action(_consent, {"enabled": required(flag())}),
     ("POST", "/account_select"): Action(
         _account_select, {"select": _TEXT, "customization": text()}

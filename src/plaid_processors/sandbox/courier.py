@@ -59,7 +59,7 @@ class Courier:
         self._threads = 0
         self._waiting: dict[str, deque[Webhook]] = {}  # by order; one is being sent of each
         self._ready: deque[str] = deque()  # the orders whose next webhook no thread has
-        self._done: deque[Delivery] = deque(maxlen=KEPT)
+        self._done: deque[Delivery] = deque(maxlen=KEPT)  # made anew by `clear`
 
     def send(self, webhook: Webhook) -> None:
         """Queue a webhook; it is sent after those before it in its order."""
@@ -83,9 +83,10 @@ class Courier:
                 order = self._ready.popleft()
                 queue = self._waiting[order]
                 webhook = queue.popleft()
+                done = self._done
             delivery = self._deliver(webhook)
             with self._changed:
-                self._done.append(delivery)
+                done.append(delivery)
                 if queue:
                     self._ready.append(order)
                 else:
@@ -136,7 +137,7 @@ class Courier:
     def clear(self) -> None:
         """Forget all deliveries, and those that still wait."""
         with self._changed:
-            self._done.clear()
+            self._done = deque(maxlen=KEPT)  # one that is being sent goes to the old list
             for order in self._ready:
                 del self._waiting[order]
             self._ready.clear()

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Unpack
 
-from . import linking, notices, pane
+from . import changes, linking, notices, pane
+from .changes import BankAccount, ItemOf
 from .clock import Clock
 from .core import dispatch
 from .courier import Courier, Delivery
@@ -17,7 +18,7 @@ from .faults import ANYWHERE, Fault, FaultFields, Faults, bent
 from .ids import Ids
 from .journal import Journal, LoggedRequest, masked, masked_text
 from .linking import Exited, Linked
-from .model import Item
+from .model import LOGIN_LIFE, Item
 from .partners import STRIPE, processors
 from .webhooks import SignedWebhook, sign_webhook
 from .wire import Answer, Json, Request, from_json
@@ -197,6 +198,29 @@ class Engine:
             except PlaidError as error:
                 raise ValueError(str(error)) from None
 
+    def connect_banks(
+        self, link_token: str | linking.HasLinkToken, institution_ids: Sequence[str]
+    ) -> tuple[Linked, ...]:
+        """Connect several banks in one session of multi-Item Link, with all accounts of each.
+
+        As at Plaid, the browser gets none of the public tokens: they are in `/link/token/get` and
+        in the webhook `LINK` / `SESSION_FINISHED`. Returned are those of each bank, in order.
+
+        Args:
+            link_token: one made with `enable_multi_item_link`.
+            institution_ids: the banks.
+
+        Raises:
+            TypeError: `institution_ids` is a string.
+            ValueError: no such link token or bank, or the link token is for one Item.
+
+        """
+        with self._lock:
+            try:
+                return linking.connect_banks(self._world, link_token, institution_ids)
+            except PlaidError as error:
+                raise ValueError(str(error)) from None
+
     def exit_link(
         self,
         link_token: str | linking.HasLinkToken,
@@ -222,6 +246,65 @@ class Engine:
                 )
             except (PlaidError, KeyError) as error:
                 raise ValueError(str(error)) from None
+
+    # What happens to an Item later. `item` is its id, its access token, or an object that has the
+    # token, such as a LinkedItem or a LinkResult. All raise ValueError for an Item or an account
+    # that is not there.
+
+    def reset_login(self, item: ItemOf) -> None:
+        """Break an Item's login, as a changed password does; `ITEM` / `ERROR` is sent.
+
+        The Item needs update mode.
+        """
+        with self._lock:
+            changes.break_login(self._world, changes.find_item(self._world, item))
+
+    def revoke(self, item: ItemOf, *, account_id: str | None = None) -> None:
+        """Withdraw the permission for an Item, or for one account of it, as the user can.
+
+        `ITEM` / `USER_PERMISSION_REVOKED` or `USER_ACCOUNT_REVOKED` is sent. The Item answers
+        `USER_PERMISSION_REVOKED` until update mode; an account is no longer shared.
+        """
+        with self._lock:
+            changes.revoke(self._world, changes.find_item(self._world, item), account_id)
+
+    def new_account(
+        self,
+        item: ItemOf,
+        subtype: str = "savings",
+        *,
+        name: str | None = None,
+        mask: str | None = None,
+    ) -> BankAccount:
+        """Open another account at the Item's bank; `ITEM` / `NEW_ACCOUNTS_AVAILABLE` is sent.
+
+        The Item has it after update mode with account selection, as in
+        `complete_link(link_token, masks=["0000", account.mask])`. It is this Item's alone: another
+        link of the same user does not have it.
+
+        Args:
+            item: the Item.
+            subtype: one that the default user has an account of.
+            name: the account's name.
+            mask: the last digits of its number; by default those of no other account.
+
+        """
+        with self._lock:
+            found = changes.find_item(self._world, item)
+            return changes.open_account(self._world, found, subtype, name, mask)
+
+    def close_account(self, item: ItemOf, account_id: str) -> None:
+        """Close an account at the bank: it is gone from the Item, and no webhook is sent."""
+        with self._lock:
+            changes.close_account(changes.find_item(self._world, item), account_id)
+
+    def change_numbers(self, item: ItemOf, account_id: str | None = None) -> None:
+        """Change the account number of one account, or of all that are shared.
+
+        `AUTH` / `DEFAULT_UPDATE` is sent if the Item has Auth.
+        """
+        with self._lock:
+            changes.change_numbers(self._world, changes.find_item(self._world, item), account_id)
 
     # Control
 
@@ -292,6 +375,14 @@ class Engine:
         """
         with self._lock:
             self._world.consent = enabled
+
+    def expire_logins(self, enabled: bool = True) -> None:
+        """Break the logins of new Items after thirty days (the default), or never.
+
+        Without that, an Item lasts until its bank ends the user's consent.
+        """
+        with self._lock:
+            self._world.login_life = LOGIN_LIFE if enabled else None
 
     def link_page(self, action: str, body: Json) -> Json:
         """Answer a request of Link's pane; the module `pane` has the actions.

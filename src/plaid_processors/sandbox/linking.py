@@ -119,6 +119,34 @@ def complete_link(
     return succeed(world, token, begin(world, token), item)
 
 
+def connect_banks(
+    world: World, link_token: str | HasLinkToken, institution_ids: Sequence[str]
+) -> tuple[Linked, ...]:
+    """Do what the user does in multi-Item Link: connect several banks in one session."""
+    if isinstance(institution_ids, str):
+        raise TypeError(f'institution_ids must be a list such as ["{institution_ids}"]')
+    token = find_link_token(world, link_token)
+    if token.update_item is not None or not token.options.get("enable_multi_item_link"):
+        raise ValueError("this link token was made without enable_multi_item_link")
+    login = (GOOD_USER, GOOD_PASSWORD)
+    user: list[tuple[Bank, list[Account], list[Account]]] = []
+    for institution_id in institution_ids:
+        bank = bank_for_token(token, institution_id)
+        accounts = accounts_of_user(bank, *login)
+        user.append(
+            (bank, accounts, _choose(world, token, allowed_accounts(token, accounts), None))
+        )
+    if not user:
+        raise ValueError("institution_ids names no bank")
+    session = begin(world, token)
+    done = tuple(
+        _add(world, session, connect(world, token, bank, login, accounts, chosen))
+        for bank, accounts, chosen in user
+    )
+    _finish(world, token, session)
+    return done
+
+
 def exit_link(
     world: World,
     link_token: str | HasLinkToken,
@@ -222,6 +250,10 @@ def mend(world: World, token: LinkToken, item: Item, chosen: Sequence[Account] |
     if chosen is not None:
         kept = item.shared if item.bank.keeps_accounts else set()
         item.shared = {account.account_id for account in chosen} | kept
+    end = item.consent_ends_at
+    over = item.error_code == "USER_PERMISSION_REVOKED" or (end and world.now() >= end)
+    if over and item.bank.renews_tokens:  # https://plaid.com/docs/auth/
+        item.renewals += 1
     item.error_code = None
     item.mended_at = world.now()
     asked: Sequence[str] = token.options.get("products") or ()
@@ -234,10 +266,19 @@ def mend(world: World, token: LinkToken, item: Item, chosen: Sequence[Account] |
 
 def succeed(world: World, token: LinkToken, session: LinkSession, item: Item) -> Linked:
     """End a session with an Item."""
-    session.public_token = world.add_public_token(item).token
-    session.metadata = _success_metadata(session.link_session_id, item)
+    done = _add(world, session, item)
     _finish(world, token, session)
-    return Linked(public_token=session.public_token, metadata=session.metadata)
+    return done
+
+
+def _add(world: World, session: LinkSession, item: Item) -> Linked:
+    """Add an Item to a session."""
+    public_token = world.add_public_token(item).token
+    metadata = _success_metadata(session.link_session_id, item)
+    session.metadata = session.metadata or metadata
+    shown = {name: metadata[name] for name in ("accounts", "institution")}
+    session.added.append({**shown, "public_token": public_token})
+    return Linked(public_token=public_token, metadata=metadata)
 
 
 def leave(

@@ -16,6 +16,8 @@ PROCESSOR_TOKEN_LIVES = {"dwolla": dt.timedelta(hours=1), "unit": dt.timedelta(h
 SESSION_KEPT = dt.timedelta(hours=6)
 # https://plaid.com/docs/sandbox/: Items enter ITEM_LOGIN_REQUIRED 30 days after creation.
 LOGIN_LIFE = dt.timedelta(days=30)
+# https://plaid.com/docs/api/items/#pending_disconnect: how long before the end it is sent.
+NOTICE = dt.timedelta(days=7)
 
 Number = int | float
 
@@ -35,6 +37,8 @@ class Bank:
     ends_earlier: bool
     # Update mode takes no account away.
     keeps_accounts: bool
+    # A consent that ended or was withdrawn voids the processor tokens, also after update mode.
+    renews_tokens: bool
     # How long the user's consent lasts, where the bank ends it.
     consent_life: dt.timedelta | None
 
@@ -82,6 +86,8 @@ class Item:
     webhook: str
     created_at: dt.datetime
     mended_at: dt.datetime
+    # How long a login lasts; None: for ever.
+    login_life: dt.timedelta | None = LOGIN_LIFE
     # Made in Link, by the end user of this id.
     client_user_id: str | None = None
     through_link: bool = False
@@ -90,6 +96,8 @@ class Item:
     removed: bool = False
     last_webhook: Json | None = None
     exchanged: bool = False
+    # How often its processor tokens became void.
+    renewals: int = 0
     synced: bool = False
 
     def add_product(self, name: str) -> None:
@@ -103,9 +111,21 @@ class Item:
 
     def error_at(self, now: dt.datetime) -> str | None:
         """Return the code of the Item's error, if it has one."""
-        if self.error_code is None and now >= self.mended_at + LOGIN_LIFE:
+        ends = (self.login_ends_at, self.consent_ends_at)
+        if self.error_code is None and any(end is not None and now >= end for end in ends):
             return "ITEM_LOGIN_REQUIRED"
         return self.error_code
+
+    @property
+    def login_ends_at(self) -> dt.datetime | None:
+        """When the user has to log in again."""
+        return self.mended_at + self.login_life if self.login_life else None
+
+    @property
+    def consent_ends_at(self) -> dt.datetime | None:
+        """When the user's consent ends, where the bank ends it."""
+        life = self.bank.consent_life
+        return self.mended_at + life if life else None
 
 
 @dataclass(kw_only=True)
@@ -126,6 +146,7 @@ class ProcessorToken:
     item: Item
     account_id: str
     processor: str
+    renewal: int
     expires_at: dt.datetime | None = None
     products: list[str] = field(default_factory=list)
     webhook: str | None = None
@@ -138,8 +159,10 @@ class LinkSession:
     link_session_id: str
     started_at: dt.datetime
     finished_at: dt.datetime | None = None
+    # Of the end: what onSuccess or onExit gets; in multi-Item Link, of the first Item.
     metadata: Json = field(default_factory=dict)
-    public_token: str | None = None
+    # Each Item that was connected: its public token, bank and accounts.
+    added: list[Json] = field(default_factory=list)
     error: Json | None = None
     events: list[Json] = field(default_factory=list)
 

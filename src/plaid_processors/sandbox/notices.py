@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from .clock import stamp
 from .errors import PlaidError
-from .model import Item, LinkSession, LinkToken, ProcessorToken
+from .model import NOTICE, Item, LinkSession, LinkToken, ProcessorToken
 from .tokens import ENVIRONMENT
 from .transactions import entries_at
 from .wire import Json
@@ -23,9 +23,15 @@ def webhook_error(code: str) -> Json:
     return {**error.body(), "error_type": "ITEM_ERROR", "status": error.status}
 
 
-def _pending_disconnect(world: World, _: Item) -> Json:
-    gone = world.now() + dt.timedelta(days=7)
-    return {"reason": "INSTITUTION_MIGRATION", "disconnect_time": stamp(gone)}
+def _pending_disconnect(world: World, item: Item) -> Json:
+    end, reason = item.consent_ends_at, "INSTITUTION_TOKEN_EXPIRATION"
+    if end is None:
+        end, reason = world.now() + NOTICE, "INSTITUTION_MIGRATION"
+    return {"reason": reason, "disconnect_time": stamp(end)}
+
+
+def _pending_expiration(world: World, item: Item) -> Json:
+    return {"consent_expiration_time": stamp(item.consent_ends_at or world.now() + NOTICE)}
 
 
 def _auth_update(_: World, item: Item) -> Json:
@@ -50,7 +56,10 @@ def _account_ids(_: World, item: Item) -> Json:
 
 
 def _first_account(_: World, item: Item) -> Json:
-    return {"account_id": item.shared_accounts()[0].account_id}
+    shared = item.shared_accounts()
+    if not shared:
+        raise PlaidError("NO_ACCOUNTS")
+    return {"account_id": shared[0].account_id}
 
 
 def _no_error(_: World, __: Item) -> Json:
@@ -98,6 +107,7 @@ EXTRAS: dict[tuple[str, str], _Extra] = {
     ("ASSETS", "PRODUCT_READY"): _nothing,
 }
 _SOON = {
+    ("ITEM", "PENDING_EXPIRATION"): _pending_expiration,
     ("TRANSACTIONS", "INITIAL_UPDATE"): _new_transactions,
     ("TRANSACTIONS", "HISTORICAL_UPDATE"): _new_transactions,
     ("AUTH", "AUTOMATICALLY_VERIFIED"): _first_account,
@@ -146,14 +156,35 @@ def first_synced(world: World, item: Item) -> None:
 
 
 def time_passed(world: World, item: Item, before: dt.datetime) -> None:
-    """Send the events of the days since `before`: a broken login, or new transactions."""
-    if item.error_at(world.now()):
-        if not item.error_at(before):
+    """Send the events of the days since `before`: an end, a broken login, new transactions."""
+    now, consent_end, login_end = world.now(), item.consent_ends_at, item.login_ends_at
+    if item.error_at(before):
+        return
+    if consent_end and before < consent_end - NOTICE <= now:
+        # That of the US and Canada; Europe's is PENDING_EXPIRATION, and no bank here ends consent
+        # there: https://plaid.com/docs/api/items/#pending_disconnect
+        send_item_webhook(world, item, "ITEM", "PENDING_DISCONNECT")
+    if item.error_at(now):
+        # No webhook is sent when consent ends: https://plaid.com/docs/auth/
+        if login_end and now >= login_end:
             item_broken(world, item)
     elif "transactions" in item.products:
         send_item_webhook(world, item, "TRANSACTIONS", "DEFAULT_UPDATE")
         if item.synced:
             send_item_webhook(world, item, "TRANSACTIONS", "SYNC_UPDATES_AVAILABLE")
+
+
+def account_revoked(world: World, item: Item, account_id: str) -> None:
+    """Send that the user withdrew one account at the bank."""
+    send_item_webhook(world, item, "ITEM", "USER_ACCOUNT_REVOKED", account_id=account_id)
+
+
+def numbers_changed(world: World, item: Item, account_ids: Iterable[str]) -> None:
+    """Send that account numbers changed, if the Item has Auth."""
+    if "auth" in item.products:
+        updated = {account_id: ["ACCOUNT_NUMBER"] for account_id in account_ids}
+        more = {"account_ids_with_updated_auth": updated}
+        send_item_webhook(world, item, "AUTH", "DEFAULT_UPDATE", **more)
 
 
 def item_broken(world: World, item: Item) -> None:
@@ -194,17 +225,17 @@ def session_finished(world: World, token: LinkToken, session: LinkSession) -> No
         "link_token": token.token,
         "environment": ENVIRONMENT,
     }
-    bodies: list[Json] = []
-    if session.public_token:
-        added = {"webhook_code": "ITEM_ADD_RESULT", "public_token": session.public_token}
-        bodies.append({**base, **added})
+    public_tokens = [each["public_token"] for each in session.added]
+    bodies: list[Json] = [
+        {**base, "webhook_code": "ITEM_ADD_RESULT", "public_token": each} for each in public_tokens
+    ]
     finished: Json = {
         "webhook_code": "SESSION_FINISHED",
-        "status": "SUCCESS" if session.public_token else "EXITED",
-        "public_tokens": [session.public_token] if session.public_token else [],
+        "status": "SUCCESS" if public_tokens else "EXITED",
+        "public_tokens": public_tokens,
     }
-    if session.public_token:
-        finished["public_token"] = session.public_token
+    if public_tokens:
+        finished["public_token"] = public_tokens[0]
     bodies.append({**base, **finished})
     for body in bodies:
         world.send(Webhook(url=options["webhook"], body=body, order=token.token))

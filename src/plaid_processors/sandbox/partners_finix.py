@@ -8,7 +8,7 @@ the refusal of an instrument if auth or identity cannot be read.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .local import LocalSandbox
@@ -32,6 +32,7 @@ class FinixInstrument:
         routing_number: the bank's routing number.
         owners: the names of the account's owners.
         processor_token: the token that it was made with.
+        enabled: False if it was disabled.
 
     """
 
@@ -43,6 +44,7 @@ class FinixInstrument:
     routing_number: str
     owners: tuple[str, ...]
     processor_token: str = field(repr=False)
+    enabled: bool = True
 
     def view(self) -> Json:
         """Write it as Finix does."""
@@ -53,7 +55,7 @@ class FinixInstrument:
             "instrument_type": "BANK_ACCOUNT",
             "third_party": "PLAID",
             "currency": "USD",
-            "enabled": True,
+            "enabled": self.enabled,
             "masked_account_number": "XXXXX" + self.account_number[-4:],
             "bank_code": self.routing_number,
             "name": ", ".join(self.owners),
@@ -73,6 +75,13 @@ def _errors(code: str, message: str, field_name: str | None) -> Json:
     if field_name:
         error["field"] = field_name
     return {"total": 1, "_embedded": {"errors": [error]}}
+
+
+def _changed(instrument: FinixInstrument, body: Json) -> FinixInstrument:
+    enabled = body.get("enabled", instrument.enabled)
+    if not isinstance(enabled, bool):
+        raise RefusedError(422, "INVALID_FIELD", "must be true or false", "enabled")
+    return replace(instrument, enabled=enabled)
 
 
 class LocalFinix(PartnerServer):
@@ -119,6 +128,11 @@ class LocalFinix(PartnerServer):
                 for each in self._instruments:
                     if each.id == wanted:
                         return json_reply(200, each.view())
+            case "PUT", ["payment_instruments", wanted]:
+                for place, each in enumerate(self._instruments):
+                    if each.id == wanted:
+                        self._instruments[place] = _changed(each, asked.json())
+                        return json_reply(200, self._instruments[place].view())
         raise RefusedError(404, "NOT_FOUND", f"nothing at {asked.path}")
 
     def _list(self, asked: Asked) -> Json:

@@ -1,7 +1,8 @@
 """A stand-in for Layer: the accounts of businesses, by Plaid's processor tokens.
 
 Made from Layer's published documentation. It is not known whether a PUT adds to a business's tokens
-or replaces them: `puts` chooses. The refusal of a token that Plaid refuses is made up.
+or replaces them: `puts` chooses. Nor is it known what a PUT does with a token that Plaid refuses,
+such as one of an Item that was removed: `dead` chooses, and the words of the refusal are made up.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from .partners_http import Asked, PartnerServer, PlaidRefusedError, json_reply
 from .wire import Answer, Json
 
 Puts = Literal["append", "replace"]
+Dead = Literal["refuse", "hide", "ignore"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +79,8 @@ class LocalLayer(PartnerServer):
         plaid: the local Plaid where it uses processor tokens.
         puts: whether a PUT adds its tokens to the existing ones (`append`) or replaces them
             (`replace`).
+        dead: whether a token that Plaid refuses makes the whole PUT refused, with the token in the
+            answer (`refuse`) or without it (`hide`), or is left out (`ignore`).
         bearer_seconds: how long its bearer tokens are valid.
         options: `seed`, `host` and `port`, as for `LocalFinix`.
 
@@ -87,6 +91,7 @@ class LocalLayer(PartnerServer):
         plaid: LocalSandbox,
         *,
         puts: Puts = "append",
+        dead: Dead = "refuse",
         bearer_seconds: float = 3600,
         **options: Any,
     ):
@@ -94,6 +99,7 @@ class LocalLayer(PartnerServer):
         self.client_id = self._ids.word("client", 26)
         self.client_secret = self._ids.word("secret", 52)
         self.puts = puts
+        self.dead = dead
         self.bearer_seconds = bearer_seconds
         self._bearers: dict[str, dt.datetime] = {}
         self._businesses: dict[str, dict[str, LayerBook]] = {}
@@ -166,6 +172,13 @@ class LocalLayer(PartnerServer):
             ):
                 listed = [each.view() for each in self._businesses[business].values()]
                 return json_reply(200, {"data": listed, "meta": {}})
+            case "POST", ["v1", "businesses", business, "external-accounts", wanted, "archive"] if (
+                business in self._businesses
+            ):
+                for name, book in self._businesses[business].items():
+                    if book.id == wanted:
+                        self.archive(business, name)
+                        return json_reply(200, _external_account(book))
         raise RefusedError(404, "SpecifiedIdNotFound", "no such business or path")
 
     def _take(self, business: str, body: Json) -> None:
@@ -173,10 +186,13 @@ class LocalLayer(PartnerServer):
             return
         try:
             tokens = [each["processor_token"] for each in body["plaid_processor_tokens"]]
+            hash(tuple(tokens))  # a TypeError for a list or an object in a token's place
         except (TypeError, KeyError):
             raise RefusedError(400, "SpecifiedBadRequest", "plaid_processor_tokens") from None
-        read = {book.account_id: book for book in map(self._read, tokens)}
         there = self._businesses[business]
+        held = {book.processor_token: book for book in there.values()}
+        books = [self._read(token, held.get(token)) for token in tokens]
+        read = {book.account_id: book for book in books if book is not None}
         if self.puts == "replace":
             there = {name: book for name, book in there.items() if book.archived}
         known = self._businesses[business]
@@ -184,13 +200,17 @@ class LocalLayer(PartnerServer):
             there[name] = replace(book, id=known[name].id) if name in known else book
         self._businesses[business] = there
 
-    def _read(self, token: str) -> LayerBook:
+    def _read(self, token: str, held: LayerBook | None) -> LayerBook | None:
         """Read an account at Plaid: its transactions, and its balance."""
         try:
             page = self.read_from_plaid("/processor/transactions/sync", token, count=500)
             balance = self.read_from_plaid("/processor/balance/get", token)
         except PlaidRefusedError as refused:
-            raise RefusedError(400, "SpecifiedBadRequest", f"Plaid: {refused.code}") from None
+            if self.dead == "ignore":
+                return held
+            which = f" for {token}" if self.dead == "refuse" else ""
+            words = f"Plaid: {refused.code}{which}"
+            raise RefusedError(400, "SpecifiedBadRequest", words) from None
         try:
             return self._book(token, page, balance["account"])
         except (KeyError, TypeError):  # a fault changed Plaid's answer
@@ -213,3 +233,13 @@ class LocalLayer(PartnerServer):
 
 def _business(business_id: str) -> Json:
     return {"data": {"type": "Business", "id": business_id}, "meta": {}}
+
+
+def _external_account(book: LayerBook) -> Json:
+    return {
+        "id": book.id,
+        "external_account_external_id": book.account_id,
+        "external_account_source": "PLAID",
+        "external_account_name": book.name,
+        "mask": book.mask,
+    }

@@ -43,7 +43,7 @@ def item_view(item: Item, now: dt.datetime) -> Json:
     view: Json = {
         "available_products": [name for name in BANK_PRODUCTS if name not in item.products],
         "billed_products": item.billed,
-        "consent_expiration_time": _consent_ends(item),
+        "consent_expiration_time": stamp(end) if (end := item.consent_ends_at) else None,
         "error": PlaidError(code).body() if code else None,
         "institution_id": item.bank.institution_id,
         "institution_name": item.bank.name,
@@ -55,11 +55,6 @@ def item_view(item: Item, now: dt.datetime) -> Json:
     if item.through_link and item.scopes is not None:
         view["consented_products"] = [name for name in BANK_PRODUCTS if covered(name, item.scopes)]
     return view
-
-
-def _consent_ends(item: Item) -> str | None:
-    life = item.bank.consent_life
-    return stamp(item.mended_at + life) if life else None
 
 
 def full_item_view(item: Item, now: dt.datetime) -> Json:
@@ -146,24 +141,21 @@ def session_view(session: LinkSession) -> Json:
     }
     if session.finished_at is None:
         return view
-    if session.public_token is None:
+    if not session.added:
         ended = {"error": session.error, "metadata": session.metadata}
         return {**view, "exit": ended, "on_exit": ended}
-    added = {
-        "accounts": session.metadata["accounts"],
-        "institution": session.metadata["institution"],
-        "public_token": session.public_token,
-    }
-    metadata = {name: value for name, value in session.metadata.items() if name != "account"}
+    if len(session.added) == 1:  # onSuccess of multi-Item Link has no token
+        metadata = {name: value for name, value in session.metadata.items() if name != "account"}
+        first = session.added[0]["public_token"]
+        view["on_success"] = {"metadata": metadata, "public_token": first}
     return {
         **view,
-        "on_success": {"metadata": metadata, "public_token": session.public_token},
         "results": {
             "bank_income_results": [],
             "cra_item_add_results": [],
             "cra_update_results": [],
             "document_income_results": None,
-            "item_add_results": [added],
+            "item_add_results": session.added,
             "payroll_income_results": [],
         },
     }

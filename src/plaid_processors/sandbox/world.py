@@ -13,6 +13,7 @@ from .errors import PlaidError
 from .ids import Ids, derived_word
 from .limits import Limits
 from .model import (
+    LOGIN_LIFE,
     PROCESSOR_TOKEN_LIVES,
     PUBLIC_TOKEN_LIFE,
     Account,
@@ -57,6 +58,8 @@ class World:
     any_keys: bool = False
     # Whether the Items made from now on record what the user consented to.
     consent: bool = True
+    # How long the logins of the Items made from now on last; None: for ever.
+    login_life: dt.timedelta | None = LOGIN_LIFE
     redirect_uris: frozenset[str] | None = None
     disabled_partners: set[str] = field(default_factory=set)
     items: dict[str, Item] = field(default_factory=dict)
@@ -112,14 +115,7 @@ class World:
         """
         item_id = self.ids.word("item", 37)
         for place, account in enumerate(accounts):
-            account.account_id = self.ids.word("account", 37)
-            if bank.tokenized_numbers and account.type == "depository":
-                own = (account.name, account.mask, account.numbers.get("ach"))
-                account.persistent_account_id = derived_word(
-                    bank.institution_id, username, place, *own
-                )
-            if bank.tokenized_numbers and account.numbers:
-                tokenize(account)
+            self.name_account(account, bank, username, place)
         added = {*products, *optional}
         # https://plaid.com/docs/link/data-transparency-messaging-migration-guide/: US and CA.
         asked = self.consent and bank.country in ("US", "CA")
@@ -138,11 +134,21 @@ class World:
             webhook=webhook,
             created_at=self.now(),
             mended_at=self.now(),
+            login_life=self.login_life,
             days_requested=days_requested,
         )
         self.items[item_id] = item
         self.access_tokens[item.access_token] = item
         return item
+
+    def name_account(self, account: Account, bank: Bank, username: str, place: int) -> None:
+        """Give an account its ids, and a tokenized number where the bank has these."""
+        account.account_id = self.ids.word("account", 37)
+        if bank.tokenized_numbers and account.type == "depository":
+            own = (account.name, account.mask, account.numbers.get("ach"))
+            account.persistent_account_id = derived_word(bank.institution_id, username, place, *own)
+        if bank.tokenized_numbers and account.numbers:
+            tokenize(account)
 
     def rotate_access_token(self, item: Item) -> None:
         """Give the Item a new access token; the old one is void at once."""
@@ -198,6 +204,7 @@ class World:
             item=item,
             account_id=account_id,
             processor=processor,
+            renewal=item.renewals,
             expires_at=self.now() + life if life else None,
         )
         self.processor_tokens[token.token] = token
@@ -231,6 +238,8 @@ class World:
         check_form(token, "processor")
         found = self.processor_tokens.get(token)
         if found is None or (found.expires_at and self.now() >= found.expires_at):
+            raise unknown("processor")
+        if found.renewal < found.item.renewals:
             raise unknown("processor")
         if found.item.removed:
             raise PlaidError("ITEM_NOT_FOUND")

@@ -7,6 +7,7 @@ import datetime as dt
 from plaid_processors.sandbox import notices
 from plaid_processors.sandbox.bank import bank_to_link
 from plaid_processors.sandbox.calls import Call, endpoint
+from plaid_processors.sandbox.changes import break_login
 from plaid_processors.sandbox.errors import PlaidError
 from plaid_processors.sandbox.fields import (
     choice,
@@ -113,9 +114,7 @@ def create_processor_token(call: Call) -> Json:
 @endpoint("/sandbox/item/reset_login", access_token=ACCESS_TOKEN)
 def reset_login(call: Call) -> Json:
     """Break an Item's login."""
-    item = call.item()
-    item.error_code = "ITEM_LOGIN_REQUIRED"
-    notices.item_broken(call.world, item)
+    break_login(call.world, call.item())
     return {"reset_login": True}
 
 

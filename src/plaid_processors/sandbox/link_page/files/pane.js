@@ -89,13 +89,16 @@ function showBanks() {
     search,
     found,
   );
+  const choice = (bank) => {
+    const press = quiet(bank.name, () => chooseBank(bank));
+    press.dataset.institution = bank.institution_id; // there are two Chases
+    return press;
+  };
   let waiting;
   const list = () => {
     const query = valueOf("search").trim().toLowerCase();
     const fitting = known.banks.filter((bank) => bank.name.toLowerCase().includes(query));
-    found.replaceChildren(
-      ...fitting.map((bank) => make("li", {}, quiet(bank.name, () => chooseBank(bank)))),
-    );
+    found.replaceChildren(...fitting.map((bank) => make("li", {}, choice(bank))));
     known.noneFound = fitting.length === 0;
     if (known.noneFound) found.append(make("li", {}, "No bank has that in its name."));
     clearTimeout(waiting);

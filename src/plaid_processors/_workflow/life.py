@@ -1,0 +1,176 @@
+"""A link after it was made: how it stands, and what follows from that."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from attrs import evolve
+
+from .._plaid import requests
+from .._plaid.answers import api_error
+from .._plaid.call import PlaidCall
+from .._plaid.requests import Body
+from ..adapters.base import PartnerAdapter
+from ..adapters.catalogue import get_adapter
+from ..errors import (
+    AccountSelectionError,
+    ItemLoginRequiredError,
+    ItemNotFoundError,
+    ItemNotSupportedError,
+    PlaidApiError,
+)
+from ..life import LinkChanges, LinkStatus
+from ..redaction import secrets_among
+from ..results import (
+    Account,
+    LinkResult,
+    PendingPartner,
+    PendingToken,
+    ProcessorToken,
+    text_in,
+    texts_in,
+    time_in,
+)
+from .accounts import pick
+from .arguments import checked_token, flag, names
+from .link import ask_for_missing, check_result, go_on
+from .plan import OnToken, Partners, left_to_do, own_adapters, partners_of
+from .progress import Progress
+
+# PNC wants new processor tokens after update mode: https://plaid.com/docs/auth/
+_PNC = "ins_13"
+
+
+async def status(call: PlaidCall, access_token: str | LinkResult) -> LinkStatus:
+    """How the Item stands."""
+    if isinstance(access_token, LinkResult):
+        check_result(call, access_token)
+        access_token = access_token.access_token
+    return await _look(call, checked_token("access_token", access_token, call.environment))
+
+
+async def refresh(
+    call: PlaidCall,
+    result: LinkResult,
+    *,
+    partner: Partners | None,
+    reissue: bool | Iterable[str],
+    partial: bool,
+    on_token: OnToken | None,
+) -> LinkChanges:
+    """Look, leave out what is gone, ask for the tokens that are missing."""
+    check_result(call, result)
+    own = own_adapters(result, partner)
+    adapters = {name: own.get(name) or get_adapter(name) for name in partners_of(result)}
+    again = reissue if isinstance(reissue, bool) else names("reissue", reissue)
+    flag("partial", partial)
+    call.port.check_callback("on_token", on_token)
+    status = LinkStatus()
+
+    async def steps(progress: Progress) -> None:
+        nonlocal status
+        status = await _look(call, result.access_token)
+        if status.healthy:
+            progress.take_up(_what_follows(result, status, adapters, again))
+            await ask_for_missing(call, progress, on_token=on_token, partial=partial)
+
+    return _changes(result, await go_on(call, result, steps), status)
+
+
+async def _look(call: PlaidCall, access_token: str) -> LinkStatus:
+    item: Body = {}
+    accounts: tuple[Account, ...] = ()
+    error: PlaidApiError | None
+    try:
+        item = await call.ask(requests.get_item(access_token))
+        error = _error_in(item, secrets_among(access_token, *call.access.keys))
+        if error is None:
+            accounts = await call.ask(requests.get_accounts(access_token))
+    except (ItemLoginRequiredError, ItemNotFoundError, ItemNotSupportedError) as answer:
+        error = answer.with_traceback(None)
+    return LinkStatus(
+        error=error,
+        accounts=accounts,
+        products=texts_in(item, "products") or (),
+        consented_products=texts_in(item, "consented_products"),
+        consent_expires_at=time_in(item, "consent_expiration_time"),
+        item_id=text_in(item, "item_id"),
+        institution_id=text_in(item, "institution_id"),
+    )
+
+
+def _error_in(item: Body, secrets: tuple[str, ...]) -> PlaidApiError | None:
+    error = item.get("error")
+    return api_error("/item/get", 400, error, secrets) if isinstance(error, Mapping) else None
+
+
+def _what_follows(
+    result: LinkResult,
+    status: LinkStatus,
+    adapters: Mapping[str, PartnerAdapter],
+    again: bool | Collection[str],
+) -> LinkResult:
+    """The result without the accounts that went, and with the tokens to ask for as pending."""
+    result = left_to_do(result, None, {})
+    consent_ends = status.consent_expires_at
+    renewed = status.institution_id == _PNC and consent_ends not in (
+        None,
+        result.consent_expires_at,
+    )
+    present = {account.account_id for account in status.accounts}
+    to_reissue = present if again is True or renewed else set(again or ())
+    entries: list[ProcessorToken | PendingToken] = []
+    unselected: list[PendingPartner] = []
+    for name, adapter in adapters.items():
+        before = [each for each in result.entries if each.processor == name]
+        kept = [each for each in before if each.account.account_id in present]
+        takes_all = not (adapter.single or adapter.as_given or name in result.bound)
+        if before:
+            # A partner whose account went stays bound to it: never guess which one to pay.
+            ids = None if takes_all else [each.account.account_id for each in before]
+            permissions = before[0].permissions
+            partner = PendingPartner(processor=name, account_ids=ids, permissions=permissions)
+        else:
+            partner = next(each for each in result.unselected if each.processor == name)
+        picked = _picked(adapter, partner, status.accounts) if takes_all or not kept else ()
+        if not kept and not picked:
+            unselected.append(partner)
+        known = {each.account.account_id for each in kept}
+        entries += [_anew(each) if each.account.account_id in to_reissue else each for each in kept]
+        entries += [
+            PendingToken(processor=name, account=account, permissions=partner.permissions)
+            for account in picked
+            if account.account_id not in known
+        ]
+    return evolve(result, entries=entries, unselected=unselected, consent_expires_at=consent_ends)
+
+
+def _picked(
+    adapter: PartnerAdapter, partner: PendingPartner, accounts: Sequence[Account]
+) -> tuple[Account, ...]:
+    """The accounts of a partner; none where its rule refuses, or is not known."""
+    if adapter.as_given and partner.account_ids is None:
+        return ()
+    try:
+        return pick(adapter, partner, accounts)
+    except AccountSelectionError:
+        return ()
+
+
+def _anew(entry: ProcessorToken | PendingToken) -> PendingToken:
+    return PendingToken(
+        processor=entry.processor, account=entry.account, permissions=entry.permissions
+    )
+
+
+def _changes(before: LinkResult, after: LinkResult, status: LinkStatus) -> LinkChanges:
+    was = {each.account.account_id: each.account for each in before.entries}
+    now = {each.account.account_id: each.account for each in after.entries}
+    return LinkChanges(
+        result=after,
+        status=status,
+        added=tuple(account for account_id, account in now.items() if account_id not in was),
+        removed=tuple(account for account_id, account in was.items() if account_id not in now),
+        issued=tuple(each for each in after.processor_tokens if each not in before.entries),
+        changed=after != before,
+    )

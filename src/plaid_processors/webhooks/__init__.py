@@ -1,0 +1,1 @@
+"""Plaid's webhooks: their signature, and what they ask for."""
