@@ -51,6 +51,7 @@ MakeApi = Callable[..., plaid.ApiClient]
 # --- threads
 
 
+@pytest.mark.slow
 @rows("most", [1, 3])
 def test_max_connections(faulty: FaultyPlaid, make_linker: Make, most: int) -> None:
     """However many threads and tokens there are, no more requests run side by side."""

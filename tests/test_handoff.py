@@ -583,6 +583,7 @@ def test_layer_twice_sends_nothing(
     assert asked(layer) == ["GET accounts"]
 
 
+@pytest.mark.slow
 def test_layer_keeps_the_business_other_banks(
     layer: LocalLayer, make: Any, issue: Callable[..., LinkResult]
 ) -> None:
@@ -615,6 +616,7 @@ def test_layer_gets_a_token_that_was_issued_anew(
     assert not sender.hand_over(result.merge(anew), business_id=business).changed
 
 
+@pytest.mark.slow
 def test_layer_leaves_what_was_archived(
     layer: LocalLayer, make: Any, issue: Callable[..., LinkResult]
 ) -> None:
@@ -933,6 +935,7 @@ def second_instrument(
     finix.clear_faults()
 
 
+@pytest.mark.slow
 @rows("method", ["GET", "POST"])
 def test_no_fault_makes_a_second_instrument(
     method: str, kind: str, finix: LocalFinix, make: Any, issue: Callable[..., LinkResult]
@@ -985,6 +988,7 @@ def lost_token(
     assert held == {each.processor_token for r in two_banks for each in r.processor_tokens}
 
 
+@pytest.mark.slow
 def test_no_fault_drops_another_item_or_loses_a_token(
     kind: str, layer: LocalLayer, make: Any, two_banks: tuple[LinkResult, LinkResult]
 ) -> None:
@@ -1049,6 +1053,7 @@ def test_two_at_once_make_one_instrument(
     assert len(finix.instruments) == 1
 
 
+@pytest.mark.slow
 @rows("how", ["threads", "loops"])
 @rows("form", ["objects", "texts", "both"])
 def test_two_tokens_of_one_account_at_once_make_one_instrument(
@@ -1126,6 +1131,7 @@ def test_an_unknown_outcome_is_the_identitys(
         sender.hand_over(first, identity=identity)
 
 
+@pytest.mark.slow
 def test_two_at_once_drop_nothing(
     layer: LocalLayer, make: Any, two_banks: tuple[LinkResult, LinkResult]
 ) -> None:
@@ -1352,6 +1358,7 @@ def test_how_long_a_partner_asks_to_wait(
     assert caught.value.retryable
 
 
+@pytest.mark.slow
 def test_no_secret_in_any_log(
     kind: str,
     finix: LocalFinix,

@@ -178,6 +178,7 @@ print("well")
             assert {each.processor_token for each in layer.books(business)} == wanted
 
 
+@pytest.mark.slow
 @needs_fork
 def test_a_sender_forked_while_another_thread_hands_over_does_not_hang(
     layer: LocalLayer, issue: Callable[..., LinkResult]
@@ -209,6 +210,7 @@ print("well")
     layer.clear_faults()
 
 
+@pytest.mark.slow
 def test_an_async_sender_serves_one_event_loop_after_the_other(
     finix: LocalFinix, layer: LocalLayer, issue: Callable[..., LinkResult]
 ) -> None:
@@ -245,6 +247,7 @@ def test_an_abandoned_event_loop_holds_no_business(
     abandoned._log_destroy_pending = False  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_an_async_sender_serves_loops_in_several_threads(
     layer: LocalLayer, issue: Callable[..., LinkResult]
 ) -> None:
@@ -284,6 +287,7 @@ SLOW: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @rows("slowness", SLOW)
 @rows("awaited", [False, True], ids=["blocking", "awaited"])
 def test_the_time_out_covers_all_of_an_answer(
@@ -538,6 +542,7 @@ def test_a_request_that_makes_something_is_not_sent_when_nobody_waits(
     assert [each.body for each in faulty.requests if each.body] == []
 
 
+@pytest.mark.slow
 @rows("awaited", [False, True])
 def test_a_call_has_a_deadline(awaited: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where all threads hang and there can be no other, a call ends after four time-outs."""

@@ -326,6 +326,7 @@ def test_what_is_gone_can_be_archived(
 # --- other processes
 
 
+@pytest.mark.slow
 @rows("slow", ["PUT {}", "GET {}/plaid/accounts"])
 def test_two_processes_do_not_drop_each_others_tokens_unnoticed(
     slow: str, layer: LocalLayer, kind: str, link: Link
@@ -354,6 +355,7 @@ def test_two_processes_do_not_drop_each_others_tokens_unnoticed(
     assert held(layer, business) == texts(*banks)
 
 
+@pytest.mark.slow
 @rows("given", ["before", "new"])
 def test_what_another_process_drops_is_sent_again(
     given: str, layer: LocalLayer, kind: str, link: Link

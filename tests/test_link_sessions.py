@@ -274,6 +274,7 @@ def test_a_cancellation_keeps_what_is_linked(
     assert under_way.access_token == access("B")
 
 
+@pytest.mark.slow
 def test_each_item_has_a_deadline_of_its_own(
     faulty: FaultyPlaid, make_client: Callable[..., PlaidClient]
 ) -> None:

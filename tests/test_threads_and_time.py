@@ -213,6 +213,7 @@ print(moment, threading.active_count())
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_at_each_moment_of_a_link(faulty: FaultyPlaid) -> None:
     """In a thread's start, too: it comes out, no thread hangs, and the one connection serves."""
     moments, threads = map(int, run(faulty, _AT_EACH_MOMENT).split())
@@ -436,6 +437,7 @@ def test_an_exchange_of_a_loop_that_has_ended_is_not_sent(
     assert exchanges(faulty) == []
 
 
+@pytest.mark.slow
 def test_an_item_of_a_loop_that_has_ended_is_named(
     faulty: FaultyPlaid, make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -546,6 +548,7 @@ def test_a_server_that_trickles_holds_up_no_later_call(
     assert healthy.accounts(ACCESS_TOKEN)
 
 
+@pytest.mark.slow
 def test_no_more_than_so_many_threads_hang(
     faulty: FaultyPlaid, make_client: MakeClient, released: threading.Event
 ) -> None:
@@ -694,6 +697,7 @@ def test_the_exit_waits_for_no_thread_that_hangs(
     assert time.time() - float(printed) < 8
 
 
+@pytest.mark.slow
 def test_close_waits_a_second_at_most(
     faulty: FaultyPlaid, make_client: MakeClient, released: threading.Event
 ) -> None:
@@ -954,6 +958,7 @@ def outcome_of(linker: ProcessorLinker, public_token: str = PUBLIC_TOKEN) -> boo
     return True
 
 
+@pytest.mark.slow
 def test_a_deadline_that_ends_in_a_busy_event_loop(faulty: FaultyPlaid, names: Names) -> None:
     """No exchange is sent after it, though nothing in the loop could withdraw it in time."""
     names.know(address_of(faulty), wait=lambda: time.sleep(0.5))
@@ -1066,6 +1071,7 @@ def test_an_interrupted_or_cancelled_link_that_was_still_connecting_sends_nothin
     assert ProcessorLinker(client).link("layer", **options("a", "b")).complete
 
 
+@pytest.mark.slow
 def test_at_the_very_moment_of_giving_up_it_is_sent_or_not_and_the_call_knows(
     faulty: FaultyPlaid, make_linker: MakeLinker, names: Names
 ) -> None:
@@ -1236,6 +1242,7 @@ def test_what_is_raised_on_a_thread_after_the_item_landed_loses_nothing(
         assert ProcessorLinker(client).resume(caught.value.result).complete
 
 
+@pytest.mark.slow
 def test_a_caller_near_the_recursion_limit_loses_nothing(
     faulty: FaultyPlaid, make_linker: MakeLinker
 ) -> None:

@@ -138,6 +138,7 @@ SLOW: dict[str, Answer] = {
 }
 
 
+@pytest.mark.slow
 @rows("limit", [{"timeout": 0.1}, {"timeout": (0.05, 0.1)}, {"deadline": 0.15}], ids=str)
 @rows("slowness", SLOW)
 def test_slow_servers(

@@ -590,6 +590,7 @@ def test_a_known_key_is_looked_up_again_after_an_hour(
     assert len(keyed.asked(KEY)) == 4
 
 
+@pytest.mark.slow
 @rows(
     "fault",
     [

@@ -114,6 +114,7 @@ def test_less_time(
         asked(linker.with_options(**limits))
 
 
+@pytest.mark.slow
 @BOTH
 def test_more_time(kind: type[Linker], faulty: FaultyPlaid, make_client: MakeClient) -> None:
     """A deadline that waits for nothing is taken away by None, and kept where none is named."""
