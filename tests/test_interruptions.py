@@ -85,8 +85,10 @@ def test_interrupted_at_spread_moments(counting: CountingPlaid, world: str, how:
     assert count.links >= 13
     assert count.made > 0
     assert (count.broken, count.slow) == ([], [])
-    if world != "async, raised":  # in the event loop's own code, it is asyncio's to lose
-        assert count.silent == []
+    if world != "async, raised":
+        # What several at once hit in the event loop's own code is asyncio's to lose.
+        ours = [each for each in count.silent if how != "nested" or "asyncio/" not in each]
+        assert ours == []
         assert count.warned == 0 or how != "single"
 
 

@@ -161,8 +161,7 @@ async def link_session(
                 adapters,
                 public_token=item.public_token,
                 accounts=None,
-                # Without accounts in the session, /accounts/get is asked.
-                metadata={**item.metadata, "accounts": item.metadata["accounts"] or None},
+                metadata=item.metadata,
                 earlier=None if known is None else (*known, *results),
                 on_duplicate=on_duplicate,
                 **options,
