@@ -157,6 +157,37 @@ def test_after_an_account_went_the_others_go_on(
     assert not sender.hand_over(old.merge(again), business_id=business, gone=lost.account).changed
 
 
+def test_after_the_last_account_went_there_is_nothing_to_send(
+    layer: LocalLayer, kind: str, link: Link
+) -> None:
+    """What is gone can be said without any token that lives, and comes back to be archived."""
+    old, business = link(), layer.new_business()
+    sender = Sender(layer, kind)
+    sender.hand_over(old, business_id=business)
+    before = puts(layer)
+    none_left = old.without(account_ids=accounts(old))
+    done = sender.hand_over(none_left, business_id=business, gone=accounts(old))
+    assert (done.sent, done.new) == (0, ())
+    assert {each.plaid_account_id for each in done.gone} == set(accounts(old))
+    assert puts(layer) == before
+    with pytest.raises(ConfigurationError, match="no processor token"):
+        sender.hand_over(none_left, business_id=business)
+
+
+def test_a_broken_login_at_another_bank_is_to_be_repaired(
+    layer: LocalLayer, kind: str, link: Link, local_plaid: LocalSandbox
+) -> None:
+    """The advice is update mode: the token is not dead."""
+    broken, other, business = link(), link(), layer.new_business()
+    sender = Sender(layer, kind)
+    sender.hand_over(broken, business_id=business)
+    local_plaid.reset_login(broken)
+    with pytest.raises(PartnerApiError, match="ITEM_LOGIN_REQUIRED") as caught:
+        sender.hand_over(other, business_id=business)
+    assert "update mode" in caught.value.advice
+    assert "dead" not in caught.value.advice
+
+
 def test_a_newer_token_of_what_is_gone_is_sent(
     layer: LocalLayer, kind: str, link: Link, linker: ProcessorLinker
 ) -> None:

@@ -26,6 +26,7 @@ from plaid_processors import (
     PlaidApiError,
     PlaidClient,
     PlaidConnectionError,
+    PlaidUnavailableError,
     ProcessorLinker,
     ProcessorToken,
     RateLimitError,
@@ -579,13 +580,59 @@ def test_some_tokens_fail(faulty: FaultyPlaid, faulty_linker: ProcessorLinker) -
     with pytest.raises(LinkIncompleteError) as caught:
         faulty_linker.refresh(layer_result("a-gone"))
     kept = caught.value.result
-    assert [each.account.account_id for each in kept.processor_tokens] == ["b-0", "b-2"]
+    # What went stays until all is done, for the next call to name it.
+    assert [each.account.account_id for each in kept.processor_tokens] == ["b-0", "b-2", "a-gone"]
     assert [each.account.account_id for each in kept.pending] == ["b-1"]
     assert "1 of 3 processor tokens are missing" in str(caught.value)
     faulty.on(CREATE, refusing({}))
     rest = faulty_linker.refresh(kept)
     assert [each.account.account_id for each in rest.issued] == ["b-1"]
     assert faulty_linker.resume(kept).complete
+
+
+def test_a_refresh_that_fails_half_way_forgets_nothing_that_went(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+) -> None:
+    """From its result too the next refresh names the accounts that went."""
+    faulty.on(ACCOUNTS, listed(account("A"), account("B")))
+    before = faulty_linker.issue("layer", access_token=ACCESS_TOKEN)
+    faulty.on(ACCOUNTS, listed(account("B"), account("C"), account("D")))
+    faulty.on(CREATE, refusing({"C": refusal()}))
+    with pytest.raises(LinkIncompleteError) as caught:
+        faulty_linker.refresh(before)
+    stored = LinkResult.from_dict(caught.value.result.to_dict())
+    faulty.on(CREATE, refusing({}))
+    changes = faulty_linker.refresh(stored)
+    assert [each.account_id for each in changes.removed] == ["A"]
+    assert {each.account.account_id for each in changes.result.entries} == {"B", "C", "D"}
+    assert changes.result.complete
+    assert not faulty_linker.refresh(changes.result).changed
+
+
+def test_a_new_code_of_an_items_error_is_a_status(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+) -> None:
+    """What Plaid says of the Item is no exception; that data is still being fetched is one."""
+    faulty.on(ITEM, refusal("ITEM_ERROR", "BRAND_NEW"))
+    status = faulty_linker.status(ACCESS_TOKEN)
+    assert status.error is not None
+    assert (status.error.error_code, status.action) == ("BRAND_NEW", LinkAction.CHECK)
+    faulty.on(ITEM, refusal("ITEM_ERROR", "PRODUCT_NOT_READY"))
+    with pytest.raises(PlaidUnavailableError):
+        faulty_linker.status(ACCESS_TOKEN)
+
+
+def test_a_partner_left_without_tokens_is_not_forgotten(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+) -> None:
+    """A result without all of a partner's accounts names the partner, and is not complete."""
+    faulty.on(ACCOUNTS, listed(account("A"), account("B")))
+    result = faulty_linker.issue("layer", access_token=ACCESS_TOKEN)
+    left = result.without(account_ids=["A", "B"])
+    assert not left.complete
+    assert [each.processor for each in left.unselected] == ["layer"]
+    assert len(faulty_linker.refresh(left).issued) == 2
+    assert result.without(account_ids=["A"]).complete
 
 
 def test_the_message_names_the_tokens_where_a_partner_has_no_account_too(
@@ -644,7 +691,7 @@ def test_an_interruption_has_what_was_issued(
     left = unfinished(caught.value)
     assert left is not None
     assert left.processor_tokens
-    assert {each.account.account_id for each in left.entries} == {"b-0", "b-1"}
+    assert {each.account.account_id for each in left.entries} == {"b-0", "b-1", "a-gone"}
 
 
 def test_cancelled_while_it_looks(

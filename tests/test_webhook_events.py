@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from plaid_processors import LinkAction, ProcessorLinker, WebhookEvent
+from plaid_processors import LinkAction, LinkStatus, ProcessorLinker, WebhookEvent
 from plaid_processors.sandbox import LocalSandbox
 from plaid_processors.webhooks.event import TABLE, read_event
 
@@ -269,3 +269,27 @@ def test_what_the_local_plaid_sends(local_plaid: LocalSandbox, linker: Processor
     hook = local_plaid.webhook("AUTH", "DEFAULT_UPDATE", item_id=result.item_id)
     changed = linker.verify_webhook(hook.body, hook.headers)
     assert result.token("finix").account.account_id in changed.account_ids
+
+
+def test_an_event_made_by_hand_goes_through_a_queue_too() -> None:
+    """Its typed fields are written, and not only the body that it came from."""
+    made = WebhookEvent(
+        webhook_type="ITEM",
+        webhook_code="PENDING_DISCONNECT",
+        item_id="I",
+        account_ids=("A", "B"),
+        user_id="U",
+        environment="sandbox",
+        due=datetime(2027, 1, 1, tzinfo=UTC),
+        error=read_event({"error": {"error_type": "ITEM_ERROR", "error_code": "X"}}).error,
+    )
+    again = WebhookEvent.from_dict(json.loads(json.dumps(made.to_dict())))
+    assert again == made
+    assert again.action == made.action == LinkAction.REPAIR
+
+
+def test_an_error_asks_for_the_same_in_a_webhook_and_in_a_status() -> None:
+    """NO_AUTH_ACCOUNTS is repaired by update mode, wherever Plaid says it."""
+    error = {"error_type": "ITEM_ERROR", "error_code": "NO_AUTH_ACCOUNTS"}
+    event = read_event({"webhook_type": "ITEM", "webhook_code": "ERROR", "error": error})
+    assert event.action == LinkStatus(error=event.error).action == LinkAction.REPAIR

@@ -34,6 +34,15 @@ class LinkAction(StrEnum):
 _NOTICE = timedelta(days=7)
 
 
+def action_for(error: PlaidApiError) -> LinkAction:
+    """What an Item's error asks for."""
+    if isinstance(error, ItemNotFoundError):
+        return LinkAction.STOP
+    # https://plaid.com/docs/link/update-mode/ has NO_AUTH_ACCOUNTS among those that it repairs.
+    broken = isinstance(error, ItemLoginRequiredError) or error.error_code == "NO_AUTH_ACCOUNTS"
+    return LinkAction.REPAIR if broken else LinkAction.CHECK
+
+
 @frozen(kw_only=True)
 class LinkStatus:
     """How an Item stands, by what Plaid says of it now.
@@ -71,16 +80,11 @@ class LinkStatus:
         the consent ends within seven days. `LinkAction.STOP`: the Item is gone, or its user
         withdrew the permission. `LinkAction.CHECK`: another error.
         """
-        if isinstance(self.error, ItemNotFoundError):
-            return LinkAction.STOP
+        if self.error is not None:
+            return action_for(self.error)
         end = self.consent_expires_at
         ends_soon = end is not None and end <= datetime.now(UTC) + _NOTICE
-        if self.error is None:
-            return LinkAction.REPAIR if ends_soon else None
-        broken = isinstance(self.error, ItemLoginRequiredError)
-        # https://plaid.com/docs/link/update-mode/ has this one among those that it repairs.
-        broken = broken or self.error.error_code == "NO_AUTH_ACCOUNTS"
-        return LinkAction.REPAIR if broken else LinkAction.CHECK
+        return LinkAction.REPAIR if ends_soon else None
 
 
 @frozen(kw_only=True)
@@ -187,6 +191,8 @@ def find_duplicates(
         accounts = as_accounts(listed or ())
     except ValueError:  # no id, which Link's mobile SDKs were seen to send
         accounts = ()
+    if isinstance(earlier, (LinkResult, str, Mapping)) or not isinstance(earlier, Iterable):
+        raise TypeError(f"earlier must be a list of LinkResult, not {type(earlier).__name__}")
     bank, new = origin["institution_id"], {_name(each) for each in accounts}
     ends = bank in tuple(may_end_earlier)
     found: list[Duplicate] = []

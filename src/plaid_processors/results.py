@@ -413,12 +413,22 @@ class LinkResult(LinkedItem):
         )
 
     def without(self, *, account_ids: Iterable[str]) -> LinkResult:
-        """This result without the tokens, issued and missing, of the accounts of these ids."""
+        """This result without the tokens, issued and missing, of the accounts of these ids.
+
+        A partner that is left without any is ``unselected`` then. `refresh` gives a partner of all
+        accounts a token again, as long as the account is there.
+        """
         if isinstance(account_ids, (str, bytes)):
             raise TypeError("account_ids must be a sequence of ids")
         gone = set(account_ids)
         kept = [each for each in self.entries if each.account.account_id not in gone]
-        return attrs.evolve(self, entries=kept)
+        with_tokens = {each.processor for each in kept}
+        left = {each.processor: each for each in self.entries if each.processor not in with_tokens}
+        unselected = [
+            PendingPartner(processor=name, permissions=each.permissions)
+            for name, each in left.items()
+        ]
+        return attrs.evolve(self, entries=kept, unselected=(*self.unselected, *unselected))
 
     def to_dict(self) -> dict[str, object]:
         """A JSON-ready form, **tokens included**: encrypt it before it is stored."""

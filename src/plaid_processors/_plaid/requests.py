@@ -33,6 +33,7 @@ T_co = TypeVar("T_co", covariant=True)
 Body = Mapping[str, object]
 
 EXCHANGE = "/item/public_token/exchange"
+WEBHOOK_KEY = "/webhook_verification_key/get"
 _SECRET_FIELDS = ("access_token", "public_token", "processor_token", "link_token")
 
 
@@ -216,7 +217,7 @@ def remove_item(access_token: str, reason: Body) -> PlaidRequest[None]:
 
 
 def get_webhook_key(key_id: str) -> PlaidRequest[WebhookKey]:
-    return PlaidRequest("/webhook_verification_key/get", {"key_id": key_id}, _webhook_key)
+    return PlaidRequest(WEBHOOK_KEY, {"key_id": key_id}, _webhook_key)
 
 
 def _webhook_key(answer: Body) -> WebhookKey:

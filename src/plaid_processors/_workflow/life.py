@@ -16,8 +16,8 @@ from ..errors import (
     AccountSelectionError,
     ItemLoginRequiredError,
     ItemNotFoundError,
-    ItemNotSupportedError,
     PlaidApiError,
+    PlaidUnavailableError,
 )
 from ..life import LinkChanges, LinkStatus
 from ..redaction import secrets_among
@@ -71,8 +71,11 @@ async def refresh(
         nonlocal status
         status = await _look(call, result.access_token)
         if status.healthy:
-            progress.take_up(_what_follows(result, status, adapters, again))
+            after = _what_follows(result, status, adapters, again)
+            progress.take_up(after)
+            progress.went = _issued_for_others(result, status.accounts)
             await ask_for_missing(call, progress, on_token=on_token, partial=partial)
+            progress.went = ()
 
     return _changes(result, await go_on(call, result, steps), status)
 
@@ -86,7 +89,11 @@ async def _look(call: PlaidCall, access_token: str) -> LinkStatus:
         error = _error_in(item, secrets_among(access_token, *call.access.keys))
         if error is None:
             accounts = await call.ask(requests.get_accounts(access_token))
-    except (ItemLoginRequiredError, ItemNotFoundError, ItemNotSupportedError) as answer:
+    except PlaidApiError as answer:
+        about_item = isinstance(answer, (ItemLoginRequiredError, ItemNotFoundError))
+        # Also a code that is new; but not that data is still being fetched.
+        if not about_item and (answer.error_type != "ITEM_ERROR" or _passes(answer)):
+            raise
         error = answer.with_traceback(None)
     return LinkStatus(
         error=error,
@@ -97,6 +104,10 @@ async def _look(call: PlaidCall, access_token: str) -> LinkStatus:
         item_id=text_in(item, "item_id"),
         institution_id=text_in(item, "institution_id"),
     )
+
+
+def _passes(error: PlaidApiError) -> bool:
+    return error.retryable or isinstance(error, PlaidUnavailableError)
 
 
 def _error_in(item: Body, secrets: tuple[str, ...]) -> PlaidApiError | None:
@@ -143,6 +154,14 @@ def _what_follows(
             if account.account_id not in known
         ]
     return evolve(result, entries=entries, unselected=unselected, consent_expires_at=consent_ends)
+
+
+def _issued_for_others(
+    result: LinkResult, accounts: Sequence[Account]
+) -> tuple[ProcessorToken, ...]:
+    """The tokens of a result that are for other accounts than these."""
+    present = {account.account_id for account in accounts}
+    return tuple(each for each in result.processor_tokens if each.account.account_id not in present)
 
 
 def _picked(

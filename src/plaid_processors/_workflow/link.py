@@ -148,7 +148,7 @@ async def link_session(
 ) -> tuple[LinkResult, ...]:
     """Link each Item of a finished session, in a call of its own; one that fails holds up none."""
     adapters = get_adapters(partner)
-    known = None if earlier is None else tuple(earlier)
+    known = earlier if earlier is None or isinstance(earlier, LinkResult) else tuple(earlier)
     found = await session(begin(), link_token)
     if not found.items:
         raise LinkSessionError(_why_without_items(found), session=found)

@@ -46,6 +46,9 @@ class Progress:
         self.entries: tuple[ProcessorToken | PendingToken, ...] = ()
         self.unselected: tuple[PendingPartner, ...] = ()
         self.bound: tuple[str, ...] = ()
+        # Tokens of accounts that went: in the result until all is done, so that a later `refresh`
+        # names these accounts.
+        self.went: tuple[ProcessorToken, ...] = ()
         self.failed: dict[tuple[str, str], PlaidProcessorsError] = {}
         self.advanced = False  # whether a token was issued or narrowed
         # Not by __del__, which would run with each link, and swallow a Ctrl-C that strikes it.
@@ -92,7 +95,8 @@ class Progress:
         if not isinstance(result, LinkResult):
             known = {each.name: getattr(result, each.name) for each in fields(LinkedItem)}
             result = LinkResult(**known)
-        return evolve(result, entries=self.entries, unselected=self.unselected, bound=self.bound)
+        entries = (*self.entries, *self.went)
+        return evolve(result, entries=entries, unselected=self.unselected, bound=self.bound)
 
     def take(self) -> LinkResult | None:
         """The result for `unfinished`; None if there is no Item."""

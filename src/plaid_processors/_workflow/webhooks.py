@@ -8,6 +8,7 @@ from ..errors import (
     ConfigurationError,
     InvalidRequestError,
     PlaidApiError,
+    PlaidConnectionError,
     RequestError,
     WebhookVerificationError,
 )
@@ -52,7 +53,16 @@ async def _look_up_unless_known(call: PlaidCall, key_id: str) -> WebhookKey:
         return key
     if keys.refuses(key_id):
         raise WebhookVerificationError("unknown_key")
-    return await _look_up(call, key_id)
+    if keys.failing:
+        raise PlaidConnectionError(
+            "its look-ups of keys have failed: no other for up to a minute",
+            endpoint=requests.WEBHOOK_KEY,
+        )
+    try:
+        return await _look_up(call, key_id)
+    except RequestError:
+        keys.keep_failure()
+        raise
 
 
 async def _look_again(call: PlaidCall, key_id: str, known: WebhookKey) -> WebhookKey:

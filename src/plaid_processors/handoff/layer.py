@@ -48,7 +48,7 @@ from .sending import AwaitedSender, BlockingSender, Sender
 
 T = TypeVar("T")
 
-logger = logging.getLogger("plaid_processors")
+logger: logging.Logger = logging.getLogger("plaid_processors")
 
 _TRIES = 3  # how often the tokens of a business are sent, where Layer does not list them afterwards
 
@@ -234,7 +234,7 @@ class BaseLayerSender(Sender):
     async def _hand_over(
         self, call: Call, tokens: Tokens, business_id: str, gone: Gone
     ) -> LayerHandoff:
-        listed = tokens_for_layer(tokens, self._environment)
+        listed = tokens_for_layer(tokens, self._environment, none_allowed=bool(gone))
         dead = what_is_dead(gone, listed)
         living = [
             each

@@ -51,7 +51,9 @@ class LayerAccount:
         return self.status == "ARCHIVED"
 
 
-def tokens_for_layer(given: Tokens, environment: str | None = None) -> tuple[ProcessorToken, ...]:
+def tokens_for_layer(
+    given: Tokens, environment: str | None = None, *, none_allowed: bool = False
+) -> tuple[ProcessorToken, ...]:
     """The tokens for Layer, the newest of each account: of a result Layer's, of a list all."""
     if isinstance(given, LinkResult):
         tokens = tuple(each for each in given.processor_tokens if each.processor == "layer")
@@ -61,7 +63,7 @@ def tokens_for_layer(given: Tokens, environment: str | None = None) -> tuple[Pro
         if not isinstance(each, ProcessorToken):
             raise TypeError(f"expected ProcessorToken objects, not {type(each).__name__}")
         token_text(each, "layer", environment)
-    if not tokens:
+    if not tokens and not none_allowed:
         raise ConfigurationError("no processor token to hand to Layer")
     by_age = sorted(tokens, key=attrgetter("issued_at"))
     newest = {each.account.account_id: each for each in by_age}
@@ -162,6 +164,13 @@ def say_what_is_dead(refused: PartnerApiError, sent: Mapping[str, str]) -> None:
         for token, account in (named or sent).items()
     )
     refused.account_ids = tuple(filter(None, named.values()))
+    if "ITEM_LOGIN_REQUIRED" in f"{text} {refused.codes}":
+        refused.advice = (
+            f"Nothing was changed. A bank login is broken ({listed}): let the user repair that Item "
+            "in Link's update mode, then hand over again. Until then its tokens can be left out "
+            "with gone=, if you hand them over again after the repair."
+        )
+        return
     refused.advice += (
         f" {'It names' if named else 'It names none of the tokens sent:'} {listed}. If the Item of "
         "a token was removed, or its account is no longer shared, the token is dead: pass the "

@@ -16,8 +16,8 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from .._plaid.answers import api_error
-from ..errors import ItemLoginRequiredError, ItemNotFoundError, PlaidApiError
-from ..life import LinkAction
+from ..errors import PlaidApiError
+from ..life import LinkAction, action_for
 from ..redaction import mask, mask_repr, redact
 from ..results import text_in, time_in
 
@@ -25,6 +25,15 @@ EVENT_FORMAT = 1  # what `WebhookEvent.to_dict` writes and `WebhookEvent.from_di
 
 _BY_ERROR = "by its error"
 _TOKENS = ("link_token", "public_token", "public_tokens")
+_TEXTS = (
+    "webhook_type",
+    "webhook_code",
+    "item_id",
+    "user_id",
+    "status",
+    "link_session_id",
+    "environment",
+)
 _ACCOUNTS = (
     "account_id",
     "account_ids",
@@ -81,7 +90,7 @@ class WebhookEvent:
         if row is None or not row["action"]:
             return None
         if row["action"] == _BY_ERROR:
-            return _action_of(self.error)
+            return LinkAction.CHECK if self.error is None else action_for(self.error)
         if self.webhook_code == "SESSION_FINISHED" and self.status != "SUCCESS":
             return None
         return LinkAction(row["action"])
@@ -93,8 +102,14 @@ class WebhookEvent:
         which `link_session` finishes the link: it is of use only together with your keys, and for a
         few hours.
         """
-        safe = {name: value for name, value in self.body.items() if name not in _TOKENS}
-        body = json.loads(redact(json.dumps(safe)))
+        body: dict[str, object] = {name: getattr(self, name) for name in _TEXTS}
+        body["account_ids"] = list(self.account_ids)
+        body["consent_expiration_time"] = None if self.due is None else self.due.isoformat()
+        if self.error is not None:
+            named = ("error_type", "error_code", "error_message", "display_message", "request_id")
+            body["error"] = {name: getattr(self.error, name) for name in named}
+        body = {**body, **{name: each for name, each in self.body.items() if name not in _TOKENS}}
+        body = json.loads(redact(json.dumps(body)))
         return {"format": EVENT_FORMAT, "link_token": self.link_token, "body": body}
 
     @classmethod
@@ -143,13 +158,6 @@ def _error(value: object) -> PlaidApiError | None:
     if not isinstance(status, int) or not 100 <= status <= 599:
         status = 400
     return api_error("webhook", status, value)
-
-
-def _action_of(error: PlaidApiError | None) -> LinkAction:
-    """What an Item's error asks for."""
-    if isinstance(error, ItemLoginRequiredError):
-        return LinkAction.REPAIR
-    return LinkAction.STOP if isinstance(error, ItemNotFoundError) else LinkAction.CHECK
 
 
 def _read_table() -> dict[tuple[str, str], dict[str, str]]:

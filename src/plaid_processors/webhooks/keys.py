@@ -23,6 +23,7 @@ LOOK_AGAIN_LATER = 60.0  # when that failed
 REMEMBER_UNKNOWN = 300.0
 
 UNKNOWN_A_MINUTE = 10
+FAILURES_A_MINUTE = 20
 
 
 @frozen
@@ -41,6 +42,7 @@ class WebhookKeys:
         self._look_again: dict[str, float] = {}
         self._unknown: dict[str, float] = {}
         self._refused: dict[str, None] = {}
+        self._failures: deque[float] = deque(maxlen=FAILURES_A_MINUTE)
         # When Plaid last said of an id that it is unknown; of one that came before, apart.
         self._answers: tuple[deque[float], ...] = tuple(
             deque(maxlen=UNKNOWN_A_MINUTE) for _ in range(2)
@@ -73,6 +75,16 @@ class WebhookKeys:
         self._refused[key_id] = None
         _shorten(self._refused, MOST_REFUSED)
         return True
+
+    @property
+    def failing(self) -> bool:
+        """Whether so many look-ups have failed in the last minute that no new id is looked up."""
+        failures = self._failures
+        return len(failures) == failures.maxlen and failures[0] > monotonic() - 60
+
+    def keep_failure(self) -> None:
+        """A look-up of an id that is not known failed."""
+        self._failures.append(monotonic())
 
     def keep(self, key_id: str, key: WebhookKey) -> None:
         """Plaid answered with the key."""

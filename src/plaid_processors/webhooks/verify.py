@@ -82,7 +82,9 @@ class SignedWebhook:
         claims = _json_object(payload)
         issued_at, digest = claims.get("iat"), claims.get("request_body_sha256")
         # A time that no clock shows would overflow below.
-        if type(issued_at) is not int or abs(issued_at) > 1e12 or not isinstance(digest, str):
+        if isinstance(issued_at, bool) or not isinstance(issued_at, (int, float)):
+            raise WebhookVerificationError("malformed")
+        if not abs(issued_at) <= 1e12 or not isinstance(digest, str):  # nan, too
             raise WebhookVerificationError("malformed")
         age = time.time() - issued_at
         if age > max_age:
