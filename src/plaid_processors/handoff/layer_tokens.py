@@ -166,9 +166,9 @@ def say_what_is_dead(refused: PartnerApiError, sent: Mapping[str, str]) -> None:
     refused.account_ids = tuple(filter(None, named.values()))
     if "ITEM_LOGIN_REQUIRED" in f"{text} {refused.codes}":
         refused.advice = (
-            f"Nothing was changed. A bank login is broken ({listed}): let the user repair that Item "
-            "in Link's update mode, then hand over again. Until then its tokens can be left out "
-            "with gone=, if you hand them over again after the repair."
+            f"Nothing was changed. A bank login is broken ({listed}): let the user repair that "
+            "Item in update mode, then hand over again. Until then its tokens can be left out with "
+            "gone=, if you hand them over again after the repair."
         )
         return
     refused.advice += (
