@@ -67,6 +67,7 @@ def pytest_configure() -> None:
 
 MARKED = {
     "slow": "takes long",
+    "full": "is one of the whole grids of .ci/full",
     "server": "needs a server",
     "browser": "needs Chromium",
     "node": "needs Node",

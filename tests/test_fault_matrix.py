@@ -459,7 +459,9 @@ def test_nothing_is_lost_and_nothing_leaks(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize(
+    "part", [0, *(pytest.param(part, marks=pytest.mark.full) for part in (1, 2, 3))]
+)
 @pytest.mark.parametrize("awaited", [False, True], ids=["blocking", "awaited"])
 def test_nothing_is_lost_and_nothing_leaks_in_the_whole_matrix(
     awaited: bool, part: int, benches: list[Bench], log: pytest.LogCaptureFixture

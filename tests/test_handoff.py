@@ -997,7 +997,7 @@ def test_no_fault_drops_another_item_or_loses_a_token(
         lost_token("PUT", FAULTS[name], layer, make, two_banks)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @rows("place", ["POST /oauth2/token", "GET", "PUT"])
 @rows("fault", FAULTS.values())
 def test_no_fault_at_any_sender_drops_an_item_or_loses_a_token(

@@ -361,7 +361,7 @@ def objects_of(schema: Json, depth: int = 0) -> st.SearchStrategy[Json]:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @rows("path", sorted(DESCRIBED))
 def test_any_request(api, path):
     """Whatever is sent, the answer is a described success or a described error below 500."""
