@@ -121,16 +121,15 @@ def test_who_comes_while_it_closes_leaves_nothing_open(
     assert complaints == []
 
 
-@pytest.mark.parametrize("path", ["/item/get", "/_sandbox/reset", "/_sandbox/link/pane/exit"])
 def test_a_request_under_way_while_it_closes_is_no_error(
-    path: str, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Its connection is reset; nothing is logged, whatever part of the server reads it."""
+    """Its connection is reset, and nothing is logged."""
     with LocalSandbox() as sandbox:
         host = sandbox.url.removeprefix("http://")
         address = ("127.0.0.1", int(host.rpartition(":")[2]))
         with socket.create_connection(address, timeout=5) as connection:
-            head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+            head = f"POST /item/get HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
             connection.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
             time.sleep(0.1)  # until it reads the body
             sandbox.close()

@@ -36,6 +36,14 @@ class Exchange:
 
     async def run(self, engine: Engine) -> None:
         """Answer the request."""
+        try:
+            await self._run(engine)
+        except asyncio.CancelledError:
+            # The server closes; uvicorn would send a 500 and log an error.
+            self._connection.reset()
+            await self._gone()
+
+    async def _run(self, engine: Engine) -> None:
         fault = engine.fault_for(self._scope["path"])
         if fault and fault.drop == "unread":
             request = Request(method=self._scope["method"], path=self._scope["path"])
@@ -53,11 +61,17 @@ class Exchange:
         if fault and fault.delay:
             await asyncio.sleep(fault.delay)
         if outcome.answer is None:
-            await _hang_up(self._connection, self._receive)
+            self._connection.reset()
+            await self._gone()
         elif fault and (fault.cut is not None or fault.trickle is not None):
             await self._send_bit_by_bit(outcome.answer, fault.cut, fault.trickle)
         else:
             await self._send_whole(outcome.answer)
+
+    async def _gone(self) -> None:
+        """Wait until the connection is gone, so that uvicorn does not miss the answer."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     async def _send_whole(self, answer: Answer) -> None:
         await self._start(answer)
@@ -82,20 +96,9 @@ class Exchange:
                 await asyncio.sleep(trickle)
         if len(body) < len(answer.body):
             self._connection.close()
-            await _gone(self._receive)
+            await self._gone()
         else:
             await self._send({"type": "http.response.body", "body": b""})
-
-
-async def _hang_up(connection: Corked, receive: Receive) -> None:
-    connection.reset()
-    await _gone(receive)
-
-
-async def _gone(receive: Receive) -> None:
-    """Wait until the connection is gone, so that uvicorn does not miss the answer."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def plaid_app(engine: Engine, hosts: Hosts) -> ASGIApp:
@@ -114,21 +117,12 @@ def plaid_app(engine: Engine, hosts: Hosts) -> ASGIApp:
     return app
 
 
-def make_app(engine: Engine, hosts: Hosts) -> ASGIApp:
+def make_app(engine: Engine, hosts: Hosts) -> Starlette:
     """Add the control plane to Plaid's own paths."""
-    routes = Starlette(
+    return Starlette(
         routes=[
             *link_routes(engine, hosts),
             Mount(CONTROL, app=control_app(engine, hosts)),
             Mount("/", app=plaid_app(engine, hosts)),
         ]
     )
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await routes(scope, receive, send)
-        except asyncio.CancelledError:
-            # The server closes; uvicorn would send a 500 and log an error.
-            await _hang_up(scope["state"]["connection"], receive)
-
-    return app
