@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 import urllib3
@@ -121,16 +121,36 @@ def test_who_comes_while_it_closes_leaves_nothing_open(
     assert complaints == []
 
 
-def test_a_request_under_way_while_it_closes_is_no_error(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """Its connection is reset, and nothing is logged."""
-    with LocalSandbox() as sandbox:
-        host = sandbox.url.removeprefix("http://")
-        address = ("127.0.0.1", int(host.rpartition(":")[2]))
-        with socket.create_connection(address, timeout=5) as connection:
-            head = f"POST /item/get HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
-            connection.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
-            time.sleep(0.1)  # until it reads the body
-            sandbox.close()
+HALF = (
+    ("POST /item/get", 100),
+    ("POST /_sandbox/reset", 100),
+    ("POST /_sandbox/link/pane/exit", 100),
+    ("GET /_sandbox/link/bank.js", 0),
+    ("POST /item/get", 1),
+)
+"""Requests, and the length of the body of which one byte is sent."""
+
+
+def test_requests_under_way_while_it_closes(caplog: pytest.LogCaptureFixture) -> None:
+    """It waits for none of them, whenever they come, and logs nothing."""
+    for closes_after in range(len(HALF) + 1):
+        with ExitStack() as stack:
+            sandbox = stack.enter_context(LocalSandbox())
+            host = sandbox.url.removeprefix("http://")
+            address = ("127.0.0.1", int(host.rpartition(":")[2]))
+            clients = [
+                stack.enter_context(socket.create_connection(address, timeout=5)) for _ in HALF
+            ]
+            closing = threading.Thread(target=sandbox.close, daemon=True)
+            for number, (client, (line, length)) in enumerate(zip(clients, HALF, strict=True)):
+                if number == closes_after:
+                    closing.start()
+                head = f"{line} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+                with suppress(OSError):  # it was faster
+                    client.sendall(f"{head}Content-Length: {length}\r\n\r\n{'1'[:length]}".encode())
+            if closes_after == len(HALF):
+                time.sleep(0.1)  # until it reads them
+                closing.start()
+            closing.join(10)
+            assert not closing.is_alive()
     assert caplog.text == ""

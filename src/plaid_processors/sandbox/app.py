@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -36,14 +37,6 @@ class Exchange:
 
     async def run(self, engine: Engine) -> None:
         """Answer the request."""
-        try:
-            await self._run(engine)
-        except asyncio.CancelledError:
-            # The server closes; uvicorn would send a 500 and log an error.
-            self._connection.reset()
-            await self._gone()
-
-    async def _run(self, engine: Engine) -> None:
         fault = engine.fault_for(self._scope["path"])
         if fault and fault.drop == "unread":
             request = Request(method=self._scope["method"], path=self._scope["path"])
@@ -117,12 +110,18 @@ def plaid_app(engine: Engine, hosts: Hosts) -> ASGIApp:
     return app
 
 
-def make_app(engine: Engine, hosts: Hosts) -> Starlette:
+def make_app(engine: Engine, hosts: Hosts) -> ASGIApp:
     """Add the control plane to Plaid's own paths."""
-    return Starlette(
+    routes = Starlette(
         routes=[
             *link_routes(engine, hosts),
             Mount(CONTROL, app=control_app(engine, hosts)),
             Mount("/", app=plaid_app(engine, hosts)),
         ]
     )
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        with suppress(asyncio.CancelledError):  # the server closes, and the connection is lost
+            await routes(scope, receive, send)
+
+    return app

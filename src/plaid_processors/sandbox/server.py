@@ -44,9 +44,13 @@ class _Server(uvicorn.Server):
         await self._stop.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for task in list(self.server_state.tasks):
-            task.cancel()  # delayed answers
         await self._let_in_who_is_at_the_door()
+        # Uvicorn would wait for a client that never sends the rest of its request.
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # until uvicorn knows that they are lost: then it logs no error
+        for task in list(self.server_state.tasks):
+            task.cancel()  # delayed answers too
         await super().shutdown(sockets)
 
     async def _let_in_who_is_at_the_door(self) -> None:
