@@ -725,7 +725,7 @@ FAULTS = [
         "test_retry.py::test_the_answers_retry_after_is_waited",
     ),
     Fault(
-        "Retry-After may be a date", "_plaid/retry.py",
+        "Retry-After may be a date", "_engine/http.py",
         'parsedate_to_datetime(header or "")', 'parsedate_to_datetime("")',
         "test_events.py::test_a_retry_after_with_a_date",
     ),

@@ -23,7 +23,7 @@ from plaid_processors import (
     ProcessorLinker,
     RequestEvent,
 )
-from plaid_processors._plaid.retry import retry_after_seconds
+from plaid_processors._engine.http import retry_after_seconds
 from plaid_processors.sandbox import Linked, LocalSandbox
 
 from .support.rows import rows

@@ -16,7 +16,8 @@ from plaid_processors import (
     ProcessorLinker,
     RateLimitError,
 )
-from plaid_processors._plaid.retry import CAP_SECONDS, retry_after_seconds, wait_before_retry
+from plaid_processors._engine.http import retry_after_seconds
+from plaid_processors._plaid.retry import CAP_SECONDS, wait_before_retry
 
 from .support.checks import strangers
 from .support.faulty import (

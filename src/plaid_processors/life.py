@@ -8,9 +8,9 @@ from enum import StrEnum
 
 from attrs import field, frozen
 
-from ._workflow.plan import read_metadata
 from .errors import ItemLoginRequiredError, ItemNotFoundError, PlaidApiError, PlaidProcessorsError
 from .results import Account, LinkResult, ProcessorToken, as_accounts
+from .sessions import read_metadata
 
 
 class LinkAction(StrEnum):
@@ -186,7 +186,7 @@ def find_duplicates(
     """
     if metadata is None:
         raise TypeError("metadata must be Link's metadata object, not None")
-    origin, listed = read_metadata(metadata, None)
+    origin, listed = read_metadata(metadata)
     try:
         accounts = as_accounts(listed or ())
     except ValueError:  # no id, which Link's mobile SDKs were seen to send

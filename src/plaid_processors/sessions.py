@@ -10,7 +10,7 @@ from typing import Any
 from attrs import field, fields, frozen
 
 from .redaction import mask_repr
-from .results import Account, as_accounts, text_in, time_in
+from .results import Account, as_accounts, in_snake_case, text_in, time_in
 
 
 class NoPublicTokenError(ValueError):
@@ -119,6 +119,31 @@ def _metadata(of: SessionItem | LinkSession) -> dict[str, object]:
         or None,
         "link_session_id": of.link_session_id,
     }
+
+
+def read_metadata(metadata: object) -> tuple[dict[str, str | None], Any]:
+    """From Link's metadata: bank and session, by the names of `LinkedItem`; and the accounts."""
+    if metadata is None:
+        return {}, None
+    if not isinstance(metadata, Mapping):
+        raise TypeError(
+            f"metadata must be Link's metadata object, not {type(metadata).__name__}: "
+            "read JSON text with json.loads first"
+        )
+    said = in_snake_case(metadata)
+    if isinstance(said.get("metadata"), Mapping):
+        raise TypeError("metadata must be Link's metadata object: of onSuccess pass only that")
+    institution = said.get("institution")
+    if isinstance(institution, str) and institution.startswith("{"):
+        raise TypeError("metadata['institution'] is JSON text: read it with json.loads first")
+    # Some of Link's wrappers give the bank's fields beside the others.
+    bank = in_snake_case(institution) if isinstance(institution, Mapping) else {**said, "id": None}
+    origin = {
+        "institution_id": text_in(bank, "institution_id") or text_in(bank, "id"),
+        "institution_name": text_in(bank, "name") or text_in(bank, "institution_name"),
+        "link_session_id": text_in(said, "link_session_id"),
+    }
+    return origin, said.get("accounts")
 
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)

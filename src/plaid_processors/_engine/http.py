@@ -7,8 +7,11 @@ from __future__ import annotations
 import encodings.idna  # noqa: F401
 import http.client
 import logging
+import math
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from time import monotonic
 from typing import Any
 
@@ -56,11 +59,11 @@ class HttpRequest:
 
 @frozen(kw_only=True)
 class HttpAnswer:
-    """What was answered."""
+    """What was answered; ``retry_after`` are seconds."""
 
     status: int
     body: bytes = field(repr=False)
-    retry_after: str | None = None
+    retry_after: float | None = None
 
 
 @frozen(kw_only=True)
@@ -149,8 +152,23 @@ def _read(response: Any, end: float) -> HttpOutcome:
     return HttpAnswer(
         status=response.status,
         body=b"".join(chunks),
-        retry_after=response.headers.get("Retry-After"),
+        retry_after=retry_after_seconds(response.headers.get("Retry-After")),
     )
+
+
+def retry_after_seconds(header: str | None, now: datetime | None = None) -> float | None:
+    """The seconds of a Retry-After header, which is a number or a date; None if it is neither."""
+    try:
+        seconds = float(header or "")
+        return seconds if math.isfinite(seconds) and seconds >= 0 else None
+    except ValueError:
+        pass
+    try:
+        moment = parsedate_to_datetime(header or "")
+        moment = moment.replace(tzinfo=moment.tzinfo or UTC)
+        return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
+    except (ValueError, OverflowError):
+        return None
 
 
 _BEFORE_SENDING = (

@@ -22,7 +22,6 @@ from ..redaction import redact, secrets_among
 from ..results import text_in
 from .codes import meaning_of
 from .requests import Body, PlaidRequest
-from .retry import retry_after_seconds
 
 T = TypeVar("T")
 
@@ -61,7 +60,7 @@ def outcome_of(
     value = _value(request, outcome.status, body, secrets)
     if isinstance(value, RequestError):
         value.request_id = request_id
-        value.retry_after = retry_after_seconds(outcome.retry_after)
+        value.retry_after = outcome.retry_after
     return value, request_id
 
 

@@ -6,10 +6,7 @@ many clients that failed together do not return together.
 
 from __future__ import annotations
 
-import math
 import random
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 from ..errors import PlaidConnectionError, PlaidProcessorsError, PublicTokenError, RequestError
 
@@ -49,18 +46,3 @@ def error_to_report(
         return earlier
     latest.outcome_unknown = True
     return latest
-
-
-def retry_after_seconds(header: str | None, now: datetime | None = None) -> float | None:
-    """The seconds of a Retry-After header, which is a number or a date; None if it is neither."""
-    try:
-        seconds = float(header or "")
-        return seconds if math.isfinite(seconds) and seconds >= 0 else None
-    except ValueError:
-        pass
-    try:
-        moment = parsedate_to_datetime(header or "")
-        moment = moment.replace(tzinfo=moment.tzinfo or UTC)
-        return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
-    except (ValueError, OverflowError):
-        return None

@@ -35,7 +35,7 @@ from ..results import (
     PendingToken,
     ProcessorToken,
 )
-from ..sessions import LinkSession, SessionItem, SessionState
+from ..sessions import LinkSession, SessionItem, SessionState, read_metadata
 from .arguments import checked_token, filled_text, names, plain_mapping, text
 from .plan import (
     Accounts,
@@ -43,10 +43,10 @@ from .plan import (
     Options,
     Partners,
     Plan,
+    accounts_of,
     left_to_do,
     make_plan,
     own_adapters,
-    read_metadata,
     resume_plan,
 )
 from .progress import Progress
@@ -111,8 +111,8 @@ async def link(
     **options: Unpack[Options],
 ) -> LinkResult:
     """Check all that can be checked, then exchange and issue."""
-    origin, listed = read_metadata(metadata, accounts)
-    plan = make_plan(partner, listed, **options)
+    origin, listed = read_metadata(metadata)
+    plan = make_plan(partner, accounts_of(listed, accounts), **options)
     call.port.check_callback("on_exchange", plan.on_exchange)
     call.port.check_callback("on_token", plan.on_token)
     token = checked_token("public_token", public_token, call.environment)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NotRequired, TypedDict, Unpack
+from typing import NotRequired, TypedDict, Unpack
 
 from attrs import evolve, frozen
 
@@ -18,8 +18,6 @@ from ..results import (
     PendingToken,
     ProcessorToken,
     as_accounts,
-    in_snake_case,
-    text_in,
 )
 from .accounts import by_ids, ids_by_partner, pick
 from .arguments import flag, given_accounts
@@ -243,38 +241,15 @@ def _permissions_of(adapter: PartnerAdapter) -> tuple[str, ...]:
     return adapter.permissions
 
 
-def read_metadata(
-    metadata: object, accounts: Accounts | None
-) -> tuple[dict[str, str | None], Accounts | None]:
-    """From Link's metadata: bank and session, by the names of `LinkedItem`; and the accounts."""
-    if metadata is None:
-        return {}, accounts
-    if not isinstance(metadata, Mapping):
-        raise TypeError(
-            f"metadata must be Link's metadata object, not {type(metadata).__name__}: "
-            "read JSON text with json.loads first"
-        )
-    said = in_snake_case(metadata)
-    if isinstance(said.get("metadata"), Mapping):
-        raise TypeError("metadata must be Link's metadata object: of onSuccess pass only that")
-    institution = said.get("institution")
-    if isinstance(institution, str) and institution.startswith("{"):
-        raise TypeError("metadata['institution'] is JSON text: read it with json.loads first")
-    # Some of Link's wrappers give the bank's fields beside the others.
-    bank = in_snake_case(institution) if isinstance(institution, Mapping) else {**said, "id": None}
-    origin = {
-        "institution_id": text_in(bank, "institution_id") or text_in(bank, "id"),
-        "institution_name": text_in(bank, "name") or text_in(bank, "institution_name"),
-        "link_session_id": text_in(said, "link_session_id"),
-    }
-    listed: Any = said.get("accounts")
+def accounts_of(listed: Accounts | None, accounts: Accounts | None) -> Accounts | None:
+    """The accounts that the caller gave, else those that Link's metadata lists."""
     if accounts is None or listed is None:
-        return origin, listed if accounts is None else accounts
+        return listed if accounts is None else accounts
     accounts = [*accounts] if isinstance(accounts, Iterator) else accounts
     try:
         ids, known = ({each.account_id for each in as_accounts(one)} for one in (accounts, listed))
     except ValueError:  # an account without an id: they cannot be compared
-        return origin, accounts
+        return accounts
     if not ids <= known:
         raise ValueError("accounts= has an account that metadata= does not have: leave one out")
-    return origin, accounts
+    return accounts

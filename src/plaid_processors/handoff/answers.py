@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from attrs import AttrsInstance, asdict, fields, frozen
 
 from .._engine.http import HttpFailure, HttpOutcome
-from .._plaid.retry import retry_after_seconds
 from ..redaction import redact
 from .errors import HandoffError, PartnerApiError, PartnerConnectionError, PartnerFault
 from .requests import HandoffRequest
@@ -70,7 +69,7 @@ def outcome_of(
             why = str(unusable)
         failure = HttpFailure(reason=f"its answer is {why} (HTTP {status})", sent=True)
         error = _no_answer(api, request.changes, failure, known)
-    error.retry_after = retry_after_seconds(outcome.retry_after)
+    error.retry_after = outcome.retry_after
     return error
 
 
@@ -133,25 +132,26 @@ def texts_of(data: Json, kind: type[AttrsInstance]) -> dict[str, Any]:
     return {each.name: text_of(data, each.name) for each in fields(kind)}
 
 
-def named_in(body: Json, kind: str) -> list[str | None]:
-    """The ids of the things of this kind that an answer names, wherever it does.
+def named_in(body: Json, kind: str) -> list[object]:
+    """The ids of the things of this kind that an answer names, however deep.
 
     As ``{kind}_id``, in camel case or not, as an object with an id, or as a link to it.
     """
-    found: list[str | None] = []
+    found: list[object] = []
     waiting: list[object] = [body]
     while waiting:
         each = waiting.pop()
-        waiting += each if isinstance(each, list) else []
+        if isinstance(each, list):
+            waiting += each
         for key, value in each.items() if isinstance(each, dict) else ():
             waiting.append(value)
             name = key.lower().replace("_", "")
-            if name in (kind, f"{kind}id", f"owner{kind}id"):
-                inner = value.get("data", value) if isinstance(value, dict) else value
-                found.append(inner if isinstance(inner, str) else text_of(inner, "id"))
-                if href := text_of(value, "href"):
-                    found.append(href.partition("?")[0].rstrip("/").rpartition("/")[2])
-    return found
+            if name in (f"{kind}id", f"owner{kind}id"):
+                found.append(value)
+            elif name == kind and isinstance(value, dict):
+                last_part = (text_of(value, "href") or "").rstrip("/").rpartition("/")[2]
+                found += [text_of(value, "id"), text_of(value.get("data"), "id"), last_part or None]
+    return [each for each in found if each is not None]
 
 
 def has_more(body: Json) -> bool:

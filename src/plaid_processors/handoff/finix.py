@@ -69,7 +69,8 @@ def _read_instrument(identity: str, secrets: tuple[str, ...], data: Json) -> Pay
     if text_of(data, "id") is None:
         raise UnusableError("without an id")
     # It is to another question, and may show another customer's.
-    if any(each not in (None, identity) for each in named_in(data, "identity")):
+    named = [data.get("identity"), *named_in(data, "identity")]
+    if any(each not in (None, identity) for each in named):
         raise UnusableError("about another identity")
     known = {"id": data["id"], "enabled": data.get("enabled") is not False}
     raw = masked(data, secrets_among(*secrets))

@@ -138,8 +138,8 @@ def _check_business(business_id: str, body: Json) -> None:
     for each in (body, *objects([data]), *objects(data)):
         kind = text_of(each, "type")
         if (kind or "").lower() == "business" or (kind is None and not isinstance(data, list)):
-            named.append(text_of(each, "id"))
-    if any(each.lower() != business_id.lower() for each in named if each is not None):
+            named.append(text_of(each, "id") or business_id)
+    if any(str(each).lower() != business_id.lower() for each in named):
         raise UnusableError("about another business")
 
 
