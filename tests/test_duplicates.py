@@ -155,7 +155,14 @@ def test_banks_where_a_new_link_may_end_the_earlier_item(
 
 @rows(
     ("seen", "old"),
-    [(None, []), ("{}", []), ({"accounts": "[]"}, []), (metadata(CHECKING), ["result"])],
+    [
+        (None, []),
+        ("{}", []),
+        ({"accounts": "[]"}, []),
+        (metadata(CHECKING), ["result"]),
+        (metadata(CHECKING), "result"),
+        (metadata(CHECKING), 5),
+    ],
 )
 def test_what_is_no_metadata_or_no_result(seen: Any, old: Any) -> None:
     """A wrong argument is a TypeError, and not "no duplicates"."""

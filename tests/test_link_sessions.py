@@ -211,6 +211,14 @@ def test_a_wrong_partner_is_refused_before_any_request(
     assert faulty.requests == []
 
 
+def test_one_earlier_result_is_no_list_of_them(faulty: FaultyPlaid, link_session: Call) -> None:
+    """It is refused by name, before the session is asked for."""
+    earlier = LinkResult(access_token=access("old"), environment="sandbox")
+    with pytest.raises(TypeError, match="earlier must be a list of LinkResult objects"):
+        link_session(earlier=earlier)
+    assert faulty.requests == []
+
+
 def test_the_same_bank_twice_in_sessions(faulty: FaultyPlaid, link_session: Call) -> None:
     """Each Item is compared with the earlier ones, and with those of this session."""
     with_items(faulty, added("A"), added("B"))

@@ -191,14 +191,10 @@ def find_duplicates(
         accounts = as_accounts(listed or ())
     except ValueError:  # no id, which Link's mobile SDKs were seen to send
         accounts = ()
-    if isinstance(earlier, (LinkResult, str, Mapping)) or not isinstance(earlier, Iterable):
-        raise TypeError(f"earlier must be a list of LinkResult, not {type(earlier).__name__}")
     bank, new = origin["institution_id"], {_name(each) for each in accounts}
     ends = bank in tuple(may_end_earlier)
     found: list[Duplicate] = []
-    for result in earlier:
-        if not isinstance(result, LinkResult):
-            raise TypeError(f"earlier must have LinkResult objects, not {type(result).__name__}")
+    for result in as_results(earlier):
         if bank is None or result.institution_id not in (bank, None):
             continue
         old = {_name(each.account) for each in result.entries}
@@ -216,6 +212,20 @@ def find_duplicates(
                 )
             )
     return tuple(found)
+
+
+def as_results(earlier: object) -> tuple[LinkResult, ...]:
+    """The earlier results of a user, checked."""
+    if not isinstance(earlier, Iterable):
+        raise TypeError(
+            f"earlier must be a list of LinkResult objects, not {type(earlier).__name__}"
+        )
+    results: list[LinkResult] = []
+    for each in earlier:
+        if not isinstance(each, LinkResult):
+            raise TypeError(f"earlier must have LinkResult objects, not {type(each).__name__}")
+        results.append(each)
+    return tuple(results)
 
 
 def _name(account: Account) -> tuple[str, str] | None:

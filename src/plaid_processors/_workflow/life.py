@@ -34,7 +34,7 @@ from ..results import (
 from .accounts import pick
 from .arguments import checked_token, flag, names
 from .link import ask_for_missing, check_result, go_on
-from .plan import OnToken, Partners, left_to_do, own_adapters, partners_of
+from .plan import OnToken, Partners, left_to_do, missing_again, own_adapters, partners_of
 from .progress import Progress
 
 # PNC wants new processor tokens after update mode: https://plaid.com/docs/auth/
@@ -71,9 +71,10 @@ async def refresh(
         nonlocal status
         status = await _look(call, result.access_token)
         if status.healthy:
-            after = _what_follows(result, status, adapters, again)
-            progress.take_up(after)
-            progress.went = _issued_for_others(result, status.accounts)
+            present = {each.account_id for each in status.accounts}
+            tokens = result.processor_tokens
+            progress.take_up(_what_follows(result, status, adapters, again))
+            progress.went = tuple(each for each in tokens if each.account.account_id not in present)
             await ask_for_missing(call, progress, on_token=on_token, partial=partial)
             progress.went = ()
 
@@ -147,21 +148,15 @@ def _what_follows(
         if not kept and not picked:
             unselected.append(partner)
         known = {each.account.account_id for each in kept}
-        entries += [_anew(each) if each.account.account_id in to_reissue else each for each in kept]
+        entries += [
+            missing_again(each) if each.account.account_id in to_reissue else each for each in kept
+        ]
         entries += [
             PendingToken(processor=name, account=account, permissions=partner.permissions)
             for account in picked
             if account.account_id not in known
         ]
     return evolve(result, entries=entries, unselected=unselected, consent_expires_at=consent_ends)
-
-
-def _issued_for_others(
-    result: LinkResult, accounts: Sequence[Account]
-) -> tuple[ProcessorToken, ...]:
-    """The tokens of a result that are for other accounts than these."""
-    present = {account.account_id for account in accounts}
-    return tuple(each for each in result.processor_tokens if each.account.account_id not in present)
 
 
 def _picked(
@@ -174,12 +169,6 @@ def _picked(
         return pick(adapter, partner, accounts)
     except AccountSelectionError:
         return ()
-
-
-def _anew(entry: ProcessorToken | PendingToken) -> PendingToken:
-    return PendingToken(
-        processor=entry.processor, account=entry.account, permissions=entry.permissions
-    )
 
 
 def _changes(before: LinkResult, after: LinkResult, status: LinkStatus) -> LinkChanges:

@@ -25,7 +25,7 @@ from ..errors import (
     PlaidProcessorsError,
     RequestError,
 )
-from ..life import DuplicateItemError, find_duplicates
+from ..life import DuplicateItemError, as_results, find_duplicates
 from ..redaction import mask
 from ..results import (
     Account,
@@ -148,7 +148,7 @@ async def link_session(
 ) -> tuple[LinkResult, ...]:
     """Link each Item of a finished session, in a call of its own; one that fails holds up none."""
     adapters = get_adapters(partner)
-    known = earlier if earlier is None or isinstance(earlier, LinkResult) else tuple(earlier)
+    known = None if earlier is None else as_results(earlier)
     found = await session(begin(), link_token)
     if not found.items:
         raise LinkSessionError(_why_without_items(found), session=found)

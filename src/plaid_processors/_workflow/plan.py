@@ -223,8 +223,11 @@ def left_to_do(
 def _unless_expired(entry: ProcessorToken | PendingToken) -> ProcessorToken | PendingToken:
     """The entry; one whose token has expired is missing again."""
     token = entry if isinstance(entry, ProcessorToken) else entry.unnarrowed
-    if token is None or not token.expired:
-        return entry
+    return entry if token is None or not token.expired else missing_again(entry)
+
+
+def missing_again(entry: ProcessorToken | PendingToken) -> PendingToken:
+    """What to ask for to get another token for the same account, as narrow."""
     return PendingToken(
         processor=entry.processor, account=entry.account, permissions=entry.permissions
     )
