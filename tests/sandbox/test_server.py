@@ -154,3 +154,17 @@ def test_requests_under_way_while_it_closes(caplog: pytest.LogCaptureFixture) ->
             closing.join(10)
             assert not closing.is_alive()
     assert caplog.text == ""
+
+
+def test_a_request_that_is_cut_off_is_not_acted_on(caplog: pytest.LogCaptureFixture) -> None:
+    """The client hangs up in the middle of the body: nothing happens, and nothing is logged."""
+    with LocalSandbox() as sandbox:
+        host = sandbox.url.removeprefix("http://")
+        address = ("127.0.0.1", int(host.rpartition(":")[2]))
+        with socket.create_connection(address, timeout=5) as client:
+            head = f"POST /item/get HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+            client.sendall(f"{head}Content-Length: 100\r\n\r\n{{}}".encode())
+            time.sleep(0.1)
+        time.sleep(0.1)
+        assert sandbox.requests == ()
+    assert caplog.text == ""

@@ -46,9 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except LinkIncompleteError as error:
-        return _fail(
-            error.__cause__ or error, words
-        )  # its own advice is to store the result and resume
+        # Its own advice is to store the result and to resume it.
+        return _fail(error.__cause__ or error, words)
     except (PlaidProcessorsError, OSError) as error:
         return _fail(error, words)
     except ModuleNotFoundError as error:

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -121,7 +122,8 @@ def make_app(engine: Engine, hosts: Hosts) -> ASGIApp:
     )
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        with suppress(asyncio.CancelledError):  # the server closes, and the connection is lost
+        # The connection is lost: the server closes, or the client hung up.
+        with suppress(asyncio.CancelledError, ClientDisconnect):
             await routes(scope, receive, send)
 
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
 from .wire import Request
@@ -14,10 +15,18 @@ class BodyTooLargeError(Exception):
 
 
 async def read_request(scope: Scope, receive: Receive) -> Request:
-    """Read a request; a too large one is read to its end, so that the client gets an answer."""
+    """Read a request; a too large one is read to its end, so that the client gets an answer.
+
+    Raises:
+        BodyTooLargeError: it is too large.
+        ClientDisconnect: the client hung up before all of it came.
+
+    """
     chunks, size, more = [], 0, True
     while more:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
         chunk = message.get("body", b"")
         size += len(chunk)
         if size <= MAX_BODY:
