@@ -260,8 +260,7 @@ FAULTS = [
         "an Item's error is a status", "_workflow/life.py",
         "isinstance(answer, (ItemLoginRequiredError, ItemNotFoundError))",
         "isinstance(answer, ItemLoginRequiredError)",
-        "test_refresh.py::test_an_answer_about_the_item_is_a_status "
-        "test_refresh.py::test_status_of_a_broken_and_of_a_removed_item",
+        "test_refresh.py::test_an_answer_about_the_item_is_a_status",
     ),
     Fault(
         "the accounts of a broken Item are not asked for", "_workflow/life.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import signal
@@ -305,8 +306,8 @@ def ask(url: str, path: str, body: dict[str, str], **headers: str) -> str:
     kind = {"Content-Type": "application/json", **headers}
     with urllib3.PoolManager() as pool:
         sent = {**body, "access_token": "access-sandbox-x"}
-        reply = pool.request("POST", url + path, json=sent, headers=kind)
-    return str(reply.json().get("error_code", reply.status))
+        reply = pool.request("POST", url + path, body=json.dumps(sent), headers=kind)
+    return str(json.loads(reply.data).get("error_code", reply.status))
 
 
 def test_the_sandbox_by_another_host_name() -> None:

@@ -187,23 +187,30 @@ def test_an_items_error_is_a_status(
 
 
 @rows(
-    ("path", "code", "action"),
+    ("path", "error_type", "code", "action"),
     [
-        (ITEM, "ITEM_NOT_FOUND", LinkAction.STOP),
-        (ITEM, "ITEM_CONCURRENTLY_DELETED", LinkAction.STOP),
-        (ITEM, "USER_PERMISSION_REVOKED", LinkAction.STOP),
-        (ITEM, "ITEM_LOGIN_REQUIRED", LinkAction.REPAIR),
-        (ACCOUNTS, "ITEM_LOGIN_REQUIRED", LinkAction.REPAIR),
-        (ACCOUNTS, "ITEM_NOT_FOUND", LinkAction.STOP),
-        (ACCOUNTS, "NO_ACCOUNTS", LinkAction.CHECK),
+        (ITEM, "ITEM_ERROR", "ITEM_NOT_FOUND", LinkAction.STOP),
+        (ITEM, "ITEM_ERROR", "ITEM_CONCURRENTLY_DELETED", LinkAction.STOP),
+        (ITEM, "ITEM_ERROR", "USER_PERMISSION_REVOKED", LinkAction.STOP),
+        # As Plaid's page of this error has it: https://plaid.com/docs/errors/invalid-input/
+        (ITEM, "INVALID_INPUT", "USER_PERMISSION_REVOKED", LinkAction.STOP),
+        (ITEM, "ITEM_ERROR", "ITEM_LOGIN_REQUIRED", LinkAction.REPAIR),
+        (ACCOUNTS, "ITEM_ERROR", "ITEM_LOGIN_REQUIRED", LinkAction.REPAIR),
+        (ACCOUNTS, "ITEM_ERROR", "ITEM_NOT_FOUND", LinkAction.STOP),
+        (ACCOUNTS, "ITEM_ERROR", "NO_ACCOUNTS", LinkAction.CHECK),
     ],
 )
 def test_an_answer_about_the_item_is_a_status(
-    faulty: FaultyPlaid, faulty_linker: ProcessorLinker, path: str, code: str, action: LinkAction
+    faulty: FaultyPlaid,
+    faulty_linker: ProcessorLinker,
+    path: str,
+    error_type: str,
+    code: str,
+    action: LinkAction,
 ) -> None:
     """So it is where Plaid answers with the error, also between the two questions."""
     faulty.on(ITEM, shown())
-    faulty.on(path, refusal("ITEM_ERROR", code, "no"))
+    faulty.on(path, refusal(error_type, code, "no"))
     status = faulty_linker.status(ACCESS_TOKEN)
     assert (status.healthy, status.action, status.accounts) == (False, action, ())
     assert status.error is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -196,7 +197,7 @@ class TwoYears:
                     encode_multipart=False,
                     headers=urllib3.make_headers(basic_auth=keys),
                 )
-                headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+                headers["Authorization"] = f"Bearer {json.loads(answer.data)['access_token']}"
         with urllib3.PoolManager() as pool:
             done = pool.request(
                 request.method, url + request.path, json=request.json, headers=headers
