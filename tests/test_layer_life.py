@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from time import sleep
 from typing import Any
 
@@ -357,6 +359,11 @@ def test_what_is_gone_can_be_archived(
 # --- other processes
 
 
+def ready(_number: int) -> None:
+    """Keeps one process busy, so that the other one starts too."""
+    sleep(1)
+
+
 @pytest.mark.slow
 @rows("slow", ["PUT {}", "GET {}/plaid/accounts"])
 def test_two_processes_do_not_drop_each_others_tokens_unnoticed(
@@ -368,21 +375,17 @@ def test_two_processes_do_not_drop_each_others_tokens_unnoticed(
     """
     banks, business = [link(), link()], layer.new_business()
     layer.fail(slow.format(f"/v1/businesses/{business}"), delay=0.6, times=2)
-    done: list[LayerHandoff] = []
-
-    def hand_over(bank: LinkResult) -> None:
-        done.append(Sender(layer, kind).hand_over(bank, business_id=business))
-
-    first, second = (threading.Thread(target=hand_over, args=(bank,)) for bank in banks)
-    layer.clear_requests()
-    first.start()
-    while slow.startswith("GET") and "GET" not in {each.method for each in layer.requests}:
-        sleep(0.01)
-    sleep(0.2 if slow.startswith("GET") else 0)
-    second.start()
-    first.join()
-    second.join()
-    assert [each.missing for each in done] == [(), ()]
+    # Within one process, calls for one business are one after the other.
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        hand_over = Sender(layer, kind).hand_over
+        list(pool.map(ready, range(2)))
+        layer.clear_requests()
+        first = pool.submit(hand_over, banks[0], business_id=business)
+        while slow.startswith("GET") and "GET" not in {each.method for each in layer.requests}:
+            sleep(0.01)
+        sleep(0.2 if slow.startswith("GET") else 0)
+        second = pool.submit(hand_over, banks[1], business_id=business)
+        assert [first.result().missing, second.result().missing] == [(), ()]
     assert held(layer, business) == texts(*banks)
 
 
