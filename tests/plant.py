@@ -964,7 +964,7 @@ FAULTS = [
     ),
     Fault(
         "the turn is the process's, not the sender's", "handoff/finix.py",
-        'place = f"{self._base_url} {identity}"', 'place = f"{id(self)} {identity}"',
+        'place = f"{self.base_url} {identity}"', 'place = f"{id(self)} {identity}"',
         "test_handoff.py::test_senders_side_by_side_make_one_instrument",
     ),
     Fault(
@@ -995,8 +995,8 @@ FAULTS = [
     ),
     Fault(
         "two hand-offs at once drop nothing", "handoff/layer.py",
-        "await call.turn(turn, self._send_new(call, business_id, living, dead))",
-        "await self._send_new(call, business_id, living, dead)",
+        "await call.turn(turn, self._send_new(call, business_id, left, dead, ledger))",
+        "await self._send_new(call, business_id, left, dead, ledger)",
         "test_handoff.py::test_two_at_once_drop_nothing",
     ),
     Fault(
@@ -1186,6 +1186,249 @@ FAULTS = [
         "doctor leaves nothing behind", "cli/doctor.py",
         "    for item in items:\n", "    for item in items[1:]:\n",
         "test_doctor.py::test_a_thing_that_is_broken_at_plaid",
+    ),
+    # The store
+    Fault(
+        "of two saves of one version one wins", "store/database.py",
+        "links.c.key == record.key, links.c.version == record.version",
+        "links.c.key == record.key",
+        "test_store_sql.py::test_a_database test_store_sql.py::test_processes_race",
+    ),
+    Fault(
+        "a lease that has ended is free", "store/database.py",
+        "(leases.c.ends_at <= self._now()) | ", "",
+        "test_store_sql.py::test_a_database",
+    ),
+    Fault(
+        "each process has connections of its own", "store/database.py",
+        "        each.engine.dispose(close=False)", "        pass",
+        "test_store_sql.py::test_a_fork_with_a_used_store",
+    ),
+    Fault(
+        "a link and its hand-offs are stored together", "store/database.py",
+        "            isolation_level=_ISOLATION[name],\n", "",
+        "test_store_sql.py::test_all_or_nothing",
+    ),
+    Fault(
+        "several processes may create the tables", "store/database.py",
+        "tries = len(tables) + len(indexes) + 1", "tries = 1",
+        "test_store_sql.py::test_processes_create_the_tables_at_once",
+    ),
+    Fault(
+        "the clock is the database's", "store/database.py",
+        'func.strftime(form, "now", ', "func.strftime(form, datetime.now(UTC).isoformat(), ",
+        "test_store_sql.py::test_the_clock_is_the_databases",
+    ),
+    Fault(
+        "an error shows no values", "store/database.py",
+        "hide_parameters=True", "hide_parameters=False",
+        "test_store_sql.py::test_an_error_of_the_database_shows_no_values",
+    ),
+    Fault(
+        "no password is shown", "store/database.py",
+        'or "@" in (url.host or "")', "",
+        "test_store_sql.py::test_an_unusable_url",
+    ),
+    Fault(
+        "a row in another's place is not read", "store/cipher.py",
+        "if not bound.startswith(about):", "if False:",
+        "test_store_cipher.py::test_rows_in_each_others_place "
+        "test_store_cipher.py::test_a_row_that_says_it_is_anothers",
+    ),
+    Fault(
+        "two keys in one text are not taken as one", "store/cipher.py",
+        'altchars=b"-_", validate=True', 'altchars=b"-_"',
+        "test_store_cipher.py::test_malformed_keys",
+    ),
+    Fault(
+        "the first key encrypts", "store/cipher.py",
+        "fernet.MultiFernet(listed)", "fernet.MultiFernet(listed[::-1])",
+        "test_store_cipher.py::test_all_keys_read_and_the_first_writes "
+        "test_store_cipher.py::test_a_new_key",
+    ),
+    Fault(
+        "the Item is stored before the callback", "_workflow/link.py",
+        "                await keeper.keep_item(progress)\n", "                pass\n",
+        "test_store_links.py::test_each_step_is_stored_before_the_next "
+        "test_store_links.py::test_ctrl_c_inside_the_store_does_not_lose_the_item",
+    ),
+    Fault(
+        "a token is stored before its callback", "_workflow/link.py",
+        "                await keeper.keep(progress)\n                call.check()\n",
+        "                pass\n",
+        "test_store_links.py::test_each_step_is_stored_before_the_next",
+    ),
+    Fault(
+        "the same public token gives the same result", "_workflow/link.py",
+        "        if keeper.result is None:\n", "        if True:\n",
+        "test_store_links.py::test_the_same_public_token_gives_the_same_result "
+        "test_store_links.py::test_many_at_once_make_one_item",
+    ),
+    Fault(
+        "a second call waits for the first", "_workflow/keeping.py",
+        "while not await call.port.run(partial(books.lease, lease)):",
+        "while await call.port.run(partial(books.lease, lease)) is None:",
+        "test_store_links.py::test_another_waits_until_its_deadline",
+    ),
+    Fault(
+        "another user's public token is refused", "_workflow/keeping.py",
+        "if record.client_user_id != client_user_id:", "if False:",
+        "test_store_links.py::test_another_users_public_token_is_refused",
+    ),
+    Fault(
+        "a store needs the user's id", "_workflow/keeping.py",
+        "    if client_user_id is None:\n        raise", "    if client_user_id is None:\n"
+        "        return 'nobody'\n        raise",
+        "test_store_links.py::test_a_store_needs_the_users_id",
+    ),
+    Fault(
+        "a spent token after a lost answer is unknown", "_workflow/link.py",
+        "keeper.tried_before and", "False and",
+        "test_store_links.py::test_an_exchange_without_an_answer_is_unknown",
+    ),
+    Fault(
+        "a store's failure is a StoreError", "store/books.py",
+        'raise StoreError(f"the store failed: {type(error).__name__}") from error', "raise",
+        "test_store_links.py::test_a_store_that_fails_first_stops_the_link "
+        "test_store_links.py::test_a_store_that_fails_later_leaves_the_item_in_the_error",
+    ),
+    Fault(
+        "Ctrl-C inside the store loses no Item", "_workflow/keeping.py",
+        "            save()  # Ctrl-C", "            # Ctrl-C",
+        "test_store_links.py::test_ctrl_c_inside_the_store_does_not_lose_the_item",
+    ),
+    Fault(
+        "a cancellation waits for the store", "_engine/ports.py",
+        "                await asyncio.wait([future])", "                await future",
+        "test_store_links.py::test_a_cancellation_waits_for_the_store",
+    ),
+    Fault(
+        "with asyncio the store works on threads", "_engine/ports.py",
+        "future = self._loop.run_in_executor(None, context.run, work)",
+        "future = self._loop.create_future()\n        future.set_result(context.run(work))",
+        "test_store_links.py::test_a_slow_store_holds_no_event_loop",
+    ),
+    Fault(
+        "an issue that fails leaves nothing", "_workflow/keeping.py",
+        "elif known is not None and not progress.advanced:", "elif False:",
+        "test_store_links.py::test_an_issue_that_fails_leaves_the_link_as_it_was",
+    ),
+    Fault(
+        "two calls that change one link lose nothing", "store/books.py",
+        "    if mine is None or theirs is None:\n", "    if True:\n",
+        "test_store_links.py::test_two_calls_change_one_link_at_the_same_moment",
+    ),
+    Fault(
+        "an Item that is gone is removed in the store", "_workflow/life.py",
+        "if keeper is not None and _is_gone(status):", "if False:",
+        "test_store_links.py::test_refresh_stores_what_went_and_what_came",
+    ),
+    # The recorded hand-off
+    Fault(
+        "the record says sending before Finix is asked", "handoff/finix.py",
+        "                await ledger.sending([each.id for each in listed])\n",
+        "                pass\n",
+        "test_store_handoff.py::test_once_and_recorded_at_each_step "
+        "test_store_handoff.py::test_killed_between_finix_and_the_record "
+        "test_store_handoff.py::test_a_store_that_fails_first_sends_nothing",
+    ),
+    Fault(
+        "what is done is not sent again", "_workflow/ledger.py",
+        "if not again and all(map(self._has, tokens)):", "if False:",
+        "test_store_handoff.py::test_once_and_recorded_at_each_step "
+        "test_store_handoff.py::test_layer_has_all_tokens_and_is_not_asked_again",
+    ),
+    Fault(
+        "hand-offs come one after the other", "_workflow/handing_over.py",
+        "            await stack.enter_async_context(leased(own, books, name))\n",
+        "            pass\n",
+        "test_store_handoff.py::test_two_at_once_make_one_instrument "
+        "test_store_handoff.py::test_two_processes_make_one_instrument",
+    ),
+    Fault(
+        "hand-offs of one business come one after the other", "_workflow/handing_over.py",
+        "    if isinstance(sender, Sender):\n        leases.append",
+        "    if False:\n        leases.append",
+        "test_store_handoff.py::test_two_processes_drop_nothing_at_layer",
+    ),
+    Fault(
+        "a call that slept beyond its lease sends nothing", "_workflow/ledger.py",
+        "unless_taken=not self._sending", "unless_taken=False",
+        "test_store_handoff.py::test_a_call_that_slept_beyond_its_lease_sends_nothing "
+        "test_store_handoff.py::test_a_refusal_of_one_that_slept_does_not_undo_anothers",
+    ),
+    Fault(
+        "an unknown outcome is looked up", "_workflow/ledger.py",
+        "if len(found) == 1:", "if False:",
+        "test_store_handoff.py::test_what_was_made_is_found "
+        "test_store_handoff.py::test_killed_between_finix_and_the_record "
+        "test_store_handoff.py::test_a_store_that_fails_after_the_answer_loses_nothing",
+    ),
+    Fault(
+        "what was there before is no trace", "_workflow/ledger.py",
+        "if len(found) == 1:", "if found:",
+        "test_store_handoff.py::test_of_several_new_ones_none_is_taken",
+    ),
+    Fault(
+        "what is of another token is no trace", "_workflow/ledger.py",
+        "known = {*handoff.before, *others}", "known = {*handoff.before}",
+        "test_store_handoff.py::test_what_is_of_another_token_is_not_taken",
+    ),
+    Fault(
+        "no second one where it cannot be told", "_workflow/ledger.py",
+        "if handoff.state not in _UNSETTLED:", "if True:",
+        "test_store_handoff.py::test_what_a_failure_leaves "
+        "test_store_handoff.py::test_killed_before_finix_has_read_it "
+        "test_store_handoff.py::test_a_function_that_fails "
+        "test_store_handoff.py::test_an_unknown_outcome_at_another_identity",
+    ),
+    Fault(
+        "a refusal does not settle an unknown outcome", "_workflow/ledger.py",
+        "elif was.state in _UNSETTLED and not settled:", "elif False:",
+        "test_store_handoff.py::test_a_failed_look_settles_nothing",
+    ),
+    Fault(
+        "a new token does not make an unknown one due", "store/sealing.py",
+        " and before.state not in _OPEN:", ":",
+        "test_store_handoff.py::test_an_unknown_outcome_is_not_forgotten_with_a_new_token",
+    ),
+    Fault(
+        "an answer is recorded before the interruption is raised", "handoff/sending.py",
+        "        if keep is not None:\n            await keep(value)\n        call.check()\n",
+        "        call.check()\n        if keep is not None:\n            await keep(value)\n",
+        "test_store_handoff.py::test_cancelled_while_finix_is_at_it "
+        "test_store_handoff.py::test_ctrl_c_while_finix_is_at_it",
+    ),
+    Fault(
+        "a refusal is recorded before the interruption is raised", "_workflow/ledger.py",
+        "cause = error if isinstance(error, Exception) else error.__cause__", "cause = error",
+        "test_store_handoff.py::test_cancelled_and_refused",
+    ),
+    Fault(
+        "a store that fails names what the partner has", "_workflow/ledger.py",
+        "error.add_note(f\"{self._partner} has it,", "str(f\"{self._partner} has it,",
+        "test_store_handoff.py::test_a_store_that_fails_after_the_answer_loses_nothing",
+    ),
+    Fault(
+        "no secret of a function's error is stored", "_workflow/ledger.py",
+        "redact(str(error)) if isinstance(error, HandoffError) else type(error).__name__",
+        "str(error)",
+        "test_store_handoff.py::test_a_function_that_fails",
+    ),
+    Fault(
+        "an expired token is refused", "_workflow/ledger.py",
+        "            if token.expired:\n", "            if False:\n",
+        "test_store_handoff.py::test_an_expired_token_is_refused",
+    ),
+    Fault(
+        "what Layer does not list is unknown", "_workflow/ledger.py",
+        "if account_id in missing:", "if False:",
+        "test_store_handoff.py::test_a_token_that_layer_does_not_list_is_unknown",
+    ),
+    Fault(
+        "tokens that are gone stay as they are", "_workflow/handing_over.py",
+        "[living(tokens, dead)] if together", "[tokens] if together",
+        "test_store_handoff.py::test_what_is_gone_is_left_out",
     ),
 ]
 # fmt: on

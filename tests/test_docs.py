@@ -7,6 +7,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+from cryptography.fernet import Fernet
 
 import plaid_processors
 from plaid_processors import (
@@ -20,6 +21,7 @@ from plaid_processors import (
     pytest_plugin,
     sandbox,
     settings,
+    store,
 )
 from plaid_processors.cli.partners import accounts_of
 
@@ -109,6 +111,15 @@ def test_every_name_of_the_handoff_is_in_the_reference() -> None:
     assert set(handoff.__all__) - words("docs/reference.md") == set()
     errors = {name for name in handoff.__all__ if name.endswith("Error")}
     assert errors - words("docs/errors.md") == set()
+
+
+def test_every_name_of_the_store_is_in_the_reference() -> None:
+    """What can be imported of it can be looked up; its columns and states stand in its page."""
+    assert set(store.__all__) - words("docs/reference.md") == set()
+    tables = store.SqlStore("sqlite://", keys=[Fernet.generate_key()]).metadata.tables
+    columns = {name for table in tables.values() for name in table.columns.keys()}  # noqa: SIM118
+    states = {*store.LinkState, *store.HandoffState}
+    assert ({*tables, *columns} | states) - words("docs/store.md") == set()
 
 
 def test_every_name_of_the_sandbox_is_in_the_docs() -> None:

@@ -24,6 +24,7 @@ from plaid_processors import (
     ItemNotFoundError,
     ItemNotSupportedError,
     LinkIncompleteError,
+    LinkInProgressError,
     LinkResult,
     LinkSession,
     LinkSessionError,
@@ -96,6 +97,8 @@ def _example(kind: type[PlaidProcessorsError]) -> PlaidProcessorsError:
         return kind("finx", suggestions=["finix"], known=["finix", "layer"])
     if issubclass(kind, WebhookVerificationError):
         return kind("too_old", age=301.5)
+    if issubclass(kind, LinkInProgressError):
+        return kind("another is at it", retry_after=30.5)
     return kind("words")
 
 

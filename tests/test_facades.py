@@ -50,7 +50,11 @@ NOT_AWAITED = {"__init__", "from_env", "with_options"}
 LIMITS = ["timeout", "deadline", "max_attempts", "max_connections", "on_event"]
 NETWORK = ["timeout", "proxy", "ca_bundle"]
 
-FOR_THE_LINKERS = {"PlaidClient.begin"}
+FOR_THE_LINKERS = {"PlaidClient.begin"} | {
+    f"{sender}.{name}"
+    for sender in ("FinixSender", "AsyncFinixSender", "LayerSender", "AsyncLayerSender")
+    for name in ("begin", "deliver", "look")
+}
 """What is public between this package's modules, and nothing that a user calls."""
 
 
@@ -297,10 +301,10 @@ def test_the_clients_constructors_agree_in_their_way_to_the_network() -> None:
 
 
 def test_both_ways_to_make_a_linker_from_the_environment_agree() -> None:
-    """`ProcessorLinker.from_env` takes what `PlaidClient.from_env` takes, and says the same."""
+    """`ProcessorLinker.from_env` takes what `PlaidClient.from_env` takes, and a store."""
     client, linker = facade("PlaidClient")["from_env"], facade("ProcessorLinker")["from_env"]
     names = [parameter.name for parameter in client.parameters]
-    assert [parameter.name for parameter in linker.parameters] == names
+    assert [parameter.name for parameter in linker.parameters] == [*names, "store"]
     assert agreed(linker, names) == agreed(client, names)
 
 

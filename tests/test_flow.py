@@ -31,7 +31,7 @@ from plaid_processors import (
     UnknownProcessorError,
     unfinished,
 )
-from plaid_processors.sandbox import Linked
+from plaid_processors.sandbox import Linked, LocalSandbox
 
 from .support.checks import link_account, strangers
 from .support.faulty import (
@@ -403,7 +403,30 @@ def test_a_lying_browser(linker: ProcessorLinker, through_link: Through) -> None
     cause = error.__cause__
     assert isinstance(cause, AccountSelectionError)
     assert cause.accounts[0].subtype == "credit card"
-    assert error.result.unselected == (PendingPartner(processor="finix"),)
+    assert [each.processor for each in error.result.unselected] == ["finix"]
+
+
+def test_the_accounts_to_verify_are_remembered(
+    local_plaid: LocalSandbox, linker: ProcessorLinker, through_link: Through
+) -> None:
+    """A partner gets no others when the link is gone on with; unless the caller chooses one."""
+    done = through_link("layer", masks=["0000", "1111", "3333"])
+    first, second, _ = done.metadata["accounts"]
+    local_plaid.fail("/accounts/get", error_code="INSTITUTION_DOWN", times=3)
+    error = incomplete(
+        linker,
+        ["layer", "finix"],
+        public_token=done.public_token,
+        accounts=[first],
+        verify_accounts=True,
+    )
+    local_plaid.clear_faults()
+    left = LinkResult.from_dict(error.result.to_dict())
+    done_with = linker.resume(left, account_ids={"finix": [second["id"]]})
+    assert [token.account.account_id for token in done_with.processor_tokens] == [
+        first["id"],
+        second["id"],
+    ]
 
 
 def test_verified_accounts_are_plaids(linker: ProcessorLinker, through_link: Through) -> None:

@@ -86,6 +86,62 @@ def test_it(plaid_sandbox, processor_linker):
     done.assert_outcomes(passed=1)
 
 
+def test_a_linker_with_a_store(pytester: pytest.Pytester) -> None:
+    """A test that takes `plaid_store`, itself or by another fixture, has linkers that use it."""
+    done = run(
+        pytester,
+        """
+import asyncio
+import pytest
+
+def test_it(plaid_store, processor_linker, async_processor_linker):
+    assert processor_linker.store is async_processor_linker.store is plaid_store
+    result = processor_linker.link_sandbox("finix", client_user_id="user-42")
+    assert plaid_store.find(result.item_id).result == result
+    status = asyncio.run(async_processor_linker.status(item_id=result.item_id))
+    assert status.healthy
+
+def test_another_begins_with_an_empty_one(processor_linker, plaid_store):
+    assert processor_linker.store is plaid_store
+    assert list(plaid_store.links()) == []
+
+@pytest.fixture
+def application(plaid_store):
+    return plaid_store
+
+def test_by_another_fixture(processor_linker, application):
+    assert processor_linker.store is application
+
+def test_without(processor_linker, async_processor_linker):
+    assert processor_linker.store is async_processor_linker.store is None
+""",
+    )
+    done.assert_outcomes(passed=4)
+
+
+def test_a_store_of_the_users_own(pytester: pytest.Pytester) -> None:
+    """The fixture is overridden, for every test if that is wanted."""
+    done = run(
+        pytester,
+        """
+import pytest
+from cryptography.fernet import Fernet
+from plaid_processors.store import SqlStore
+
+@pytest.fixture(autouse=True)
+def plaid_store(tmp_path):
+    with SqlStore(f"sqlite:///{tmp_path}/links.db", keys=[Fernet.generate_key()]) as store:
+        store.create_tables()
+        yield store
+
+def test_it(processor_linker):
+    result = processor_linker.link_sandbox("finix", client_user_id="user-42")
+    assert processor_linker.store.find(result.item_id).state == "complete"
+""",
+    )
+    done.assert_outcomes(passed=1)
+
+
 def test_the_marker_lays_faults_in_its_order(pytester: pytest.Pytester) -> None:
     """Of two markers the upper one strikes first."""
     done = run(
@@ -245,7 +301,7 @@ def test_unused_it_loads_neither_the_local_plaid_nor_the_vendors_client() -> Non
     code = (
         "import sys; import plaid_processors.pytest_plugin; import plaid_processors.testing; "
         "heavy = {'plaid', 'starlette', 'uvicorn', 'jwt', 'playwright', "
-        "'plaid_processors.sandbox'}; "
+        "'cryptography', 'sqlalchemy', 'plaid_processors.sandbox'}; "
         "print(heavy & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -270,9 +326,9 @@ def test_the_applications_of_the_docs(
 def test_the_first_tests_of_the_docs(pytester: pytest.Pytester) -> None:
     """What the page shows before the applications runs as it stands."""
     page = (ROOT / "docs/testing.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n((?!#).*?)```", page, re.DOTALL)[:3]
+    blocks = re.findall(r"```python\n((?!#).*?)```", page, re.DOTALL)[:4]
     pytester.makepyfile("\n".join(blocks[::-1]))
-    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=4)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=5)
 
 
 def test_the_partners_are_new_for_each_test(pytester: pytest.Pytester) -> None:

@@ -8,15 +8,19 @@ from typing import Literal, Self
 
 from ._engine.ports import AsyncPort
 from ._plaid.call import PlaidCall
-from ._workflow import life
+from ._workflow import life, recovery, sessions
 from ._workflow import link as workflow
+from ._workflow.handing_over import hand_over
+from ._workflow.ledger import Hands
 from ._workflow.link_tokens import create_link_token
 from ._workflow.plan import AccountIds, Accounts, OnExchange, OnToken, Partners
 from ._workflow.webhooks import verify_webhook
+from .handoff.layer_tokens import Gone
 from .life import LinkChanges, LinkStatus
 from .linker import BaseLinker
 from .results import Account, LinkResult, LinkToken
 from .sessions import LinkSession
+from .store.records import Handoff, RecoveryReport
 from .webhooks.event import WebhookEvent
 from .webhooks.verify import WebhookBody, WebhookHeaders
 
@@ -49,6 +53,7 @@ class AsyncProcessorLinker(BaseLinker):
         android_package_name: str | None = None,
         hosted_link: Mapping[str, object] | None = None,
         access_token: str | None = None,
+        item_id: str | None = None,
         account_selection_enabled: bool | None = None,
         extra: Mapping[str, object] | None = None,
     ) -> LinkToken:
@@ -79,6 +84,7 @@ class AsyncProcessorLinker(BaseLinker):
             access_token: the access token of an Item to repair: Link opens in update mode, and asks
                 for the consent that the partners' products still lack. For an Item of which Plaid
                 has no record of consent, an older one, it asks for none.
+            item_id: in place of ``access_token``, the id of an Item in the store.
             account_selection_enabled: in update mode, whether the user can choose accounts anew.
             extra: any other field of the request.
 
@@ -91,6 +97,7 @@ class AsyncProcessorLinker(BaseLinker):
         """
         return await create_link_token(
             self._call(),
+            self._books,
             partner,
             client_user_id=client_user_id,
             client_name=client_name,
@@ -108,6 +115,7 @@ class AsyncProcessorLinker(BaseLinker):
             android_package_name=android_package_name,
             hosted_link=hosted_link,
             access_token=access_token,
+            item_id=item_id,
             account_selection_enabled=account_selection_enabled,
             extra=extra,
         )
@@ -128,7 +136,7 @@ class AsyncProcessorLinker(BaseLinker):
             PlaidApiError: Plaid does not know the link token, or refused.
             PlaidConnectionError: no usable answer came.
         """
-        return await workflow.session(self._call(), link_token)
+        return await sessions.session(self._call(), link_token)
 
     async def verify_webhook(
         self, body: WebhookBody, headers: WebhookHeaders, *, max_age: float = 300
@@ -157,6 +165,7 @@ class AsyncProcessorLinker(BaseLinker):
         partner: Partners,
         *,
         public_token: str,
+        client_user_id: str | None = None,
         accounts: Accounts | None = None,
         metadata: Mapping[str, object] | None = None,
         account_id: str | None = None,
@@ -174,6 +183,7 @@ class AsyncProcessorLinker(BaseLinker):
         Args:
             partner: a partner's name, an adapter, or several.
             public_token: the token from Link's onSuccess.
+            client_user_id: your id of the user; needed with a store, else not used.
             accounts: the accounts that the user connected (``metadata.accounts`` of onSuccess);
                 None: ask ``/accounts/get``.
             metadata: all of onSuccess's metadata, by Link's web or mobile SDKs: accounts,
@@ -201,8 +211,10 @@ class AsyncProcessorLinker(BaseLinker):
         """
         return await workflow.link(
             self._call(),
+            self._books,
             partner,
             public_token=public_token,
+            client_user_id=client_user_id,
             accounts=accounts,
             metadata=metadata,
             account_id=account_id,
@@ -221,6 +233,7 @@ class AsyncProcessorLinker(BaseLinker):
         partner: Partners,
         link_token: str,
         *,
+        client_user_id: str | None = None,
         earlier: Iterable[LinkResult] | None = None,
         on_duplicate: Literal["raise", "allow"] = "raise",
         verify_accounts: bool = False,
@@ -239,6 +252,7 @@ class AsyncProcessorLinker(BaseLinker):
         Args:
             partner: a partner's name, an adapter, or several.
             link_token: the token from `create_link_token` that Link was opened with.
+            client_user_id: your id of the user; needed with a store, else not used.
             earlier: this user's earlier results, to refuse the same accounts a second time.
             on_duplicate: ``"raise"``, or ``"allow"`` to link the same accounts again.
             verify_accounts: whether to ask ``/accounts/get`` what the accounts really are.
@@ -255,10 +269,12 @@ class AsyncProcessorLinker(BaseLinker):
             PlaidApiError: Plaid does not know the link token, or refused.
             PlaidConnectionError: no usable answer came.
         """
-        return await workflow.link_session(
+        return await sessions.link_session(
             self._call,
+            self._books,
             partner,
             link_token,
+            client_user_id=client_user_id,
             earlier=earlier,
             on_duplicate=on_duplicate,
             account_id=None,
@@ -275,6 +291,7 @@ class AsyncProcessorLinker(BaseLinker):
         partner: Partners,
         *,
         institution_id: str = "ins_109508",
+        client_user_id: str | None = None,
         products: Iterable[str] | None = None,
         options: Mapping[str, object] | None = None,
         account_id: str | None = None,
@@ -292,6 +309,7 @@ class AsyncProcessorLinker(BaseLinker):
         Args:
             partner: a partner's name, an adapter, or several.
             institution_id: a bank of https://plaid.com/docs/sandbox/institutions/.
+            client_user_id: your id of the user; needed with a store, else not used.
             products: the products to make the Item with, in place of the partners' own.
             options: the options of ``/sandbox/public_token/create``, such as
                 ``{"override_username": …}``.
@@ -310,8 +328,10 @@ class AsyncProcessorLinker(BaseLinker):
         """
         return await workflow.link_sandbox(
             self._call(),
+            self._books,
             partner,
             institution_id=institution_id,
+            client_user_id=client_user_id,
             products=products,
             sandbox_options=options,
             account_id=account_id,
@@ -326,7 +346,7 @@ class AsyncProcessorLinker(BaseLinker):
         self,
         partner: Partners,
         *,
-        access_token: str,
+        access_token: str | None = None,
         accounts: Accounts | None = None,
         item_id: str | None = None,
         account_id: str | None = None,
@@ -340,7 +360,7 @@ class AsyncProcessorLinker(BaseLinker):
 
         Args:
             partner: a partner's name, an adapter, or several.
-            access_token: the access token of the Item.
+            access_token: the access token of the Item; with a store, its ``item_id`` is enough.
             accounts: the Item's accounts, where you know them; None: ask ``/accounts/get``.
             item_id: the Item's id, where you know it, for the result.
             account_id: the account to use for every partner.
@@ -358,6 +378,7 @@ class AsyncProcessorLinker(BaseLinker):
         """
         return await workflow.issue(
             self._call(),
+            self._books,
             partner,
             access_token=access_token,
             accounts=accounts,
@@ -406,6 +427,7 @@ class AsyncProcessorLinker(BaseLinker):
         """
         return await workflow.resume(
             self._call(),
+            self._books,
             result,
             partner=partner,
             accounts=accounts,
@@ -417,7 +439,9 @@ class AsyncProcessorLinker(BaseLinker):
             on_token=on_token,
         )
 
-    async def status(self, access_token: str | LinkResult) -> LinkStatus:
+    async def status(
+        self, access_token: str | LinkResult | None = None, *, item_id: str | None = None
+    ) -> LinkStatus:
         """How the Item stands, by what Plaid says of it now.
 
         An Item that needs repair, was revoked or is gone is a status, not an exception. Asks
@@ -425,18 +449,20 @@ class AsyncProcessorLinker(BaseLinker):
 
         Args:
             access_token: the access token of the Item, or a result that has it.
+            item_id: in its place, the id of an Item in the store.
 
         Raises:
             AccessTokenError: Plaid does not know the access token.
             PlaidApiError: Plaid refused the question itself, or cannot answer now.
             PlaidConnectionError: no usable answer came.
         """
-        return await life.status(self._call(), access_token)
+        return await life.status(self._call(), self._books, access_token, item_id)
 
     async def refresh(
         self,
-        result: LinkResult,
+        result: LinkResult | None = None,
         *,
+        item_id: str | None = None,
         partner: Partners | None = None,
         reissue: bool | Iterable[str] = False,
         partial: bool = False,
@@ -457,6 +483,7 @@ class AsyncProcessorLinker(BaseLinker):
 
         Args:
             result: the result that you stored.
+            item_id: in its place, the id of an Item in the store.
             partner: an adapter of your own that the result knows only by name.
             reissue: True to make all tokens again, or the ids of the accounts whose tokens to make
                 again, such as the ``account_ids`` of a webhook.
@@ -473,29 +500,127 @@ class AsyncProcessorLinker(BaseLinker):
         """
         return await life.refresh(
             self._call(),
+            self._books,
             result,
+            item_id=item_id,
             partner=partner,
             reissue=reissue,
             partial=partial,
             on_token=on_token,
         )
 
-    async def accounts(self, access_token: str) -> tuple[Account, ...]:
+    async def hand_over(
+        self,
+        item_id: str,
+        sender: Hands,
+        *,
+        identity: str | None = None,
+        business_id: str | None = None,
+        partner: str | None = None,
+        account_id: str | None = None,
+        again: bool = False,
+        gone: Gone = (),
+    ) -> tuple[Handoff, ...]:
+        """Hand a stored Item's tokens to their partner, once; each step is stored.
+
+        It can be called twice, and by several processes: those for one identity, business or Item
+        come one after the other, and what the partner has is not sent again. After a crash it looks
+        at Finix first, and sends nothing where the outcome cannot be told. It takes as long as the
+        sender's time-out allows; this linker's deadline is for functions.
+
+        Args:
+            item_id: Plaid's id of the Item.
+            sender: a `FinixSender` or `LayerSender`, awaited or not; or, for another partner, a
+                function that hands over the `ProcessorToken` that it is called with, and returns
+                the partner's reference, a text, or None.
+            identity: for Finix, its id of the identity (``ID…``) that the account belongs to.
+            business_id: for Layer, its id of the business.
+            partner: for a function, Plaid's name of the partner whose tokens it hands over.
+            account_id: the account whose token to hand over; by default all of the partner's.
+            again: your word to send what was sent already, or may have been.
+            gone: for Layer, what is dead and not to be sent again: account ids, accounts, processor
+                tokens, or the results of Items that were removed.
+
+        Returns:
+            The hand-offs of these tokens as they are stored now, with the partner's references.
+
+        Raises:
+            ConfigurationError: an argument does not fit, or the Item has no token for the partner.
+            ItemNotStoredError: the store has no such Item.
+            LinkInProgressError: another call was at work on it until the end of this one's time.
+            HandoffRefusedError: nothing was sent: the partner may have it already, the token has
+                expired, or the Item was removed.
+            HandoffError: the partner refused, or there is no usable answer; as the sender raises.
+            StoreError: the store failed; a note says if the partner has it all the same.
+        """
+        return await hand_over(
+            self._call(),
+            self._books,
+            item_id,
+            sender,
+            identity=identity,
+            business_id=business_id,
+            partner=partner,
+            account_id=account_id,
+            again=again,
+            gone=gone,
+        )
+
+    async def accounts(
+        self, access_token: str | None = None, *, item_id: str | None = None
+    ) -> tuple[Account, ...]:
         """The Item's accounts (``/accounts/get``: at most 15 a minute for an Item).
 
         Args:
             access_token: the access token of the Item.
+            item_id: in its place, the id of an Item in the store.
 
         Raises:
             PlaidApiError: Plaid refused.
             PlaidConnectionError: no usable answer came.
         """
-        return await workflow.accounts(self._call(), access_token)
+        return await life.accounts(self._call(), self._books, access_token, item_id)
+
+    async def recover(
+        self,
+        *,
+        partner: Partners | None = None,
+        older_than: float = 120.0,
+        limit: int | None = None,
+    ) -> RecoveryReport:
+        """Finish what a crash left in the store: call it at every start, and every few minutes.
+
+        - A link whose public token was stored and perhaps not exchanged is exchanged now. If Plaid
+          calls the token spent, or 30 minutes have passed, or its user has linked the same bank
+          since, the link is unknown, and its reason says what to ask Plaid.
+        - An Item that is stored gets the processor tokens that are missing.
+        - A hand-off of which nobody knows whether the partner has it is unknown; `hand_over` looks
+          at the partner first.
+
+        What another call is at work on is passed over, so that it is safe on several processes at
+        once. Each link has a deadline of its own, and one that fails does not hold up the others:
+        what may pass (the network, a rate limit, a bank that is down) is tried again by the next
+        run. Nothing is lost if it is interrupted: what it found is in the store, as
+        ``store.links(state="unknown")``.
+
+        Args:
+            partner: an adapter of your own, or several, that links in the store know only by name.
+            older_than: seconds since the link was last stored; a younger one may be under way.
+            limit: how many links at most; None: all.
+
+        Raises:
+            ConfigurationError: the linker has no store.
+            StoreError: the store cannot be read.
+        """
+        return await recovery.recover(
+            self._call, self._books, partner=partner, older_than=older_than, limit=limit
+        )
 
     async def remove(
         self,
-        access_token: str,
+        access_token: str | None = None,
         *,
+        item_id: str | None = None,
         reason_code: str | None = None,
         reason_note: str | None = None,
     ) -> bool:
@@ -505,6 +630,7 @@ class AsyncProcessorLinker(BaseLinker):
 
         Args:
             access_token: the access token of the Item.
+            item_id: in its place, the id of an Item in the store.
             reason_code: why, for Plaid: ``"FRAUD_FIRST_PARTY"``, ``"FRAUD_FALSE_IDENTITY"``,
                 ``"FRAUD_ABUSE"``, ``"FRAUD_OTHER"``, ``"CONNECTION_IS_NON_FUNCTIONAL"`` or
                 ``"OTHER"``.
@@ -517,8 +643,13 @@ class AsyncProcessorLinker(BaseLinker):
             PlaidApiError: Plaid refused.
             PlaidConnectionError: no usable answer came.
         """
-        return await workflow.remove(
-            self._call(), access_token, reason_code=reason_code, reason_note=reason_note
+        return await life.remove(
+            self._call(),
+            self._books,
+            access_token,
+            item_id=item_id,
+            reason_code=reason_code,
+            reason_note=reason_note,
         )
 
     async def __aenter__(self) -> Self:

@@ -246,6 +246,11 @@ class PlaidClient:
         return self._access.environment
 
     @property
+    def client_id(self) -> str:
+        """Plaid's id of your team."""
+        return self._access.keys[0]
+
+    @property
     def limits(self) -> Limits:
         """How long and how often its calls try."""
         return self._limits

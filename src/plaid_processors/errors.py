@@ -293,6 +293,34 @@ class LinkSessionError(PlaidProcessorsError):
         super().__init__(message)
 
 
+class StoreError(PlaidProcessorsError):
+    """The store failed, or cannot do what was asked; see the ``__cause__``."""
+
+
+class DecryptionError(StoreError):
+    """A stored link cannot be read: another key, or a row that was changed or moved."""
+
+
+class ItemNotStoredError(StoreError, LookupError):
+    """The store has no such Item of this client's."""
+
+
+class StoreConflictError(StoreError):
+    """The store has this for another user, or for other partners than those asked for."""
+
+
+class LinkInProgressError(PlaidProcessorsError):
+    """Another call is at work on the same link or hand-off: call again later.
+
+    Attributes:
+        retry_after: seconds until it is over at the latest, if its process has died.
+    """
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        self.retry_after: float = retry_after
+        super().__init__(message)
+
+
 class WebhookVerificationError(PlaidProcessorsError):
     """This is no webhook of Plaid's, or not as Plaid sent it, or an old one: refuse it.
 

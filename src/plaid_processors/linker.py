@@ -11,38 +11,46 @@ from attrs import evolve
 
 from ._engine.ports import BlockingPort, run
 from ._plaid.call import PlaidCall
-from ._workflow import life
+from ._workflow import life, recovery, sessions
 from ._workflow import link as workflow
+from ._workflow.handing_over import hand_over
+from ._workflow.ledger import Hands
 from ._workflow.link_tokens import create_link_token
 from ._workflow.plan import AccountIds, Accounts, OnExchange, OnToken, Partners
 from ._workflow.webhooks import verify_webhook
 from .client import PlaidClient
 from .events import OnEvent
+from .handoff.layer_tokens import Gone
 from .life import LinkChanges, LinkStatus
 from .results import Account, LinkResult, LinkToken
 from .sessions import LinkSession
 from .settings import Timeout
+from .store.books import make_books
+from .store.records import Handoff, LinkStore, RecoveryReport
 from .webhooks.event import WebhookEvent
 from .webhooks.verify import WebhookBody, WebhookHeaders
 
 
 class BaseLinker:
-    """What both linkers are: a client, and limits for its calls."""
+    """What both linkers are: a client, limits for its calls, and perhaps a store."""
 
     _closes_client = False  # as long as its constructor has not ended
 
-    def __init__(self, client: PlaidClient) -> None:
+    def __init__(self, client: PlaidClient, *, store: LinkStore | None = None) -> None:
         """Work with a client.
 
         Args:
             client: the client; one may serve several linkers.
+            store: where links are kept (docs/store.md), or None to keep them yourself; one may
+                serve several linkers.
 
         Raises:
-            TypeError: it is something else.
+            TypeError: one of these is something else.
         """
         if not isinstance(client, PlaidClient):
             raise TypeError(f"client must be a PlaidClient, not {type(client).__name__}")
         self._client = client
+        self._books = make_books(store, client.client_id, client.environment)
         self._limits = client.limits
         self._closes_client = True
 
@@ -58,6 +66,7 @@ class BaseLinker:
         proxy: str | None = None,
         ca_bundle: str | os.PathLike[str] | None = None,
         on_event: OnEvent | None = None,
+        store: LinkStore | None = None,
     ) -> Self:
         """A linker of its own client, by the variables of the environment.
 
@@ -74,6 +83,7 @@ class BaseLinker:
             ca_bundle: a file or folder of trusted certificates; by default REQUESTS_CA_BUNDLE and
                 SSL_CERT_FILE, else the system's.
             on_event: called with a `RequestEvent` for each request, answer, failure and retry.
+            store: where links are kept (docs/store.md), or None to keep them yourself.
 
         Raises:
             ConfigurationError: a variable is missing or malformed.
@@ -88,7 +98,8 @@ class BaseLinker:
                 proxy=proxy,
                 ca_bundle=ca_bundle,
                 on_event=on_event,
-            )
+            ),
+            store=store,
         )
 
     def with_options(
@@ -98,7 +109,7 @@ class BaseLinker:
         deadline: float | Literal["unchanged"] | None = "unchanged",
         max_attempts: int | None = None,
     ) -> Self:
-        """A linker with other limits, on the same client and its connections.
+        """A linker with other limits, on the same client, its connections and its store.
 
         Closing it closes nothing.
 
@@ -131,6 +142,11 @@ class BaseLinker:
         """The client that it works with."""
         return self._client
 
+    @property
+    def store(self) -> LinkStore | None:
+        """The store that it keeps links in, if it was given one."""
+        return None if self._books is None else self._books.store
+
 
 class ProcessorLinker(BaseLinker):
     """From Link's public token to the partners' processor tokens.
@@ -158,6 +174,7 @@ class ProcessorLinker(BaseLinker):
         android_package_name: str | None = None,
         hosted_link: Mapping[str, object] | None = None,
         access_token: str | None = None,
+        item_id: str | None = None,
         account_selection_enabled: bool | None = None,
         extra: Mapping[str, object] | None = None,
     ) -> LinkToken:
@@ -188,6 +205,7 @@ class ProcessorLinker(BaseLinker):
             access_token: the access token of an Item to repair: Link opens in update mode, and asks
                 for the consent that the partners' products still lack. For an Item of which Plaid
                 has no record of consent, an older one, it asks for none.
+            item_id: in place of ``access_token``, the id of an Item in the store.
             account_selection_enabled: in update mode, whether the user can choose accounts anew.
             extra: any other field of the request.
 
@@ -201,6 +219,7 @@ class ProcessorLinker(BaseLinker):
         return run(
             create_link_token(
                 self._call(),
+                self._books,
                 partner,
                 client_user_id=client_user_id,
                 client_name=client_name,
@@ -218,6 +237,7 @@ class ProcessorLinker(BaseLinker):
                 android_package_name=android_package_name,
                 hosted_link=hosted_link,
                 access_token=access_token,
+                item_id=item_id,
                 account_selection_enabled=account_selection_enabled,
                 extra=extra,
             )
@@ -239,7 +259,7 @@ class ProcessorLinker(BaseLinker):
             PlaidApiError: Plaid does not know the link token, or refused.
             PlaidConnectionError: no usable answer came.
         """
-        return run(workflow.session(self._call(), link_token))
+        return run(sessions.session(self._call(), link_token))
 
     def verify_webhook(
         self, body: WebhookBody, headers: WebhookHeaders, *, max_age: float = 300
@@ -268,6 +288,7 @@ class ProcessorLinker(BaseLinker):
         partner: Partners,
         *,
         public_token: str,
+        client_user_id: str | None = None,
         accounts: Accounts | None = None,
         metadata: Mapping[str, object] | None = None,
         account_id: str | None = None,
@@ -285,6 +306,7 @@ class ProcessorLinker(BaseLinker):
         Args:
             partner: a partner's name, an adapter, or several.
             public_token: the token from Link's onSuccess.
+            client_user_id: your id of the user; needed with a store, else not used.
             accounts: the accounts that the user connected (``metadata.accounts`` of onSuccess);
                 None: ask ``/accounts/get``.
             metadata: all of onSuccess's metadata, by Link's web or mobile SDKs: accounts,
@@ -313,8 +335,10 @@ class ProcessorLinker(BaseLinker):
         return run(
             workflow.link(
                 self._call(),
+                self._books,
                 partner,
                 public_token=public_token,
+                client_user_id=client_user_id,
                 accounts=accounts,
                 metadata=metadata,
                 account_id=account_id,
@@ -334,6 +358,7 @@ class ProcessorLinker(BaseLinker):
         partner: Partners,
         link_token: str,
         *,
+        client_user_id: str | None = None,
         earlier: Iterable[LinkResult] | None = None,
         on_duplicate: Literal["raise", "allow"] = "raise",
         verify_accounts: bool = False,
@@ -352,6 +377,7 @@ class ProcessorLinker(BaseLinker):
         Args:
             partner: a partner's name, an adapter, or several.
             link_token: the token from `create_link_token` that Link was opened with.
+            client_user_id: your id of the user; needed with a store, else not used.
             earlier: this user's earlier results, to refuse the same accounts a second time.
             on_duplicate: ``"raise"``, or ``"allow"`` to link the same accounts again.
             verify_accounts: whether to ask ``/accounts/get`` what the accounts really are.
@@ -369,10 +395,12 @@ class ProcessorLinker(BaseLinker):
             PlaidConnectionError: no usable answer came.
         """
         return run(
-            workflow.link_session(
+            sessions.link_session(
                 self._call,
+                self._books,
                 partner,
                 link_token,
+                client_user_id=client_user_id,
                 earlier=earlier,
                 on_duplicate=on_duplicate,
                 account_id=None,
@@ -390,6 +418,7 @@ class ProcessorLinker(BaseLinker):
         partner: Partners,
         *,
         institution_id: str = "ins_109508",
+        client_user_id: str | None = None,
         products: Iterable[str] | None = None,
         options: Mapping[str, object] | None = None,
         account_id: str | None = None,
@@ -407,6 +436,7 @@ class ProcessorLinker(BaseLinker):
         Args:
             partner: a partner's name, an adapter, or several.
             institution_id: a bank of https://plaid.com/docs/sandbox/institutions/.
+            client_user_id: your id of the user; needed with a store, else not used.
             products: the products to make the Item with, in place of the partners' own.
             options: the options of ``/sandbox/public_token/create``, such as
                 ``{"override_username": …}``.
@@ -426,8 +456,10 @@ class ProcessorLinker(BaseLinker):
         return run(
             workflow.link_sandbox(
                 self._call(),
+                self._books,
                 partner,
                 institution_id=institution_id,
+                client_user_id=client_user_id,
                 products=products,
                 sandbox_options=options,
                 account_id=account_id,
@@ -443,7 +475,7 @@ class ProcessorLinker(BaseLinker):
         self,
         partner: Partners,
         *,
-        access_token: str,
+        access_token: str | None = None,
         accounts: Accounts | None = None,
         item_id: str | None = None,
         account_id: str | None = None,
@@ -457,7 +489,7 @@ class ProcessorLinker(BaseLinker):
 
         Args:
             partner: a partner's name, an adapter, or several.
-            access_token: the access token of the Item.
+            access_token: the access token of the Item; with a store, its ``item_id`` is enough.
             accounts: the Item's accounts, where you know them; None: ask ``/accounts/get``.
             item_id: the Item's id, where you know it, for the result.
             account_id: the account to use for every partner.
@@ -476,6 +508,7 @@ class ProcessorLinker(BaseLinker):
         return run(
             workflow.issue(
                 self._call(),
+                self._books,
                 partner,
                 access_token=access_token,
                 accounts=accounts,
@@ -526,6 +559,7 @@ class ProcessorLinker(BaseLinker):
         return run(
             workflow.resume(
                 self._call(),
+                self._books,
                 result,
                 partner=partner,
                 accounts=accounts,
@@ -538,7 +572,9 @@ class ProcessorLinker(BaseLinker):
             )
         )
 
-    def status(self, access_token: str | LinkResult) -> LinkStatus:
+    def status(
+        self, access_token: str | LinkResult | None = None, *, item_id: str | None = None
+    ) -> LinkStatus:
         """How the Item stands, by what Plaid says of it now.
 
         An Item that needs repair, was revoked or is gone is a status, not an exception. Asks
@@ -546,18 +582,20 @@ class ProcessorLinker(BaseLinker):
 
         Args:
             access_token: the access token of the Item, or a result that has it.
+            item_id: in its place, the id of an Item in the store.
 
         Raises:
             AccessTokenError: Plaid does not know the access token.
             PlaidApiError: Plaid refused the question itself, or cannot answer now.
             PlaidConnectionError: no usable answer came.
         """
-        return run(life.status(self._call(), access_token))
+        return run(life.status(self._call(), self._books, access_token, item_id))
 
     def refresh(
         self,
-        result: LinkResult,
+        result: LinkResult | None = None,
         *,
+        item_id: str | None = None,
         partner: Partners | None = None,
         reissue: bool | Iterable[str] = False,
         partial: bool = False,
@@ -578,6 +616,7 @@ class ProcessorLinker(BaseLinker):
 
         Args:
             result: the result that you stored.
+            item_id: in its place, the id of an Item in the store.
             partner: an adapter of your own that the result knows only by name.
             reissue: True to make all tokens again, or the ids of the accounts whose tokens to make
                 again, such as the ``account_ids`` of a webhook.
@@ -595,7 +634,9 @@ class ProcessorLinker(BaseLinker):
         return run(
             life.refresh(
                 self._call(),
+                self._books,
                 result,
+                item_id=item_id,
                 partner=partner,
                 reissue=reissue,
                 partial=partial,
@@ -603,22 +644,122 @@ class ProcessorLinker(BaseLinker):
             )
         )
 
-    def accounts(self, access_token: str) -> tuple[Account, ...]:
+    def hand_over(
+        self,
+        item_id: str,
+        sender: Hands,
+        *,
+        identity: str | None = None,
+        business_id: str | None = None,
+        partner: str | None = None,
+        account_id: str | None = None,
+        again: bool = False,
+        gone: Gone = (),
+    ) -> tuple[Handoff, ...]:
+        """Hand a stored Item's tokens to their partner, once; each step is stored.
+
+        It can be called twice, and by several processes: those for one identity, business or Item
+        come one after the other, and what the partner has is not sent again. After a crash it looks
+        at Finix first, and sends nothing where the outcome cannot be told. It takes as long as the
+        sender's time-out allows; this linker's deadline is for functions.
+
+        Args:
+            item_id: Plaid's id of the Item.
+            sender: a `FinixSender` or `LayerSender`, awaited or not; or, for another partner, a
+                function that hands over the `ProcessorToken` that it is called with, and returns
+                the partner's reference, a text, or None.
+            identity: for Finix, its id of the identity (``ID…``) that the account belongs to.
+            business_id: for Layer, its id of the business.
+            partner: for a function, Plaid's name of the partner whose tokens it hands over.
+            account_id: the account whose token to hand over; by default all of the partner's.
+            again: your word to send what was sent already, or may have been.
+            gone: for Layer, what is dead and not to be sent again: account ids, accounts, processor
+                tokens, or the results of Items that were removed.
+
+        Returns:
+            The hand-offs of these tokens as they are stored now, with the partner's references.
+
+        Raises:
+            ConfigurationError: an argument does not fit, or the Item has no token for the partner.
+            ItemNotStoredError: the store has no such Item.
+            LinkInProgressError: another call was at work on it until the end of this one's time.
+            HandoffRefusedError: nothing was sent: the partner may have it already, the token has
+                expired, or the Item was removed.
+            HandoffError: the partner refused, or there is no usable answer; as the sender raises.
+            StoreError: the store failed; a note says if the partner has it all the same.
+        """
+        return run(
+            hand_over(
+                self._call(),
+                self._books,
+                item_id,
+                sender,
+                identity=identity,
+                business_id=business_id,
+                partner=partner,
+                account_id=account_id,
+                again=again,
+                gone=gone,
+            )
+        )
+
+    def accounts(
+        self, access_token: str | None = None, *, item_id: str | None = None
+    ) -> tuple[Account, ...]:
         """The Item's accounts (``/accounts/get``: at most 15 a minute for an Item).
 
         Args:
             access_token: the access token of the Item.
+            item_id: in its place, the id of an Item in the store.
 
         Raises:
             PlaidApiError: Plaid refused.
             PlaidConnectionError: no usable answer came.
         """
-        return run(workflow.accounts(self._call(), access_token))
+        return run(life.accounts(self._call(), self._books, access_token, item_id))
+
+    def recover(
+        self,
+        *,
+        partner: Partners | None = None,
+        older_than: float = 120.0,
+        limit: int | None = None,
+    ) -> RecoveryReport:
+        """Finish what a crash left in the store: call it at every start, and every few minutes.
+
+        - A link whose public token was stored and perhaps not exchanged is exchanged now. If Plaid
+          calls the token spent, or 30 minutes have passed, or its user has linked the same bank
+          since, the link is unknown, and its reason says what to ask Plaid.
+        - An Item that is stored gets the processor tokens that are missing.
+        - A hand-off of which nobody knows whether the partner has it is unknown; `hand_over` looks
+          at the partner first.
+
+        What another call is at work on is passed over, so that it is safe on several processes at
+        once. Each link has a deadline of its own, and one that fails does not hold up the others:
+        what may pass (the network, a rate limit, a bank that is down) is tried again by the next
+        run. Nothing is lost if it is interrupted: what it found is in the store, as
+        ``store.links(state="unknown")``.
+
+        Args:
+            partner: an adapter of your own, or several, that links in the store know only by name.
+            older_than: seconds since the link was last stored; a younger one may be under way.
+            limit: how many links at most; None: all.
+
+        Raises:
+            ConfigurationError: the linker has no store.
+            StoreError: the store cannot be read.
+        """
+        return run(
+            recovery.recover(
+                self._call, self._books, partner=partner, older_than=older_than, limit=limit
+            )
+        )
 
     def remove(
         self,
-        access_token: str,
+        access_token: str | None = None,
         *,
+        item_id: str | None = None,
         reason_code: str | None = None,
         reason_note: str | None = None,
     ) -> bool:
@@ -628,6 +769,7 @@ class ProcessorLinker(BaseLinker):
 
         Args:
             access_token: the access token of the Item.
+            item_id: in its place, the id of an Item in the store.
             reason_code: why, for Plaid: ``"FRAUD_FIRST_PARTY"``, ``"FRAUD_FALSE_IDENTITY"``,
                 ``"FRAUD_ABUSE"``, ``"FRAUD_OTHER"``, ``"CONNECTION_IS_NON_FUNCTIONAL"`` or
                 ``"OTHER"``.
@@ -641,8 +783,13 @@ class ProcessorLinker(BaseLinker):
             PlaidConnectionError: no usable answer came.
         """
         return run(
-            workflow.remove(
-                self._call(), access_token, reason_code=reason_code, reason_note=reason_note
+            life.remove(
+                self._call(),
+                self._books,
+                access_token,
+                item_id=item_id,
+                reason_code=reason_code,
+                reason_note=reason_note,
             )
         )
 

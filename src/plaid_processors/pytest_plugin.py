@@ -1,4 +1,4 @@
-"""The pytest plugin: a local Plaid and partners for each test, linkers, and faults by marker.
+"""The pytest plugin: a local Plaid, partners and a store for each test, linkers, faults by marker.
 
 pytest imports this module at each start, used or not: the local Plaid is imported when a test first
 uses it.
@@ -19,6 +19,7 @@ from .redaction import mask
 if TYPE_CHECKING:
     from .sandbox import LocalFinix, LocalLayer
     from .sandbox.pytest_kit import PlaidSandbox
+    from .store import LinkStore, MemoryStore
 
 MARKER = "plaid_fault"
 
@@ -131,6 +132,20 @@ def local_finix(plaid_sandbox: PlaidSandbox) -> Iterator[LocalFinix]:
 
 
 @pytest.fixture
+def plaid_store() -> MemoryStore:
+    """A store in memory, empty; in a test that uses it, the linkers keep their links in it."""
+    from .store import MemoryStore
+
+    return MemoryStore()
+
+
+def _store_of(request: pytest.FixtureRequest) -> LinkStore | None:
+    """What `plaid_store` gives, perhaps one of the user's own, if the test uses it."""
+    uses_it = "plaid_store" in request.fixturenames
+    return request.getfixturevalue("plaid_store") if uses_it else None
+
+
+@pytest.fixture
 def plaid_client_options() -> dict[str, Any]:
     """The options of the linkers' clients; override it to set, for example, `max_attempts`."""
     return {}
@@ -138,17 +153,22 @@ def plaid_client_options() -> dict[str, Any]:
 
 @pytest.fixture
 def processor_linker(
-    plaid_sandbox: PlaidSandbox, plaid_client_options: dict[str, Any]
+    request: pytest.FixtureRequest,
+    plaid_sandbox: PlaidSandbox,
+    plaid_client_options: dict[str, Any],
 ) -> Iterator[ProcessorLinker]:
     """A `ProcessorLinker` on `plaid_sandbox`, closed when the test ends."""
-    with ProcessorLinker(plaid_sandbox.client(**plaid_client_options)) as linker:
+    client = plaid_sandbox.client(**plaid_client_options)
+    with ProcessorLinker(client, store=_store_of(request)) as linker:
         yield linker
 
 
 @pytest.fixture
 def async_processor_linker(
-    plaid_sandbox: PlaidSandbox, plaid_client_options: dict[str, Any]
+    request: pytest.FixtureRequest,
+    plaid_sandbox: PlaidSandbox,
+    plaid_client_options: dict[str, Any],
 ) -> Iterator[AsyncProcessorLinker]:
     """An `AsyncProcessorLinker` on `plaid_sandbox`, closed when the test ends."""
     with plaid_sandbox.client(**plaid_client_options) as client:
-        yield AsyncProcessorLinker(client)
+        yield AsyncProcessorLinker(client, store=_store_of(request))

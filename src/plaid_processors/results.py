@@ -305,12 +305,14 @@ class PendingPartner:
     Attributes:
         processor: Plaid's name of the partner.
         account_ids: the accounts asked for, or None to choose by the partner's rule.
+        among: the accounts to choose from, or None for all of the Item's.
         first_fitting: whether a partner of one account gets the first that its rule allows.
         permissions: the products to narrow its tokens to, if that was asked for.
     """
 
     processor: str = field(validator=_text)
     account_ids: tuple[str, ...] | None = field(default=None, converter=_as_texts, validator=_texts)
+    among: tuple[str, ...] | None = field(default=None, converter=_as_texts, validator=_texts)
     first_fitting: bool = field(default=False, validator=_instance_of(bool))
     permissions: tuple[str, ...] | None = field(default=None, converter=_as_texts, validator=_texts)
 
@@ -399,7 +401,7 @@ class LinkResult(LinkedItem):
             for each in attrs.fields(LinkedItem)
         }
         both = (*self.entries, *other.entries)
-        best = {entry.key: entry for entry in sorted(both, key=_rank)}  # the last of a key stays
+        best = {entry.key: entry for entry in sorted(both, key=rank)}  # the last of a key stays
         partners = [entry.processor for entry in both]
         in_order = sorted(both, key=lambda entry: partners.index(entry.processor))
         unselected = {each.processor: each for each in (*self.unselected, *other.unselected)}
@@ -456,7 +458,7 @@ class LinkResult(LinkedItem):
         raise ValueError(f"not a stored result: {fault}")
 
 
-def _rank(entry: _Entry) -> tuple[int, datetime]:
+def rank(entry: ProcessorToken | PendingToken) -> tuple[int, datetime]:
     """Orders the entries of one account: missing, not narrowed, an older token, a newer one."""
     if isinstance(entry, ProcessorToken):
         return 2, entry.issued_at

@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 import pytest
 import urllib3
 
-from plaid_processors.sandbox import LocalSandbox
+from plaid_processors.sandbox import LocalFinix, LocalSandbox
 
 from ..support.rows import rows
 
@@ -156,15 +156,19 @@ def test_requests_under_way_while_it_closes(caplog: pytest.LogCaptureFixture) ->
     assert caplog.text == ""
 
 
-def test_a_request_that_is_cut_off_is_not_acted_on(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("partner", [False, True])
+def test_a_request_that_is_cut_off_is_not_acted_on(
+    partner: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     """The client hangs up in the middle of the body: nothing happens, and nothing is logged."""
-    with LocalSandbox() as sandbox:
-        host = sandbox.url.removeprefix("http://")
+    with LocalSandbox() as sandbox, LocalFinix(sandbox) as finix:
+        server: LocalSandbox | LocalFinix = finix if partner else sandbox
+        host = server.url.removeprefix("http://")
         address = ("127.0.0.1", int(host.rpartition(":")[2]))
         with socket.create_connection(address, timeout=5) as client:
             head = f"POST /item/get HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
             client.sendall(f"{head}Content-Length: 100\r\n\r\n{{}}".encode())
             time.sleep(0.1)
         time.sleep(0.1)
-        assert sandbox.requests == ()
+        assert server.requests == ()
     assert caplog.text == ""

@@ -6,7 +6,7 @@ one of the two, that one reports the comment.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, assert_type
@@ -20,6 +20,7 @@ from plaid_processors import (
     AsyncProcessorLinker,
     AuthenticationError,
     ConfigurationError,
+    DecryptionError,
     Duplicate,
     DuplicateItemError,
     Environment,
@@ -28,6 +29,7 @@ from plaid_processors import (
     InvalidRequestError,
     ItemLoginRequiredError,
     ItemNotFoundError,
+    ItemNotStoredError,
     ItemNotSupportedError,
     LayerAdapter,
     LinkAction,
@@ -35,6 +37,7 @@ from plaid_processors import (
     LinkedItem,
     LinkFailure,
     LinkIncompleteError,
+    LinkInProgressError,
     LinkResult,
     LinkSession,
     LinkSessionError,
@@ -55,11 +58,15 @@ from plaid_processors import (
     ProcessorToken,
     PublicTokenError,
     RateLimitError,
+    RecoveredLink,
+    RecoveryReport,
     RedactingFilter,
     RequestError,
     RequestEvent,
     SessionItem,
     SessionState,
+    StoreConflictError,
+    StoreError,
     StripeBankAccountToken,
     UnknownProcessorError,
     WebhookEvent,
@@ -109,6 +116,22 @@ from plaid_processors.sandbox import (
     SignedWebhook,
     serve,
 )
+from plaid_processors.store import (
+    Cipher,
+    FernetCipher,
+    Handoff,
+    HandoffState,
+    Lease,
+    LinkQuery,
+    LinkRecord,
+    LinkState,
+    LinkStore,
+    MemoryStore,
+    SqlStore,
+    Store,
+    StoredLink,
+    check_store,
+)
 from plaid_processors.testing import LinkPane
 
 
@@ -127,6 +150,7 @@ def client(api: object) -> None:
     borrowed.close()
     with PlaidClient.from_env() as entered:
         assert_type(entered, PlaidClient)
+        assert_type(entered.client_id, str)
 
     PlaidClient("", "")  # type: ignore[call-arg]
     PlaidClient(client_id="")  # type: ignore[call-arg]
@@ -258,7 +282,7 @@ def other_calls(linker: ProcessorLinker, result: LinkResult) -> None:
     assert_type(linker.remove(""), bool)
     assert_type(linker.remove("", reason_code="OTHER", reason_note="moved"), bool)
 
-    linker.issue("layer")  # type: ignore[call-arg]
+    linker.issue()  # type: ignore[call-arg]
     linker.resume("result")  # type: ignore[arg-type]
     linker.link_sandbox("layer", public_token="")  # type: ignore[call-arg]
 
@@ -307,7 +331,7 @@ def the_life_of_a_link(linker: ProcessorLinker, result: LinkResult, event: Webho
     assert_type(result.bound, tuple[str, ...])
     assert_type(result.consent_expires_at, datetime | None)
 
-    linker.status()  # type: ignore[call-arg]
+    linker.status(item=result)  # type: ignore[call-arg]
     linker.refresh("access-…")  # type: ignore[arg-type]
     linker.refresh(result, reissue=1)  # type: ignore[arg-type]
 
@@ -473,6 +497,7 @@ async def awaited(client: PlaidClient, result: LinkResult) -> None:
         assert_type(await linker.resume(result), LinkResult)
         assert_type(await linker.accounts(""), tuple[Account, ...])
         assert_type(await linker.remove(""), bool)
+        assert_type(await linker.hand_over("item", came, partner="ocrolus"), tuple[Handoff, ...])
         assert_type(await linker.verify_webhook(b"", {}), WebhookEvent)
         assert_type(linker.with_options(deadline=5.0), AsyncProcessorLinker)
         await linker.with_options(max_attempts=1).close()
@@ -520,6 +545,18 @@ def handed_over(token: ProcessorToken, result: LinkResult) -> None:
     LayerSender(client_id="", client_secret="", timeout="1")  # type: ignore[arg-type]
 
 
+def handed_over_with_a_store(linker: ProcessorLinker, layer: AsyncLayerSender) -> None:
+    """The last step, recorded; a linker takes both kinds of senders, and functions."""
+    finix = FinixSender.from_env()
+    assert_type(linker.hand_over("item", finix, identity="ID"), tuple[Handoff, ...])
+    linker.hand_over("item", layer, business_id="b", gone=["A"], again=True)
+    (done,) = linker.hand_over("item", lambda token: token.fingerprint, partner="dwolla")
+    assert_type(done.reference, str | None)
+
+    linker.hand_over("item", "finix")  # type: ignore[arg-type]
+    linker.hand_over("item")  # type: ignore[call-arg]
+
+
 def not_handed_over(error: HandoffError) -> None:
     """What a hand-off may end with."""
     assert_type(error.outcome_unknown, bool)
@@ -547,6 +584,111 @@ async def handed_over_awaited(token: ProcessorToken) -> None:
         await layer.close()
 
         layer.accounts("b")  # type: ignore[unused-coroutine]
+
+
+class OwnCipher:
+    """A cipher of the user's."""
+
+    key_id = "mine"
+
+    def encrypt(self, data: bytes, context: bytes) -> bytes:
+        return data + context
+
+    def decrypt(self, data: bytes, context: bytes) -> bytes:
+        return data.removesuffix(context)
+
+
+class OwnStore(Store):
+    """A store of the user's."""
+
+    def add(self, record: LinkRecord) -> LinkRecord:
+        return record
+
+    def get(self, key: str) -> LinkRecord | None:
+        return None
+
+    def save(self, record: LinkRecord) -> LinkRecord | None:
+        return None
+
+    def page(self, query: LinkQuery, *, after: str = "", limit: int = 200) -> Sequence[LinkRecord]:
+        return []
+
+    def lease(self, lease: Lease) -> bool:
+        return lease.seconds > 0
+
+    def release(self, lease: Lease) -> None:
+        return None
+
+
+def stored(client: PlaidClient, token: ProcessorToken) -> None:
+    """A linker with a store."""
+    cipher: Cipher = OwnCipher()
+    own: LinkStore = OwnStore(FernetCipher(["key", b"old"]))
+    check_store(lambda: OwnStore(cipher))
+    check_store(MemoryStore)
+    with SqlStore("sqlite:///links.db", keys=["key"], prefix="acme_") as store:
+        store.create_tables()
+        linker = ProcessorLinker(client, store=store)
+        assert_type(linker.store, LinkStore | None)
+        ProcessorLinker.from_env(store=MemoryStore(cipher=cipher))
+        ProcessorLinker(client, store=own)
+        linker.link("layer", public_token="", client_user_id="u")
+        linker.link_session("layer", "", client_user_id="u")
+        linker.link_sandbox("layer", client_user_id="u")
+        linker.create_link_token("layer", client_user_id="u", client_name="Acme", item_id="i")
+        assert_type(linker.status(item_id="i"), LinkStatus)
+        assert_type(linker.refresh(item_id="i"), LinkChanges)
+        assert_type(linker.issue("layer", item_id="i"), LinkResult)
+        assert_type(linker.accounts(item_id="i"), tuple[Account, ...])
+        assert_type(linker.remove(item_id="i"), bool)
+        with FinixSender.from_env() as finix, LayerSender.from_env() as layer:
+            handoffs = linker.hand_over("i", finix, identity="ID", account_id="a", again=True)
+            assert_type(handoffs, tuple[Handoff, ...])
+            linker.hand_over("i", layer, business_id="b", gone=["A"])
+        linker.hand_over("i", lambda token: token.fingerprint, partner="dwolla")
+        report = linker.recover(partner=LayerAdapter(), older_than=60, limit=100)
+        assert_type(report, RecoveryReport)
+        for each in report.finished + report.unknown + report.failed:
+            assert_type(each, RecoveredLink)
+            assert_type((each.link, each.reason), tuple[StoredLink, str | None])
+        assert_type(store.links(state="linked", handoff=HandoffState.DUE), Iterator[StoredLink])
+        assert_type(store.erase("i"), StoredLink)
+        assert_type(store.reencrypt(limit=500), int)
+        link = store.adopt(
+            access_token="",
+            client_user_id="u",
+            item_id="i",
+            tokens=[token, {"processor": "finix", "account_id": "a", "processor_token": ""}],
+        )
+        if (found := store.find("i")) is not None:
+            link = found
+        assert_type(link.state, LinkState)
+        assert_type(link.result, LinkResult | None)
+        assert_type(link.updated_at, datetime | None)
+        if (way := link.handoff(token)) is not None:
+            assert_type(way.state, HandoffState)
+            assert_type(way.reference, str | None)
+
+        store.find()  # type: ignore[call-arg]
+        store.adopt(access_token="", client_user_id="u")  # type: ignore[call-arg]
+        link.state = LinkState.LINKED  # type: ignore[misc]
+        linker.hand_over("i", object(), identity="ID")  # type: ignore[arg-type]
+    SqlStore()  # type: ignore[call-arg]
+    ProcessorLinker(client, store="sqlite://")  # type: ignore[arg-type]
+
+
+def not_stored(error: StoreError | LinkInProgressError) -> None:
+    """What a call with a store may end with."""
+    match error:
+        case LinkInProgressError():
+            assert_type(error.retry_after, float)
+        case ItemNotStoredError():
+            refused: LookupError = error
+            raise refused
+        case DecryptionError() | StoreConflictError():
+            assert_type(error.args, tuple[Any, ...])
+        case _:
+            raise error
 
 
 def local_plaid() -> None:

@@ -121,12 +121,13 @@ class Call:
         value: object,
         *,
         even_if_interrupted: bool = False,
-    ) -> None:
-        """Call the caller's callback; its time does not count."""
+    ) -> object:
+        """What the caller's callback returns; its time does not count."""
         if not even_if_interrupted:
             self.check()
         with self.deadline.paused():
-            await self.port.call(callback, value, self.times[1] if even_if_interrupted else None)
+            patience = self.times[1] if even_if_interrupted else None
+            return await self.port.call(callback, value, patience)
 
     async def turn(self, name: str, work: Coroutine[Any, Any, T]) -> T:
         """Do the work when no other call in this process does any of that name.

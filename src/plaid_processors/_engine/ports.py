@@ -56,6 +56,10 @@ class BlockingPort:
         with suppress(queue.Empty):
             self._bell.get(timeout=min(seconds, _SLICE))
 
+    async def run(self, work: Callable[[], T]) -> T:
+        """Do work that blocks, such as a database's."""
+        return work()
+
     async def checkpoint(self) -> None:
         """Let a cancellation that came since the last wait be raised here: none comes."""
 
@@ -64,13 +68,14 @@ class BlockingPort:
         callback: Callable[[Any], object],
         value: object,
         patience: float | None,  # noqa: ARG002  nothing can cancel it
-    ) -> None:
-        """Call the caller's callback."""
+    ) -> object:
+        """What the caller's callback returns."""
         returned = callback(value)
         if isawaitable(returned):  # and nothing here would do its work
             if iscoroutine(returned):
                 returned.close()
             raise TypeError("the callback returned an awaitable: AsyncProcessorLinker awaits it")
+        return returned
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -119,19 +124,29 @@ class AsyncPort:
                 timer.cancel()
         self._rung = False
 
+    async def run(self, work: Callable[[], T]) -> T:
+        """Do it on a thread of the event loop's; a cancellation waits for it."""
+        context = contextvars.copy_context()
+        future = self._loop.run_in_executor(None, context.run, work)
+        while not future.done():
+            try:
+                await asyncio.wait([future])
+            except asyncio.CancelledError as cancelled:
+                self.interruption = cancelled
+        return future.result()
+
     async def checkpoint(self) -> None:
         await asyncio.sleep(0)  # asyncio cancels a task that returns with a cancellation to come
 
     async def call(
         self, callback: Callable[[Any], object], value: object, patience: float | None
-    ) -> None:
+    ) -> object:
         """Call it, and await what it returns; a cancellation waits so long for it, if at all."""
         returned = callback(value)
         if not isawaitable(returned):
-            return
+            return returned
         if patience is None:
-            await returned
-            return
+            return await returned
         # A task of its own, which a cancellation does not reach.
         context = contextvars.copy_context()
         task = self._loop.create_task(_awaited(returned), context=context)
@@ -150,7 +165,7 @@ class AsyncPort:
         for variable, changed in context.items():  # what it set holds for the caller too
             if variable.get(_UNSET) is not changed:
                 variable.set(changed)
-        task.result()
+        return task.result()
 
 
 async def _awaited(work: Awaitable[T]) -> T:

@@ -14,6 +14,7 @@ from ..adapters.base import PartnerAdapter
 from ..adapters.catalogue import get_adapter
 from ..errors import (
     AccountSelectionError,
+    ConfigurationError,
     ItemLoginRequiredError,
     ItemNotFoundError,
     PlaidApiError,
@@ -31,8 +32,11 @@ from ..results import (
     texts_in,
     time_in,
 )
+from ..store.books import Books
+from ..store.records import LinkState
 from .accounts import pick
-from .arguments import checked_token, flag, names
+from .arguments import flag, names, text
+from .keeping import Keeper, access_token_of, keeper_of
 from .link import ask_for_missing, check_result, go_on
 from .plan import OnToken, Partners, left_to_do, missing_again, own_adapters, partners_of
 from .progress import Progress
@@ -41,30 +45,37 @@ from .progress import Progress
 _PNC = "ins_13"
 
 
-async def status(call: PlaidCall, access_token: str | LinkResult) -> LinkStatus:
+async def status(
+    call: PlaidCall,
+    books: Books | None,
+    access_token: str | LinkResult | None,
+    item_id: str | None,
+) -> LinkStatus:
     """How the Item stands."""
     if isinstance(access_token, LinkResult):
         check_result(call, access_token)
         access_token = access_token.access_token
-    return await _look(call, checked_token("access_token", access_token, call.environment))
+    return await _look(call, await access_token_of(call, books, access_token, item_id))
 
 
 async def refresh(
     call: PlaidCall,
-    result: LinkResult,
+    books: Books | None,
+    result: LinkResult | None,
     *,
+    item_id: str | None,
     partner: Partners | None,
     reissue: bool | Iterable[str],
     partial: bool,
     on_token: OnToken | None,
 ) -> LinkChanges:
     """Look, leave out what is gone, ask for the tokens that are missing."""
-    check_result(call, result)
+    call.port.check_callback("on_token", on_token)
+    result, keeper = await _stored(call, books, result, item_id)
     own = own_adapters(result, partner)
     adapters = {name: own.get(name) or get_adapter(name) for name in partners_of(result)}
     again = reissue if isinstance(reissue, bool) else names("reissue", reissue)
     flag("partial", partial)
-    call.port.check_callback("on_token", on_token)
     status = LinkStatus()
 
     async def steps(progress: Progress) -> None:
@@ -75,10 +86,33 @@ async def refresh(
             tokens = result.processor_tokens
             progress.take_up(_what_follows(result, status, adapters, again))
             progress.went = tuple(each for each in tokens if each.account.account_id not in present)
-            await ask_for_missing(call, progress, on_token=on_token, partial=partial)
+            await ask_for_missing(call, progress, keeper, on_token=on_token, partial=partial)
             progress.went = ()
 
-    return _changes(result, await go_on(call, result, steps), status)
+    changes = _changes(result, await go_on(call, result, steps, keeper), status)
+    if keeper is not None and _is_gone(status):
+        await keeper.over(LinkState.REMOVED, "ITEM_NOT_FOUND")
+    return changes
+
+
+async def _stored(
+    call: PlaidCall, books: Books | None, result: LinkResult | None, item_id: str | None
+) -> tuple[LinkResult, Keeper | None]:
+    """The result to refresh, with what the store has of it."""
+    if (result is None) == (item_id is None):
+        raise ConfigurationError("pass the result, or with a store item_id=, but not both")
+    if result is not None:
+        check_result(call, result)
+    token = None if result is None else result.access_token
+    keeper = await keeper_of(call, books, item_id=item_id, access_token=token)
+    if keeper is not None and keeper.result is not None:
+        return (keeper.result if result is None else keeper.result.merge(result)), keeper
+    assert result is not None
+    return result, None
+
+
+def _is_gone(status: LinkStatus) -> bool:
+    return status.error is not None and status.error.error_code == "ITEM_NOT_FOUND"
 
 
 async def _look(call: PlaidCall, access_token: str) -> LinkStatus:
@@ -182,3 +216,55 @@ def _changes(before: LinkResult, after: LinkResult, status: LinkStatus) -> LinkC
         issued=tuple(each for each in after.processor_tokens if each not in before.entries),
         changed=after != before,
     )
+
+
+async def accounts(
+    call: PlaidCall, books: Books | None, access_token: str | None, item_id: str | None
+) -> tuple[Account, ...]:
+    token = await access_token_of(call, books, access_token, item_id)
+    return await call.ask(requests.get_accounts(token))
+
+
+# https://plaid.com/docs/api/items/#item-remove-request-reason-code
+_REASONS = (
+    "FRAUD_FIRST_PARTY",
+    "FRAUD_FALSE_IDENTITY",
+    "FRAUD_ABUSE",
+    "FRAUD_OTHER",
+    "CONNECTION_IS_NON_FUNCTIONAL",
+    "OTHER",
+)
+_LONGEST_NOTE = 512
+
+
+async def remove(
+    call: PlaidCall,
+    books: Books | None,
+    access_token: str | None,
+    *,
+    item_id: str | None,
+    reason_code: str | None,
+    reason_note: str | None,
+) -> bool:
+    token = await access_token_of(call, books, access_token, item_id)
+    keeper = await keeper_of(call, books, item_id=item_id, access_token=token)
+    reason = {}
+    if reason_code is not None:
+        reason["reason_code"] = text("reason_code", reason_code)
+        if reason_code not in _REASONS:
+            raise ValueError(f"reason_code must be one of {', '.join(_REASONS)}")
+    if reason_note is not None:
+        reason["reason_note"] = text("reason_note", reason_note)
+        if len(reason_note) > _LONGEST_NOTE:
+            raise ValueError(f"reason_note must be at most {_LONGEST_NOTE} characters long")
+    removed = True
+    try:
+        await call.ask(requests.remove_item(token, reason))
+    except ItemNotFoundError as error:
+        if error.error_code != "ITEM_NOT_FOUND":
+            raise
+        # Gone by an attempt of this call whose answer was lost, or gone before.
+        removed = error.outcome_unknown
+    if keeper is not None:
+        await keeper.over(LinkState.REMOVED, reason_code or "removed")
+    return removed

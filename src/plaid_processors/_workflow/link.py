@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Unpack
 
+from attrs import fields
+
 from .._plaid import requests
 from .._plaid.call import PlaidCall
 from .._plaid.requests import EXCHANGE, PlaidRequest
@@ -19,24 +21,25 @@ from ..adapters.catalogue import get_adapters, products_of
 from ..errors import (
     AccountSelectionError,
     ConfigurationError,
-    ItemNotFoundError,
     LinkIncompleteError,
-    LinkSessionError,
-    PlaidProcessorsError,
+    PublicTokenError,
     RequestError,
 )
 from ..life import DuplicateItemError, as_results, find_duplicates
 from ..redaction import mask
 from ..results import (
-    Account,
     Environment,
+    LinkedItem,
     LinkResult,
     PendingPartner,
     PendingToken,
     ProcessorToken,
 )
-from ..sessions import LinkSession, SessionItem, SessionState, read_metadata
-from .arguments import checked_token, filled_text, names, plain_mapping, text
+from ..sessions import read_metadata
+from ..store.books import Books
+from ..store.sealing import sha256
+from .arguments import checked_token, filled_text, names, plain_mapping
+from .keeping import Keeper, attempt, keeper_of, stored_user
 from .plan import (
     Accounts,
     OnToken,
@@ -47,6 +50,7 @@ from .plan import (
     left_to_do,
     make_plan,
     own_adapters,
+    partners_of,
     resume_plan,
 )
 from .progress import Progress
@@ -54,56 +58,13 @@ from .progress import Progress
 logger = logging.getLogger("plaid_processors")
 
 
-async def session(call: PlaidCall, link_token: str) -> LinkSession:
-    token = checked_token("link_token", link_token, call.environment)
-    return await call.ask(requests.get_link_session(token))
-
-
-async def accounts(call: PlaidCall, access_token: str) -> tuple[Account, ...]:
-    token = checked_token("access_token", access_token, call.environment)
-    return await call.ask(requests.get_accounts(token))
-
-
-# https://plaid.com/docs/api/items/#item-remove-request-reason-code
-_REASONS = (
-    "FRAUD_FIRST_PARTY",
-    "FRAUD_FALSE_IDENTITY",
-    "FRAUD_ABUSE",
-    "FRAUD_OTHER",
-    "CONNECTION_IS_NON_FUNCTIONAL",
-    "OTHER",
-)
-_LONGEST_NOTE = 512
-
-
-async def remove(
-    call: PlaidCall, access_token: str, *, reason_code: str | None, reason_note: str | None
-) -> bool:
-    token = checked_token("access_token", access_token, call.environment)
-    reason = {}
-    if reason_code is not None:
-        reason["reason_code"] = text("reason_code", reason_code)
-        if reason_code not in _REASONS:
-            raise ValueError(f"reason_code must be one of {', '.join(_REASONS)}")
-    if reason_note is not None:
-        reason["reason_note"] = text("reason_note", reason_note)
-        if len(reason_note) > _LONGEST_NOTE:
-            raise ValueError(f"reason_note must be at most {_LONGEST_NOTE} characters long")
-    try:
-        await call.ask(requests.remove_item(token, reason))
-    except ItemNotFoundError as error:
-        if error.error_code != "ITEM_NOT_FOUND":
-            raise
-        # Gone by an attempt of this call whose answer was lost, or gone before.
-        return error.outcome_unknown
-    return True
-
-
 async def link(
     call: PlaidCall,
+    books: Books | None,
     partner: Partners,
     *,
     public_token: str,
+    client_user_id: str | None,
     accounts: Accounts | None,
     metadata: Mapping[str, object] | None,
     earlier: Iterable[LinkResult] | None,
@@ -116,10 +77,74 @@ async def link(
     call.port.check_callback("on_exchange", plan.on_exchange)
     call.port.check_callback("on_token", plan.on_token)
     token = checked_token("public_token", public_token, call.environment)
+    if books is not None and earlier is not None:
+        earlier = await _others(call, books, token, earlier)
     _refuse_duplicates(metadata, earlier, on_duplicate)
-    if plan.on_exchange is None:
-        _warn_that_nothing_is_stored()
-    return await _exchange_and_issue(call, plan, token, origin)
+    if books is None:
+        if plan.on_exchange is None:
+            _warn_that_nothing_is_stored()
+        return await exchange_and_issue(call, plan, token, origin, None)
+    return await _link_once(call, books, plan, token, origin, client_user_id, partner)
+
+
+async def _link_once(
+    call: PlaidCall,
+    books: Books,
+    plan: Plan,
+    public_token: str,
+    origin: Mapping[str, str | None],
+    client_user_id: str | None,
+    partner: Partners,
+) -> LinkResult:
+    """Link what the store does not have yet; of what it has, ask for what is missing."""
+    user = stored_user(client_user_id)
+    result: LinkResult | None = None
+    try:
+        async with attempt(call, books, public_token, user, plan, origin) as keeper:
+            if keeper.result is None:
+                result = await exchange_and_issue(call, plan, public_token, origin, keeper)
+            else:
+                result = await resume_stored(call, keeper, partner, plan.partial, plan.on_token)
+    except BaseException as error:
+        if result is not None:  # a cancellation came at the very end
+            unfinished = Progress.of_result(result)
+            error.__plaid_processors_unfinished__ = unfinished  # type: ignore[attr-defined]
+        raise
+    return result
+
+
+async def resume_stored(
+    call: PlaidCall,
+    keeper: Keeper,
+    partner: Partners | None,
+    partial: bool,
+    on_token: OnToken | None,
+) -> LinkResult:
+    """Ask for the tokens that are missing of a link in the store."""
+    assert keeper.result is not None
+    known = partners_of(keeper.result)
+    adapters = [] if partner is None else get_adapters(partner)
+    own = {each.processor: each for each in adapters if each.processor in known}
+    result = left_to_do(keeper.result, None, own)
+    options: Options = {
+        "account_id": None,
+        "account_ids": None,
+        "partial": partial,
+        "narrow": None,
+        "on_token": on_token,
+    }
+    plan = resume_plan(result, own, None, **options)
+    return await _issue_missing(call, plan, result, keeper)
+
+
+async def _others(
+    call: PlaidCall, books: Books, public_token: str, earlier: Iterable[LinkResult]
+) -> list[LinkResult]:
+    """The earlier results, but for what this public token has made: a double click finds that."""
+    own = await call.port.run(lambda: books.find_key(sha256(public_token)))
+    call.check()
+    item_id = None if own is None else own.record.item_id
+    return [each for each in as_results(earlier) if item_id is None or each.item_id != item_id]
 
 
 def _refuse_duplicates(
@@ -137,74 +162,6 @@ def _refuse_duplicates(
         raise DuplicateItemError(duplicates)
 
 
-async def link_session(
-    begin: Callable[[], PlaidCall],
-    partner: Partners,
-    link_token: str,
-    *,
-    earlier: Iterable[LinkResult] | None,
-    on_duplicate: str,
-    **options: Unpack[Options],
-) -> tuple[LinkResult, ...]:
-    """Link each Item of a finished session, in a call of its own; one that fails holds up none."""
-    adapters = get_adapters(partner)
-    known = None if earlier is None else as_results(earlier)
-    found = await session(begin(), link_token)
-    if not found.items:
-        raise LinkSessionError(_why_without_items(found), session=found)
-    results: list[LinkResult] = []
-    failures: list[tuple[SessionItem, PlaidProcessorsError]] = []
-    for item in found.items:
-        try:
-            result = await link(
-                begin(),
-                adapters,
-                public_token=item.public_token,
-                accounts=None,
-                metadata=item.metadata,
-                earlier=None if known is None else (*known, *results),
-                on_duplicate=on_duplicate,
-                **options,
-            )
-        except PlaidProcessorsError as error:
-            failures.append((item, error))
-        except BaseException as interruption:
-            if results or failures:
-                interruption.__cause__ = _incomplete(found, results, failures)
-            raise
-        else:
-            results.append(result)
-    if not failures:
-        return tuple(results)
-    if len(found.items) == 1:  # as `link` raises it
-        raise failures[0][1]
-    raise _incomplete(found, results, failures) from failures[0][1]
-
-
-def _why_without_items(found: LinkSession) -> str:
-    if found.state is SessionState.WAITING:
-        return "the user is not through Link yet: call again after the webhook SESSION_FINISHED"
-    if found.state is SessionState.EXITED:
-        code = found.error and found.error.error_code
-        return f"the user left Link and connected no bank ({code or 'without an error'})"
-    return "the session made no Item: after update mode, go on with the access token that you have"
-
-
-def _incomplete(
-    found: LinkSession,
-    results: Sequence[LinkResult],
-    failures: Sequence[tuple[SessionItem, PlaidProcessorsError]],
-) -> LinkSessionError:
-    listed = "; ".join(f"{item.institution_name or 'an Item'}: {e}" for item, e in failures)
-    return LinkSessionError(
-        f"{len(results)} of {len(found.items)} Items of the session are linked: store "
-        f"error.results. {listed or 'The others were not tried'}",
-        session=found,
-        results=results,
-        failures=failures,
-    )
-
-
 @cache  # once in a process
 def _warn_that_nothing_is_stored() -> None:
     logger.warning(
@@ -215,9 +172,11 @@ def _warn_that_nothing_is_stored() -> None:
 
 async def link_sandbox(
     call: PlaidCall,
+    books: Books | None,
     partner: Partners,
     *,
     institution_id: str,
+    client_user_id: str | None,
     products: Iterable[str] | None,
     sandbox_options: Mapping[str, object] | None,
     **options: Unpack[Options],
@@ -232,28 +191,44 @@ async def link_sandbox(
     own = products_of(adapter for adapter, _ in plan.choices)
     asked = own if products is None else names("products", products)
     body_options = None if sandbox_options is None else plain_mapping("options", sandbox_options)
+    if books is not None:
+        stored_user(client_user_id)  # before anything is sent
     token = await call.ask(requests.create_sandbox_public_token(bank, asked, body_options))
-    return await _exchange_and_issue(call, plan, token, {"institution_id": bank})
+    origin = {"institution_id": bank}
+    if books is None:
+        return await exchange_and_issue(call, plan, token, origin, None)
+    return await _link_once(call, books, plan, token, origin, client_user_id, partner)
 
 
 async def issue(
     call: PlaidCall,
+    books: Books | None,
     partner: Partners,
     *,
-    access_token: str,
+    access_token: str | None,
     accounts: Accounts | None,
     item_id: str | None,
     **options: Unpack[Options],
 ) -> LinkResult:
     """The processor tokens for an Item that exists."""
-    token = checked_token("access_token", access_token, call.environment)
-    result = LinkResult(access_token=token, item_id=item_id, environment=call.environment)
+    token = None
+    if access_token is not None:
+        token = checked_token("access_token", access_token, call.environment)
     plan = make_plan(partner, accounts, **options)
-    return await _issue_missing(call, plan, result)
+    call.port.check_callback("on_token", plan.on_token)
+    keeper = await keeper_of(call, books, item_id=item_id, access_token=token)
+    if keeper is not None and keeper.result is not None:
+        item = {each.name: getattr(keeper.result, each.name) for each in fields(LinkedItem)}
+        result = keeper.base = LinkResult(**item)
+    else:
+        assert token is not None
+        result = LinkResult(access_token=token, item_id=item_id, environment=call.environment)
+    return await _issue_missing(call, plan, result, keeper)
 
 
 async def resume(
     call: PlaidCall,
+    books: Books | None,
     result: LinkResult,
     *,
     partner: Partners | None,
@@ -263,21 +238,30 @@ async def resume(
     """The tokens that are missing in a result."""
     check_result(call, result)
     own = own_adapters(result, partner)
+    keeper = await keeper_of(call, books, item_id=result.item_id, access_token=result.access_token)
+    if keeper is not None and keeper.result is not None:
+        result = keeper.result.merge(result)
     result = left_to_do(result, options["narrow"], own)
-    return await _issue_missing(call, resume_plan(result, own, accounts, **options), result)
+    plan = resume_plan(result, own, accounts, **options)
+    return await _issue_missing(call, plan, result, keeper)
 
 
-async def _exchange_and_issue(
-    call: PlaidCall, plan: Plan, public_token: str, origin: Mapping[str, str | None]
+async def exchange_and_issue(
+    call: PlaidCall,
+    plan: Plan,
+    public_token: str,
+    origin: Mapping[str, str | None],
+    keeper: Keeper | None,
+    wanted: LinkResult | None = None,
 ) -> LinkResult:
-    """Exchange, keep the Item, call back, choose the accounts, one processor token for each."""
-    details = {
-        "endpoint": EXCHANGE,
-        "environment": call.environment.value,
-        "public_token": mask(public_token),
-        **origin,
-    }
+    """Exchange, keep the Item, call back, choose the accounts, one processor token for each.
+
+    ``wanted`` has the tokens that an earlier attempt had chosen, beside those of the plan.
+    """
+    details = details_of(call, public_token, origin)
     progress = Progress(_listed(details))
+    if wanted is not None:
+        progress.entries, progress.bound = wanted.entries, wanted.bound
     progress.expect(plan)
     try:
         try:
@@ -290,12 +274,22 @@ async def _exchange_and_issue(
                     progress.exchange_sent,
                 )
             )
+            if keeper is not None:
+                await keeper.keep_item(progress)
+                progress.disarm()
             if plan.on_exchange is not None:
                 await call.tell(plan.on_exchange, progress.item, even_if_interrupted=True)
                 progress.disarm()
-            await _finish(call, progress, plan)
+            await _finish(call, progress, plan, keeper)
+            if keeper is not None:
+                await keeper.done(progress)
         except Exception as error:
+            if keeper is not None and keeper.tried_before and isinstance(error, PublicTokenError):
+                error.outcome_unknown = True  # an earlier attempt may have spent the token
+                details["time"] = keeper.since
             _add_support(error, details)
+            if keeper is not None:
+                await keeper.failed(error, progress, None)
             call.check(error)
             if progress.item is not None:
                 raise progress.incomplete(error) from error
@@ -312,10 +306,22 @@ async def _exchange_and_issue(
         # An interruption may be swallowed on its way (by a TaskGroup, say): then a warning is left.
         if _may_exist(call, progress, error):
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            error.add_note(_ask_plaid({"time": now, **details}))
+            error.add_note(ask_plaid({"time": now, **details}))
         elif progress.item is None or isinstance(error, LinkIncompleteError):
             progress.disarm()
         raise
+
+
+def details_of(
+    call: PlaidCall, public_token: str, origin: Mapping[str, str | None]
+) -> dict[str, str | None]:
+    """What Plaid's support can find an exchange by."""
+    return {
+        "endpoint": EXCHANGE,
+        "environment": call.environment.value,
+        "public_token": mask(public_token),
+        **origin,
+    }
 
 
 def check_result(call: PlaidCall, result: LinkResult) -> None:
@@ -329,25 +335,36 @@ def check_result(call: PlaidCall, result: LinkResult) -> None:
         )
 
 
-async def _issue_missing(call: PlaidCall, plan: Plan, known: LinkResult) -> LinkResult:
+async def _issue_missing(
+    call: PlaidCall, plan: Plan, known: LinkResult, keeper: Keeper | None
+) -> LinkResult:
     call.port.check_callback("on_token", plan.on_token)
 
     async def steps(progress: Progress) -> None:
         progress.expect(plan)
-        await _finish(call, progress, plan)
+        if keeper is not None and (progress.pending or progress.unselected):
+            await keeper.keep(progress)
+        await _finish(call, progress, plan, keeper)
 
-    return await go_on(call, known, steps)
+    return await go_on(call, known, steps, keeper)
 
 
 async def go_on(
-    call: PlaidCall, known: LinkResult, steps: Callable[[Progress], Coroutine[Any, Any, None]]
+    call: PlaidCall,
+    known: LinkResult,
+    steps: Callable[[Progress], Coroutine[Any, Any, None]],
+    keeper: Keeper | None,
 ) -> LinkResult:
     """Take steps for an Item that was the caller's before; an error has what they achieved."""
     progress = Progress.of_result(known)
     try:
         try:
             await steps(progress)
+            if keeper is not None:
+                await keeper.done(progress)
         except Exception as error:
+            if keeper is not None:
+                await keeper.failed(error, progress, known)
             if not progress.advanced:
                 raise
             raise progress.incomplete(error) from error
@@ -360,7 +377,7 @@ async def go_on(
         raise
 
 
-async def _finish(call: PlaidCall, progress: Progress, plan: Plan) -> None:
+async def _finish(call: PlaidCall, progress: Progress, plan: Plan, keeper: Keeper | None) -> None:
     """Choose the accounts if that is still to do, then ask for the tokens."""
     call.check()
     assert progress.item is not None
@@ -369,13 +386,18 @@ async def _finish(call: PlaidCall, progress: Progress, plan: Plan) -> None:
         fetched = await call.ask(requests.get_accounts(progress.item.access_token))
         tokens, waiting = plan.pick_fetched(fetched)
         progress.choose(tokens, tuple(waiting))
-    await ask_for_missing(call, progress, on_token=plan.on_token, partial=plan.partial)
+    await ask_for_missing(call, progress, keeper, on_token=plan.on_token, partial=plan.partial)
     for refused in waiting.values():
         raise refused
 
 
 async def ask_for_missing(
-    call: PlaidCall, progress: Progress, *, on_token: OnToken | None, partial: bool
+    call: PlaidCall,
+    progress: Progress,
+    keeper: Keeper | None,
+    *,
+    on_token: OnToken | None,
+    partial: bool,
 ) -> None:
     """Ask for the tokens that are pending, and narrow them if asked to."""
     assert progress.item is not None
@@ -385,14 +407,14 @@ async def ask_for_missing(
         for each in progress.pending
         if each.unnarrowed is None
     ]
-    callback_errors = await _ask_for_tokens(call, progress, creations, on_token)
+    callback_errors = await _ask_for_tokens(call, progress, creations, keeper, on_token)
     # Both are pending: what was issued now, and what an earlier call left.
     narrowings = [
         (each, requests.narrow(each.unnarrowed, each.permissions or ()))
         for each in progress.pending
         if each.unnarrowed is not None
     ]
-    callback_errors += await _ask_for_tokens(call, progress, narrowings, on_token)
+    callback_errors += await _ask_for_tokens(call, progress, narrowings, keeper, on_token)
     if callback_errors:
         raise callback_errors[0]
     errors = progress.errors
@@ -404,19 +426,26 @@ async def _ask_for_tokens(
     call: PlaidCall,
     progress: Progress,
     to_send: Sequence[tuple[PendingToken, PlaidRequest[ProcessorToken]]],
+    keeper: Keeper | None,
     on_token: OnToken | None,
 ) -> list[Exception]:
-    """Send these requests side by side; pass each token on. Returns the errors of `on_token`."""
+    """Send these requests side by side; keep each token, and pass it on.
+
+    Returns the errors of the store and of `on_token`.
+    """
     callback_errors: list[Exception] = []
     batch = call.ask_all([request for _, request in to_send])
     for _ in to_send:
         place, outcome = await batch.next()
         token = progress.settle(to_send[place][0], outcome)
-        if token is not None and on_token is not None:
-            try:
+        try:
+            if keeper is not None:
+                await keeper.keep(progress)
+                call.check()
+            if token is not None and on_token is not None:
                 await call.tell(on_token, token)
-            except Exception as error:  # noqa: BLE001  the caller's code may raise anything
-                callback_errors.append(error)
+        except Exception as error:  # noqa: BLE001  the caller's code may raise anything
+            callback_errors.append(error)
     return callback_errors
 
 
@@ -426,7 +455,7 @@ def _add_support(error: Exception, details: Mapping[str, str | None]) -> None:
         time = error.occurred_at and error.occurred_at.isoformat(timespec="seconds")
         known = {"time": time, "request_id": error.request_id, **details}
         error.support = {name: value for name, value in known.items() if value}
-        error.advice = _ask_plaid(error.support)
+        error.advice = ask_plaid(error.support)
 
 
 def _may_exist(call: PlaidCall, progress: Progress, error: BaseException) -> bool:
@@ -436,7 +465,7 @@ def _may_exist(call: PlaidCall, progress: Progress, error: BaseException) -> boo
     return call.may_have_acted()
 
 
-def _ask_plaid(details: Mapping[str, str | None]) -> str:
+def ask_plaid(details: Mapping[str, str | None]) -> str:
     return (
         "An Item may exist whose access token was lost. Let the user link again, and ask Plaid's "
         f"support (https://dashboard.plaid.com/support) to remove that Item: {_listed(details)}."

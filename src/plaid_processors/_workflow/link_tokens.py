@@ -11,7 +11,9 @@ from ..adapters.base import PartnerAdapter
 from ..adapters.catalogue import get_adapters, products_of
 from ..errors import ConfigurationError, ItemLoginRequiredError, ItemNotFoundError
 from ..results import LinkToken, texts_in
+from ..store.books import Books
 from .arguments import checked_token, filled_text, flag, names, plain_mapping, text
+from .keeping import access_token_of
 from .plan import Partners
 
 _LISTS = ("required_if_supported_products", "optional_products", "additional_consented_products")
@@ -31,6 +33,7 @@ _OPTIONAL = {
 
 async def create_link_token(
     call: PlaidCall,
+    books: Books | None,
     partner: Partners,
     *,
     client_user_id: str,
@@ -39,11 +42,14 @@ async def create_link_token(
     country_codes: Iterable[str],
     user: Mapping[str, object] | None,
     access_token: str | None,
+    item_id: str | None,
     account_selection_enabled: bool | None,
     extra: Mapping[str, object] | None,
     **optional: object,
 ) -> LinkToken:
     adapters = get_adapters(partner)
+    if item_id is not None:
+        access_token = await access_token_of(call, books, access_token, item_id)
     more = {} if user is None else plain_mapping("user", user)
     if "client_user_id" in more:
         raise ValueError("user has client_user_id, which this call sets by its own argument")

@@ -78,18 +78,19 @@ class Plan:
 
         And the partners whose account Plaid is still verifying: the others do not wait for it.
         """
-        if self.accounts is not None:
-            ids = [account.account_id for account in self.accounts]
-            fetched = by_ids(ids, fetched, [adapter for adapter, _ in self.choices])
         tokens: list[PendingToken] = []
         waiting: dict[PendingPartner, AccountSelectionError] = {}
         for choice in self.choices:
+            adapter, partner = choice
+            among = fetched
+            if partner.among is not None:
+                among = by_ids(partner.among, fetched, [adapter])
             try:
-                tokens += _tokens_for(choice, fetched)
+                tokens += _tokens_for(choice, among)
             except AccountSelectionError as refused:
                 if not any(map(is_pending, refused.accounts)):
                     raise
-                waiting[choice[1]] = refused
+                waiting[partner] = refused
         return tuple(tokens), waiting
 
     def _pick(self, accounts: Sequence[Account]) -> tuple[PendingToken, ...]:
@@ -180,7 +181,10 @@ def _plan(
                 "account_id=, account_ids= or accounts=, or a PartnerAdapter with its rule",
                 processor=adapter.processor,
             )
-        bound.append((adapter, evolve(partner, account_ids=account_ids)))
+        among = None if partner.processor in ids else partner.among  # the caller's choice is newer
+        if given is not None:
+            among = tuple(each.account_id for each in given)
+        bound.append((adapter, evolve(partner, account_ids=account_ids, among=among)))
     return Plan(
         choices=bound,
         accounts=given,

@@ -62,6 +62,14 @@ class Progress:
         progress.take_up(result)
         return progress
 
+    @classmethod
+    def of_plan(cls, plan: Plan) -> Progress:
+        """What is to come, before anything is sent."""
+        progress = cls("")
+        progress.disarm()
+        progress.expect(plan)
+        return progress
+
     def take_up(self, result: LinkResult) -> None:
         """The Item and its tokens so far are these."""
         self.exchange.item = result

@@ -14,7 +14,7 @@ from typing import NoReturn
 from .._version import __version__
 from ..errors import LinkIncompleteError, PlaidProcessorsError
 from ..redaction import redact
-from . import demo, doctor, partners
+from . import demo, doctor, partners, recover
 
 PROG = "plaid-processors"
 # No command, option or partner is written so, but keys and tokens are.
@@ -48,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LinkIncompleteError as error:
         # Its own advice is to store the result and to resume it.
         return _fail(error.__cause__ or error, words)
+    except recover.UsageError as error:
+        _fail(error, words)
+        return 2
     except (PlaidProcessorsError, OSError) as error:
         return _fail(error, words)
     except ModuleNotFoundError as error:
@@ -120,7 +123,31 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "partners", nargs="*", default=["layer", "finix"], help="default: layer finix"
     )
+
+    command = add("recover", recover.run, "finish what a crash left in a store")
+    _add_store_options(command, "2m", "links that were stored so long ago")
+    command = add(
+        "refresh", recover.refresh, "look at the Items of a store, and renew their tokens"
+    )
+    _add_store_options(command, "1d", "Items that were stored so long ago")
     return parser
+
+
+def _add_store_options(command: argparse.ArgumentParser, age: str, what: str) -> None:
+    command.add_argument(
+        "--linker",
+        required=True,
+        metavar="MODULE:NAME",
+        help="where your ProcessorLinker is, or a function that returns one; it needs a store",
+    )
+    command.add_argument(
+        "--older-than",
+        type=recover.duration,
+        default=age,
+        metavar="TIME",
+        help=f"only {what}: 90s, 2m, 1h or 1d; default: %(default)s",
+    )
+    command.add_argument("--limit", type=recover.count, help="at most so many; default: all")
 
 
 def _port(text: str) -> int:

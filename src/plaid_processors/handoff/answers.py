@@ -32,6 +32,7 @@ class PartnerApi:
     """What a partner's API is like."""
 
     name: str
+    target: str  # the argument that says whom tokens are handed over for
     hosts: Mapping[str, str]  # the address of each environment
     settings: tuple[str, ...]  # the arguments for `from_env`, the two keys first
     if_unknown: str  # the advice where the partner may have acted all the same

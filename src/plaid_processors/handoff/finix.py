@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from attrs import field, frozen
+from typing_extensions import override
 
 from .._engine.call import Call
 from .._engine.ports import AsyncPort, BlockingPort, run
@@ -27,8 +28,9 @@ from .answers import (
     texts_of,
 )
 from .errors import HandoffError, HandoffRefusedError, PartnerFault
+from .layer_tokens import Gone
 from .requests import HandoffRequest, basic, partner_id, plain_text, token_text
-from .sending import AwaitedSender, BlockingSender, Sender
+from .sending import AwaitedSender, BlockingSender, Ledger, Sender
 
 _VERSION = "2022-02-01"
 
@@ -181,8 +183,9 @@ def _faults(body: Json) -> list[PartnerFault]:
 class BaseFinixSender(Sender):
     """What both senders to Finix share."""
 
-    _api = PartnerApi(
+    api: ClassVar[PartnerApi] = PartnerApi(
         name="finix",
+        target="identity",
         # https://docs.finix.com/api/section/authentication
         hosts={
             "sandbox": "https://finix.sandbox-payments-api.com",
@@ -231,25 +234,40 @@ class BaseFinixSender(Sender):
         self._version = plain_text("version", version)
 
     async def _hand_over(
-        self, call: Call, token: ProcessorToken | str, identity: str, again: bool
+        self,
+        call: Call,
+        token: ProcessorToken | str,
+        identity: str,
+        again: bool,
+        ledger: Ledger | None = None,
     ) -> PaymentInstrument:
         if not isinstance(again, bool):  # "no" would count as the caller's word
             raise TypeError(f"again must be True or False, not {type(again).__name__}")
-        secret = token_text(token, "finix", self._environment)
+        secret = token_text(token, "finix", self.environment)
         request = finix_request(
             token, identity=identity, credentials=self._keys, version=self._version
         )
         read = partial(_read_instrument, identity, (*self._secrets, secret))
 
-        place = f"{self._base_url} {identity}"
+        place = f"{self.base_url} {identity}"
+
+        async def keep(instrument: PaymentInstrument) -> None:
+            if ledger is not None and isinstance(token, ProcessorToken):
+                await ledger.done({token.account.account_id: instrument.id})
 
         async def make() -> PaymentInstrument:
+            listed: Sequence[PaymentInstrument] = ()
             if not again:
-                await self._refuse_a_second(call, identity, unknown=place in _open.copy().values())
+                unknown = place in _open.copy().values()
+                listed = await self._refuse_a_second(call, identity, unknown=unknown)
+            elif ledger is not None:
+                listed = await self._list(call, identity)
+            if ledger is not None:
+                await ledger.sending([each.id for each in listed])
             me = object()
             _open[me] = place  # and stays so if the caller interrupts
             try:
-                instrument = await self._ask(call, request, read, secrets=(secret,))
+                instrument = await self._ask(call, request, read, secrets=(secret,), keep=keep)
             except HandoffError as error:
                 if not error.outcome_unknown:
                     del _open[me]
@@ -260,13 +278,37 @@ class BaseFinixSender(Sender):
         # One after the other for an identity, since any two tokens may be of one account.
         return await call.turn(place, make())
 
-    async def _refuse_a_second(self, call: Call, identity: str, *, unknown: bool) -> None:
+    @override
+    async def deliver(
+        self,
+        call: Call,
+        tokens: Sequence[ProcessorToken],
+        target: str,
+        ledger: Ledger,
+        *,
+        again: bool,
+        gone: Gone,
+    ) -> None:
+        for token in tokens:
+            await self._hand_over(call, token, target, again, ledger)
+
+    @override
+    async def look(self, call: Call, target: str) -> Mapping[str, object]:
+        listed = await self._list(call, target)
+        return {each.id: each for each in listed if each.type not in _CARDS}
+
+    async def _refuse_a_second(
+        self, call: Call, identity: str, *, unknown: bool
+    ) -> Sequence[PaymentInstrument]:
         """Raise if the account may have an instrument, or an earlier request may still make it.
+
+        Else return the identity's instruments, which are cards.
 
         Any bank account of the identity may be this one: digits prove nothing where a bank gives
         each link another number (https://support.plaid.com/hc/en-us/articles/16121468601751), or
         where a mask is not the end of the number.
         """
+        listed: Sequence[PaymentInstrument] = ()
         existing: tuple[PaymentInstrument, ...] = ()
         try:
             listed = await self._list(call, identity)
@@ -286,6 +328,7 @@ class BaseFinixSender(Sender):
                 outcome_unknown=unknown,
                 existing=existing,
             )
+        return listed
 
     async def _list(self, call: Call, identity: str) -> tuple[PaymentInstrument, ...]:
         owner = partner_id("identity", identity, "Finix")
@@ -324,7 +367,7 @@ class FinixSender(BaseFinixSender, BlockingSender):
             PartnerApiError: Finix refused; see ``codes``.
             PartnerConnectionError: no usable answer; see ``outcome_unknown``.
         """
-        return run(self._hand_over(self._call(BlockingPort()), token, identity, again))
+        return run(self._hand_over(self.begin(BlockingPort()), token, identity, again))
 
     def payment_instruments(self, identity: str) -> tuple[PaymentInstrument, ...]:
         """The instruments of an identity: look here after an unknown outcome.
@@ -335,7 +378,7 @@ class FinixSender(BaseFinixSender, BlockingSender):
         Raises:
             HandoffError: Finix refused, or there is no usable answer.
         """
-        return run(self._list(self._call(BlockingPort()), identity))
+        return run(self._list(self.begin(BlockingPort()), identity))
 
 
 class AsyncFinixSender(BaseFinixSender, AwaitedSender):
@@ -359,7 +402,7 @@ class AsyncFinixSender(BaseFinixSender, AwaitedSender):
             PartnerApiError: Finix refused; see ``codes``.
             PartnerConnectionError: no usable answer; see ``outcome_unknown``.
         """
-        return await self._hand_over(self._call(AsyncPort()), token, identity, again)
+        return await self._hand_over(self.begin(AsyncPort()), token, identity, again)
 
     async def payment_instruments(self, identity: str) -> tuple[PaymentInstrument, ...]:
         """The instruments of an identity: look here after an unknown outcome.
@@ -370,4 +413,4 @@ class AsyncFinixSender(BaseFinixSender, AwaitedSender):
         Raises:
             HandoffError: Finix refused, or there is no usable answer.
         """
-        return await self._list(self._call(AsyncPort()), identity)
+        return await self._list(self.begin(AsyncPort()), identity)

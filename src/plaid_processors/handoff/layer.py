@@ -11,10 +11,11 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from time import monotonic, time
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 from urllib.parse import quote
 
 from attrs import evolve, frozen
+from typing_extensions import override
 
 from .._engine.call import Call
 from .._engine.ports import AsyncPort, BlockingPort, run
@@ -38,13 +39,14 @@ from .layer_tokens import (
     Tokens,
     all_tokens,
     is_dead,
+    living,
     not_listed,
     say_what_is_dead,
     tokens_for_layer,
     what_is_dead,
 )
 from .requests import HandoffRequest, basic, partner_id, plain_text, token_text
-from .sending import AwaitedSender, BlockingSender, Sender
+from .sending import AwaitedSender, BlockingSender, Ledger, Sender
 
 T = TypeVar("T")
 
@@ -178,8 +180,9 @@ def _faults(body: Json) -> list[PartnerFault]:
 class BaseLayerSender(Sender):
     """What both senders to Layer share."""
 
-    _api = PartnerApi(
+    api: ClassVar[PartnerApi] = PartnerApi(
         name="layer",
+        target="business_id",
         # https://docs.layerfi.com/api-details/authentication
         hosts={"sandbox": "https://sandbox.layerfi.com", "production": "https://api.layerfi.com"},
         settings=("client_id", "client_secret", "base_url", "auth_url"),
@@ -227,26 +230,45 @@ class BaseLayerSender(Sender):
         super().__init__(keys, environment, base_url, *network, self._auth_url)
         self._refuse_other_environments("auth_url", self._auth_url)
         self._refuse_other_environments("scope", scope or "")
-        usual = f"{self._api.hosts[self._environment]}/{self._environment}"
+        usual = f"{self.api.hosts[self.environment]}/{self.environment}"
         self._scope = plain_text("scope", scope or usual)
         self._bearer = ("", 0.0)  # the bearer token, and until when it is used
 
     async def _hand_over(
-        self, call: Call, tokens: Tokens, business_id: str, gone: Gone
+        self,
+        call: Call,
+        tokens: Tokens,
+        business_id: str,
+        gone: Gone,
+        ledger: Ledger | None = None,
     ) -> LayerHandoff:
-        listed = tokens_for_layer(tokens, self._environment, none_allowed=bool(gone))
+        listed = tokens_for_layer(tokens, self.environment, none_allowed=bool(gone))
         dead = what_is_dead(gone, listed)
-        living = [
-            each
-            for each in listed
-            if each.processor_token not in dead and each.account.account_id not in dead
-        ]
+        left = living(listed, dead)
         partner_id("business_id", business_id, "Layer")
-        turn = f"{self._base_url} {business_id}"
-        return await call.turn(turn, self._send_new(call, business_id, living, dead))
+        turn = f"{self.base_url} {business_id}"
+        return await call.turn(turn, self._send_new(call, business_id, left, dead, ledger))
+
+    @override
+    async def deliver(
+        self,
+        call: Call,
+        tokens: Sequence[ProcessorToken],
+        target: str,
+        ledger: Ledger,
+        *,
+        again: bool,
+        gone: Gone,
+    ) -> None:
+        await self._hand_over(call, tokens, target, gone, ledger)
 
     async def _send_new(
-        self, call: Call, business_id: str, tokens: Sequence[ProcessorToken], dead: Collection[str]
+        self,
+        call: Call,
+        business_id: str,
+        tokens: Sequence[ProcessorToken],
+        dead: Collection[str],
+        ledger: Ledger | None,
     ) -> LayerHandoff:
         """Read back what Layer has; if any token is new, send all of the business's."""
         began = monotonic()
@@ -256,6 +278,8 @@ class BaseLayerSender(Sender):
         sent = all_tokens(business_id, before, tokens, dead) if new else {}
         after: tuple[LayerAccount, ...] = ()
         missing: list[str] = []
+        if sent and ledger is not None:
+            await ledger.sending()
         for _ in range(_TRIES if sent else 0):
             # The second time, with what another process has sent meanwhile.
             others = all_tokens(business_id, after, (), {*dead, *sent.values()})
@@ -277,6 +301,9 @@ class BaseLayerSender(Sender):
                 business_id,
                 ", ".join(missing),
             )
+        if ledger is not None:
+            known_now = {each.account.account_id: business_id for each in tokens}
+            await ledger.done(known_now, missing)
         return LayerHandoff(
             business_id=business_id,
             new=new,
@@ -305,7 +332,7 @@ class BaseLayerSender(Sender):
                 await call.port.wait(left)
             return await self._list(call, business_id)
         except HandoffError as error:
-            error.outcome_unknown, error.advice = True, self._api.if_unknown
+            error.outcome_unknown, error.advice = True, self.api.if_unknown
             raise
 
     async def _list(self, call: Call, business_id: str) -> tuple[LayerAccount, ...]:
@@ -374,7 +401,7 @@ class LayerSender(BaseLayerSender, BlockingSender):
             PartnerApiError: Layer refused; see ``codes``, and ``account_ids`` of dead tokens.
             PartnerConnectionError: no usable answer; calling again does no harm.
         """
-        return run(self._hand_over(self._call(BlockingPort()), tokens, business_id, gone))
+        return run(self._hand_over(self.begin(BlockingPort()), tokens, business_id, gone))
 
     def accounts(self, business_id: str) -> tuple[LayerAccount, ...]:
         """The accounts that Layer has of a business.
@@ -385,7 +412,7 @@ class LayerSender(BaseLayerSender, BlockingSender):
         Raises:
             HandoffError: Layer refused, or there is no usable answer.
         """
-        return run(self._list(self._call(BlockingPort()), business_id))
+        return run(self._list(self.begin(BlockingPort()), business_id))
 
 
 class AsyncLayerSender(BaseLayerSender, AwaitedSender):
@@ -410,7 +437,7 @@ class AsyncLayerSender(BaseLayerSender, AwaitedSender):
             PartnerApiError: Layer refused; see ``codes``, and ``account_ids`` of dead tokens.
             PartnerConnectionError: no usable answer; calling again does no harm.
         """
-        return await self._hand_over(self._call(AsyncPort()), tokens, business_id, gone)
+        return await self._hand_over(self.begin(AsyncPort()), tokens, business_id, gone)
 
     async def accounts(self, business_id: str) -> tuple[LayerAccount, ...]:
         """The accounts that Layer has of a business.
@@ -421,4 +448,4 @@ class AsyncLayerSender(BaseLayerSender, AwaitedSender):
         Raises:
             HandoffError: Layer refused, or there is no usable answer.
         """
-        return await self._list(self._call(AsyncPort()), business_id)
+        return await self._list(self.begin(AsyncPort()), business_id)

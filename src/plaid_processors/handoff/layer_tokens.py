@@ -96,6 +96,15 @@ def what_is_dead(gone: Gone, tokens: Sequence[ProcessorToken]) -> set[str]:
     return dead
 
 
+def living(tokens: Sequence[ProcessorToken], dead: Collection[str]) -> list[ProcessorToken]:
+    """The tokens but for the dead."""
+    return [
+        each
+        for each in tokens
+        if each.processor_token not in dead and each.account.account_id not in dead
+    ]
+
+
 def is_dead(account: LayerAccount, dead: Collection[str]) -> bool:
     """Whether its id, or the token that Layer reads it with, is among what is dead."""
     return account.plaid_account_id in dead or account.plaid_processor_token in dead

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
 from attrs import define
@@ -21,18 +21,41 @@ from .._engine.threads import Attempt, Running
 from .._version import USER_AGENT
 from ..errors import ConfigurationError
 from ..redaction import secrets_among
+from ..results import ProcessorToken
 from ..settings import Limits, Timeout, checked_address, read_environment, text_of_variable
 from .answers import Json, PartnerApi, outcome_of
 from .errors import HandoffError
+from .layer_tokens import Gone
 from .requests import HandoffRequest, basic, plain_text
 
 T = TypeVar("T")
 
 
-class Sender:
-    """The base of all senders, whose constructors explain the arguments."""
+class Ledger(Protocol):
+    """Keeps what becomes of a hand-off, while a sender is at it."""
 
-    _api: ClassVar[PartnerApi]
+    async def sending(self, before: Collection[str] | None = None) -> None:
+        """Tokens are about to be sent; ``before`` is what the partner has now, where that matters.
+
+        What it raises stops the hand-off.
+        """
+        ...
+
+    async def done(self, references: Mapping[str, str], missing: Collection[str] = ()) -> None:
+        """The partner has the tokens of these accounts, by its references; others are missing."""
+        ...
+
+
+class Sender:
+    """The base of all senders, whose constructors explain the arguments.
+
+    Attributes:
+        api: what the partner's API is like.
+        environment: ``sandbox`` or ``production``.
+        base_url: the partner's address.
+    """
+
+    api: ClassVar[PartnerApi]
     _shown = "not set up"
 
     def __init__(
@@ -49,12 +72,12 @@ class Sender:
         user, password = (plain_text(name, value) for name, value in keys.items())
         self._keys = (user, password)
         self._secrets = (password, basic(user, password))  # masked in all texts
-        self._environment = read_environment(environment).value
-        own = self._api.hosts[self._environment]
-        self._base_url = own if base_url is None else checked_address(base_url)
-        self._refuse_other_environments("base_url", self._base_url)
+        self.environment: str = read_environment(environment).value
+        own = self.api.hosts[self.environment]
+        self.base_url: str = own if base_url is None else checked_address(base_url)
+        self._refuse_other_environments("base_url", self.base_url)
         self._times = Limits(timeout=timeout, max_connections=max_connections).connect_and_read
-        urls = (self._base_url, *other_urls)
+        urls = (self.base_url, *other_urls)
         networks = {url: network_for(url, proxy=proxy, ca_bundle=ca_bundle) for url in urls}
 
         def connect(_its_own: bool) -> dict[str, Any]:
@@ -62,15 +85,15 @@ class Sender:
 
         connect(True)  # certificates that cannot be read are refused now
         self._engine = Engine(type(self).__name__, max_connections, connect)
-        self._shown = f"{self._environment} {self._base_url}"
+        self._shown = f"{self.environment} {self.base_url}"
 
     def _refuse_other_environments(self, name: str, address: str) -> None:
         host = (urlsplit(address).hostname or "").rstrip(".")
-        for environment, own in self._api.hosts.items():
-            if environment != self._environment and host == urlsplit(own).hostname:
+        for environment, own in self.api.hosts.items():
+            if environment != self.environment and host == urlsplit(own).hostname:
                 raise ConfigurationError(
-                    f"{name} {host} is of {self._api.name}'s {environment} environment, but "
-                    f"environment is {self._environment!r}: leave one of them out"
+                    f"{name} {host} is of {self.api.name}'s {environment} environment, but "
+                    f"environment is {self.environment!r}: leave one of them out"
                 )
 
     @classmethod
@@ -100,11 +123,11 @@ class Sender:
             ConfigurationError: a variable is missing or malformed.
         """
         source = os.environ if environ is None else environ
-        names = {name: f"{cls._api.name}_{name}".upper() for name in cls._api.settings}
-        names["environment"] = f"{cls._api.name}_ENV".upper()
+        names = {name: f"{cls.api.name}_{name}".upper() for name in cls.api.settings}
+        names["environment"] = f"{cls.api.name}_ENV".upper()
         named = {name: text_of_variable(source, variable) for name, variable in names.items()}
         given: dict[str, Any] = {name: value for name, value in named.items() if value}
-        if missing := [names[key] for key in cls._api.settings[:2] if key not in given]:
+        if missing := [names[key] for key in cls.api.settings[:2] if key not in given]:
             raise ConfigurationError(f"{' and '.join(missing)} not set")
         return cls(
             **given,
@@ -121,9 +144,26 @@ class Sender:
         if hasattr(self, "_engine"):  # else its constructor raised
             self._engine.close()
 
-    def _call(self, port: Port) -> Call:
+    def begin(self, port: Port) -> Call:
         """The start of a public call; its deadline is four times the time of one request."""
         return Call(self._engine, port, times=self._times, deadline=4 * sum(self._times))
+
+    async def deliver(
+        self,
+        call: Call,
+        tokens: Sequence[ProcessorToken],
+        target: str,
+        ledger: Ledger,
+        *,
+        again: bool,
+        gone: Gone,
+    ) -> None:
+        """Hand tokens over, and tell the ledger each step. For the linkers."""
+        raise NotImplementedError
+
+    async def look(self, call: Call, target: str) -> Mapping[str, object]:
+        """What the partner has that tokens may have become, by its references. For the linkers."""
+        raise NotImplementedError
 
     async def _ask(
         self,
@@ -133,16 +173,22 @@ class Sender:
         *,
         base_url: str | None = None,
         secrets: tuple[str, ...] = (),
+        keep: Callable[[T], Awaitable[None]] | None = None,
     ) -> T:
-        """Send a request once; return what ``read`` makes of the JSON object of a good answer."""
+        """Send a request once; return what ``read`` makes of the JSON object of a good answer.
+
+        That is kept before an interruption that came meanwhile is raised.
+        """
         masks = secrets_among(*self._secrets, *secrets)
-        read_answer = partial(outcome_of, self._api, request, read, masks)
-        errand = _PartnerErrand(request, base_url or self._base_url, read_answer)
+        read_answer = partial(outcome_of, self.api, request, read, masks)
+        errand = _PartnerErrand(request, base_url or self.base_url, read_answer)
         try:
             value = await call.send(errand)
         except HandoffError as error:
             call.check(error)
             raise
+        if keep is not None:
+            await keep(value)
         call.check()
         return value
 

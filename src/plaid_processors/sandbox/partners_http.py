@@ -6,17 +6,20 @@ marked as such.
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import threading
 import urllib.error
 import urllib.request
 from base64 import b64decode
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self, cast
 from urllib.parse import parse_qs, unquote
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .app import Exchange
@@ -242,7 +245,8 @@ def _app(server: PartnerServer) -> ASGIApp:
         query = scope["query_string"].decode("latin-1")
         path = f"{scope['method']} {raw}" + (f"?{query}" if query else "")
         # An Exchange needs two methods of its engine, which this has: `fault_for` and `handle`.
-        await Exchange({**scope, "path": path}, receive, send).run(cast("Engine", server))
+        with suppress(asyncio.CancelledError, ClientDisconnect):  # as the local Plaid does
+            await Exchange({**scope, "path": path}, receive, send).run(cast("Engine", server))
 
     return app
 

@@ -1,0 +1,301 @@
+"""A link, kept in the store at each of its steps."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+from attrs import evolve
+
+from .._engine.call import Call
+from .._plaid.call import PlaidCall
+from ..errors import (
+    ConfigurationError,
+    ItemNotStoredError,
+    LinkInProgressError,
+    PlaidProcessorsError,
+    PublicTokenError,
+    RequestError,
+    StoreConflictError,
+    StoreError,
+)
+from ..results import LinkResult
+from ..store.books import Books
+from ..store.records import HandoffState, Lease, LinkQuery, LinkRecord, LinkState
+from ..store.sealing import Contents, Entry, sha256, wanted_of
+from .arguments import checked_token, filled_text
+from .plan import Plan, partners_of
+from .progress import Progress
+
+logger = logging.getLogger("plaid_processors")
+
+_LONGEST_PAUSE = 0.5
+"""Seconds between two looks at a lease that another has, at most."""
+
+_MARGIN = 5.0
+"""Seconds that a lease lasts beyond the time that its call can take."""
+
+_WITHOUT_DEADLINE = 600.0
+"""Seconds that a lease lasts for a call without a deadline."""
+
+
+class Keeper:
+    """Keeps one link in the store.
+
+    Attributes:
+        entry: the link, as it is stored.
+        base: what is stored of the result that the call works on.
+        tried_before: whether an earlier attempt may have spent the public token.
+    """
+
+    def __init__(
+        self,
+        call: PlaidCall,
+        books: Books,
+        entry: Entry,
+        *,
+        base: LinkResult | None = None,
+        tried_before: bool = False,
+    ) -> None:
+        self.entry = entry
+        self.tried_before = tried_before
+        self._call = call
+        self._books = books
+        self.base = base
+
+    @property
+    def result(self) -> LinkResult | None:
+        """The Item and its tokens, as they are stored."""
+        return self.entry.contents.result
+
+    @property
+    def since(self) -> str | None:
+        """When the link was first stored: its public token was to be exchanged then."""
+        at = self.entry.record.created_at
+        return None if at is None else at.isoformat(timespec="seconds")
+
+    async def keep_item(self, progress: Progress) -> None:
+        """The Item exists."""
+        save = partial(self._save, result=progress.result, under_way=True)
+        try:
+            await self._call.port.run(save)
+        except Exception:
+            raise
+        except BaseException:
+            save()  # Ctrl-C struck inside the store: once more, as the Item must not be lost
+            raise
+
+    async def keep(self, progress: Progress) -> None:
+        """Tokens are to be asked for, or one has come."""
+        await self._run(result=progress.result, under_way=True)
+
+    async def done(self, progress: Progress) -> None:
+        """The call is over, and this is what it achieved."""
+        await self._run(result=progress.result, under_way=False)
+        self._call.check()
+
+    async def failed(self, error: Exception, progress: Progress, known: LinkResult | None) -> None:
+        """The call is over by an error, which is what its caller gets to know."""
+        try:
+            if progress.item is None:
+                if self.tried_before and not isinstance(error, PublicTokenError):
+                    return  # the earlier attempt may have made an Item: `recover` tries again
+                unknown = isinstance(error, RequestError) and error.outcome_unknown
+                state = LinkState.UNKNOWN if unknown else LinkState.REMOVED
+                await self.over(state, str(error))
+            elif known is not None and not progress.advanced:
+                await self._run(result=known, under_way=False)
+            else:
+                await self.done(progress)
+        except PlaidProcessorsError as second:
+            error.add_note(f"The store could not be told: {second}")
+
+    async def over(self, state: LinkState, reason: str) -> None:
+        """There is no Item, any more; or nothing is known of it."""
+        await self._call.port.run(partial(self._end, state, reason))
+        self._call.check()
+
+    def _end(self, state: LinkState, reason: str) -> None:
+        item_id = self.entry.record.item_id
+        self.entry = self._ended(self.entry, state, reason)
+        if item_id is not None:
+            for record in self._books.records(LinkQuery(item_id=item_id)):
+                if record.state is not LinkState.REMOVED:  # the Item was linked twice
+                    self._ended(self._books.read(record), state, reason)
+
+    def _ended(self, entry: Entry, state: LinkState, reason: str) -> Entry:
+        contents = evolve(entry.contents, public_token=None, wanted=None)
+        handoffs = tuple(
+            evolve(each, state=HandoffState.REFUSED, error=reason)
+            if each.state is HandoffState.DUE
+            else each
+            for each in entry.record.handoffs
+        )
+        return self._books.change(
+            entry,
+            contents=contents,
+            base=contents.result,
+            handoffs=handoffs,
+            state=state,
+            under_way=False,
+            reason=reason,
+        )
+
+    async def _run(self, **changes: Any) -> None:
+        await self._call.port.run(partial(self._save, **changes))
+
+    def _save(self, *, result: LinkResult, under_way: bool) -> None:
+        self.entry = self._books.change(
+            self.entry, contents=Contents(result=result), base=self.base, under_way=under_way
+        )
+        self.base = result
+
+
+@asynccontextmanager
+async def attempt(
+    call: PlaidCall,
+    books: Books,
+    public_token: str,
+    client_user_id: str,
+    plan: Plan,
+    origin: Mapping[str, str | None],
+) -> AsyncIterator[Keeper]:
+    """The link of a public token, stored before it is exchanged. No other call is at work on it.
+
+    Raises:
+        LinkInProgressError: another was, until this call's deadline.
+        StoreConflictError: it is another user's, or was linked for other partners.
+    """
+    key = sha256(public_token)
+    expected = Progress.of_plan(plan)
+    wanted = wanted_of(
+        expected.entries,
+        expected.unselected,
+        expected.bound,
+        {**origin, "environment": call.environment},
+    )
+    contents = Contents(public_token=public_token, wanted=wanted)
+    record = LinkRecord(
+        key=key,
+        client_id=books.client_id,
+        environment=books.environment,
+        client_user_id=client_user_id,
+        state=LinkState.STARTED,
+        under_way=True,
+        sealed="",
+    )
+
+    def begin() -> Keeper:
+        entry = books.find_key(key)
+        if entry is None:
+            return Keeper(call, books, books.add(record, contents))
+        _refuse_others(entry, client_user_id, {each.processor for _, each in plan.choices})
+        if entry.contents.result is not None:
+            return Keeper(call, books, entry, base=entry.contents.result)
+        tried_before = entry.record.state is not LinkState.REMOVED
+        state = LinkState.STARTED
+        entry = books.change(entry, contents=contents, state=state, under_way=True)
+        return Keeper(call, books, entry, tried_before=tried_before)
+
+    async with leased(call, books, f"link {key}"):
+        keeper = await call.port.run(begin)
+        call.check()
+        yield keeper
+
+
+def _refuse_others(entry: Entry, client_user_id: str, partners: set[str]) -> None:
+    record, result = entry.record, entry.contents.result
+    if record.client_user_id != client_user_id:
+        raise StoreConflictError("this public token was linked for another client_user_id")
+    if record.item_id is not None and record.state is LinkState.REMOVED:
+        raise StoreConflictError("the Item of this public token was removed: link again")
+    if result is not None and (added := partners - set(partners_of(result))):
+        raise StoreConflictError(
+            f"this public token was linked already, for {', '.join(partners_of(result))}: for "
+            f"{', '.join(sorted(added))} call issue(…, item_id=…)"
+        )
+
+
+def stored_user(client_user_id: str | None) -> str:
+    """The user whose link it is, which a store needs to know."""
+    if client_user_id is None:
+        raise ConfigurationError("with a store, pass client_user_id=: your id of the user")
+    return filled_text("client_user_id", client_user_id)
+
+
+async def keeper_of(
+    call: PlaidCall, books: Books | None, *, item_id: str | None, access_token: str | None
+) -> Keeper | None:
+    """Keeps the link of an Item; None without a store, or if it does not have the Item.
+
+    Raises:
+        ItemNotStoredError: only the id is given, and the store does not have the Item.
+        ConfigurationError: only the id is given, and there is no store.
+    """
+    if books is None:
+        if access_token is None:
+            raise ConfigurationError("item_id= alone needs a store: ProcessorLinker(…, store=…)")
+        return None
+    if access_token is None:
+        entry = await call.port.run(partial(books.get, filled_text("item_id", item_id)))
+        if entry.contents.result is None:
+            raise ItemNotStoredError(f"the store has no access token for the Item {item_id}")
+    else:
+        found = await call.port.run(partial(books.find, access_token=access_token))
+        if found is None or found.contents.result is None:
+            return None
+        if item_id is not None and found.record.item_id not in (None, item_id):
+            raise ConfigurationError("access_token= is of another Item than item_id=")
+        entry = found
+    call.check()
+    return Keeper(call, books, entry, base=entry.contents.result)
+
+
+async def access_token_of(
+    call: PlaidCall, books: Books | None, access_token: str | None, item_id: str | None
+) -> str:
+    """The access token that was given, or that of the Item in the store."""
+    if access_token is not None:
+        if item_id is not None:
+            raise ConfigurationError("pass access_token or item_id, not both")
+        return checked_token("access_token", access_token, call.environment)
+    if item_id is None:
+        raise ConfigurationError("pass an access token, or with a store item_id=")
+    keeper = await keeper_of(call, books, item_id=item_id, access_token=None)
+    assert keeper is not None
+    assert keeper.result is not None
+    return keeper.result.access_token
+
+
+@asynccontextmanager
+async def leased(call: Call, books: Books, name: str, *, wait: bool = True) -> AsyncIterator[None]:
+    """Work that no other call, of any process, does meanwhile.
+
+    Raises:
+        LinkInProgressError: another was at it until this call's deadline, or is and ``wait`` is
+            False.
+    """
+    deadline = call.deadline
+    left = _WITHOUT_DEADLINE if deadline.seconds is None else deadline.remaining
+    seconds = left + 2 * sum(call.times) + _MARGIN
+    lease, pause = Lease(name=name, owner=uuid4().hex, seconds=seconds), 0.02
+    while not await call.port.run(partial(books.lease, lease)):
+        call.check()
+        if not wait or deadline.remaining == 0:
+            raise LinkInProgressError(
+                "another call is at work on this: call again later", retry_after=seconds
+            )
+        await call.port.wait(max(0.001, min(pause, deadline.remaining)))
+        pause = min(2 * pause, _LONGEST_PAUSE)
+    try:
+        yield
+    finally:
+        try:
+            await call.port.run(partial(books.release, lease))
+        except StoreError as error:  # it ends by itself
+            logger.warning("a lease could not be given back: %s", error)
+    call.check()

@@ -1,0 +1,318 @@
+"""What a store keeps of a link, and what a store is. Values and two protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from attrs import field, frozen
+
+from ..results import LinkResult, ProcessorToken
+
+MOST_IN_A_PAGE = 200
+"""How many records a page of `LinkStore.page` has at most, unless it is asked for fewer."""
+
+
+class LinkState(StrEnum):
+    """How far a link is.
+
+    `started`: the attempt is stored, and the Item is not yet. `linked`: the Item is stored, and
+    tokens are missing. `complete`: nothing is missing. `unknown`: there may be an Item whose access
+    token is lost; the ``reason`` says what to ask Plaid. `removed`: there is no Item (any more).
+    """
+
+    STARTED = "started"
+    LINKED = "linked"
+    COMPLETE = "complete"
+    UNKNOWN = "unknown"
+    REMOVED = "removed"
+
+
+class HandoffState(StrEnum):
+    """How far a token is on its way to the partner.
+
+    `due`: it was not sent. `sending`: a process is at it, or was when it ended. `done`: the partner
+    has it. `refused`: the partner, or the sender, refused it. `unknown`: the partner may have it.
+    """
+
+    DUE = "due"
+    SENDING = "sending"
+    DONE = "done"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+@frozen(kw_only=True)
+class Handoff:
+    """The way of one account's token to its partner.
+
+    Attributes:
+        processor: Plaid's name of the partner.
+        account_id: Plaid's id of the account.
+        state: due, sending, done, refused or unknown.
+        reference: the partner's id of what was made of it, such as Finix's payment instrument.
+        target: the partner's id of whom it was sent for: Finix's identity, or Layer's business.
+        fingerprint: names the token that this is about (`ProcessorToken.fingerprint`).
+        before: the references that the partner had for the target before the token was sent; None
+            if that is not known.
+        error: why it is refused or unknown.
+        updated_at: when this was last stored.
+    """
+
+    processor: str
+    account_id: str
+    state: HandoffState = field(converter=HandoffState)
+    reference: str | None = None
+    target: str | None = None
+    fingerprint: str | None = None
+    before: tuple[str, ...] | None = None
+    error: str | None = None
+    updated_at: datetime | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The partner and the account's id."""
+        return self.processor, self.account_id
+
+
+@frozen(kw_only=True)
+class LinkRecord:
+    """A link as a store keeps it: what is searched, in clear, and the rest, encrypted.
+
+    Attributes:
+        key: 64 hexadecimal digits that name the link: the SHA-256 of its public token, or for an
+            adopted Item of its id.
+        client_id: Plaid's id of your team; empty for an Item that was adopted before any linker
+            used it.
+        environment: ``sandbox`` or ``production``.
+        client_user_id: your id of the user.
+        state: started, linked, complete, unknown or removed.
+        under_way: whether a call is at work on it, or was when its process ended.
+        item_id: Plaid's id of the Item, as soon as there is one.
+        institution_id: Plaid's id of the bank, where it is known.
+        access_hash: the SHA-256 of the access token, by which an Item is found.
+        processors: the partners that have, or are to get, tokens.
+        handoffs: the way of each token to its partner.
+        reason: why it is unknown or removed.
+        sealed: all else, encrypted: tokens, names and numbers of accounts.
+        sealed_by: which key it is encrypted with (`Cipher.key_id`).
+        version: 1 for a new record, and one more each time that it is saved.
+        created_at: when it was added, by the store's clock.
+        updated_at: when it was last saved, by the store's clock.
+    """
+
+    key: str
+    client_id: str
+    environment: str
+    client_user_id: str
+    state: LinkState = field(converter=LinkState)
+    under_way: bool = False
+    item_id: str | None = None
+    institution_id: str | None = None
+    access_hash: str | None = None
+    processors: tuple[str, ...] = ()
+    handoffs: tuple[Handoff, ...] = ()
+    reason: str | None = None
+    sealed: str = field(repr=False)
+    sealed_by: str | None = None
+    version: int = 1
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+@frozen(kw_only=True)
+class LinkQuery:
+    """Which records are asked for; what is None does not matter.
+
+    Attributes:
+        client_id: those of this client of Plaid's, and those that have none yet.
+        environment: those of this environment.
+        client_user_id: those of this user.
+        item_id: those of this Item.
+        access_hash: those whose access token has this SHA-256.
+        states: those in one of these states.
+        processor: those with tokens, issued or missing, for this partner.
+        without_processor: those without.
+        handoff: those of which a token's way to the partner (to ``processor``, if that is named) is
+            in this state.
+        under_way: those that a call is at work on, or was; or those that none is.
+        older_than: those that were last saved more than so many seconds ago, by the store's clock.
+        not_sealed_by: those that are encrypted with another key.
+    """
+
+    client_id: str | None = None
+    environment: str | None = None
+    client_user_id: str | None = None
+    item_id: str | None = None
+    access_hash: str | None = None
+    states: Collection[LinkState] | None = None
+    processor: str | None = None
+    without_processor: str | None = None
+    handoff: HandoffState | None = None
+    under_way: bool | None = None
+    older_than: float | None = None
+    not_sealed_by: str | None = None
+
+
+@frozen(kw_only=True)
+class Lease:
+    """The right to do a piece of work alone, for some time.
+
+    Attributes:
+        name: what is to be done.
+        owner: a random name of the one who does it.
+        seconds: how long the lease lasts, by the store's clock.
+    """
+
+    name: str
+    owner: str
+    seconds: float
+
+
+class Cipher(Protocol):
+    """Encrypts what a store keeps. It may serve many threads.
+
+    It may have a ``key_id`` too, a text that names the key that it encrypts with: `Store.reencrypt`
+    needs it.
+    """
+
+    def encrypt(self, data: bytes, context: bytes) -> bytes:
+        """The data encrypted, and bound to the context."""
+        ...
+
+    def decrypt(self, data: bytes, context: bytes) -> bytes:
+        """What was encrypted.
+
+        Raises:
+            DecryptionError: by another key, or in another context.
+        """
+        ...
+
+
+class LinkStore(Protocol):
+    """Keeps records of links for all processes of an application. It may serve many threads.
+
+    Each method is a transaction of its own, and is durable when it returns. What it raises comes
+    out of the linkers' calls as a `StoreError`.
+
+    Attributes:
+        cipher: encrypts the records' secrets before they reach the store.
+    """
+
+    cipher: Cipher
+
+    def add(self, record: LinkRecord) -> LinkRecord:
+        """Add a record, unless there is one of this key; return the one that is there then.
+
+        Its times are the store's, and its version is 1.
+        """
+        ...
+
+    def get(self, key: str) -> LinkRecord | None:
+        """The record of a key."""
+        ...
+
+    def save(self, record: LinkRecord) -> LinkRecord | None:
+        """Replace the record of this key, if it has this version still; return what is stored.
+
+        That has the next version, and the store's time. None: it has another version.
+        """
+        ...
+
+    def page(
+        self, query: LinkQuery, *, after: str = "", limit: int = MOST_IN_A_PAGE
+    ) -> Sequence[LinkRecord]:
+        """The records that fit, in the order of their keys, that come after a key."""
+        ...
+
+    def lease(self, lease: Lease) -> bool:
+        """Take or extend a lease; False while another owner has it."""
+        ...
+
+    def release(self, lease: Lease) -> None:
+        """Give a lease back, if this owner has it."""
+        ...
+
+
+@frozen(kw_only=True)
+class StoredLink:
+    """A link as it is stored.
+
+    Attributes:
+        item_id: Plaid's id of the Item; None as long as there is none.
+        client_id: Plaid's id of your team.
+        environment: ``sandbox`` or ``production``.
+        client_user_id: your id of the user.
+        state: started, linked, complete, unknown or removed.
+        result: the access token, and the partners' tokens; None without an Item, or if it was
+            erased.
+        handoffs: the way of each token to its partner.
+        version: how often it was stored.
+        updated_at: when it was last stored, by the store's clock.
+        created_at: when it was first stored.
+        institution_id: Plaid's id of the bank, where it is known.
+        reason: why it is unknown or removed, and what to ask Plaid.
+        key: names the link, also before there is an Item.
+    """
+
+    item_id: str | None
+    client_id: str
+    environment: str
+    client_user_id: str
+    state: LinkState
+    result: LinkResult | None
+    handoffs: tuple[Handoff, ...] = ()
+    version: int = 1
+    updated_at: datetime | None = None
+    created_at: datetime | None = None
+    institution_id: str | None = None
+    reason: str | None = None
+    key: str = ""
+
+    def handoff(self, token: ProcessorToken) -> Handoff | None:
+        """The way of this token's account to its partner, or None."""
+        key = token.key
+        return next((each for each in self.handoffs if each.key == key), None)
+
+
+@frozen(kw_only=True)
+class RecoveredLink:
+    """What `recover` did with one link.
+
+    Attributes:
+        link: the link as it is stored now.
+        reason: in words, why it is unknown or failed, and what to do; None if it is finished.
+        error: what failed, where something did. A `LinkIncompleteError` whose ``__cause__`` is a
+            `StoreError` has the only copy of the access token, in its ``result``.
+    """
+
+    link: StoredLink
+    reason: str | None = None
+    error: Exception | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        link = self.link
+        named = f"Item {link.item_id}" if link.item_id else f"link {link.key[:12]}"
+        return f"{named} of user {link.client_user_id}: {self.reason or link.state}"
+
+
+@frozen(kw_only=True)
+class RecoveryReport:
+    """What `recover` did.
+
+    Attributes:
+        finished: the links that are complete now.
+        unknown: those of which nobody can know how they ended; the ``reason`` says what to do.
+        failed: those that failed; what may pass is tried again by the next `recover`.
+    """
+
+    finished: tuple[RecoveredLink, ...] = ()
+    unknown: tuple[RecoveredLink, ...] = ()
+    failed: tuple[RecoveredLink, ...] = ()
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.finished)} finished, {len(self.unknown)} unknown, {len(self.failed)} failed"
+        )
