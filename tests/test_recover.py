@@ -798,3 +798,16 @@ def test_times_and_limits_that_are_none(option: str, value: str) -> None:
     done = run("recover", "--linker", "myapp:make", f"{option}={value}")
     assert done.returncode == 2
     assert ("such as 90s, 2m" if option == "--older-than" else "whole number") in done.stderr
+
+
+def test_an_item_that_was_adopted_since() -> None:
+    """It was linked before it was stored, whenever that was: the attempt is exchanged."""
+    with opened() as shop:
+        cut = shop.cut_before_the_exchange(shop.through_link())
+        shop.store.adopt(
+            access_token="access-sandbox-5e171e1a-aaaa-4bbb-8ccc-0123456789ab",
+            client_user_id=cut.client_user_id,
+            item_id="item-of-old",
+        )
+        report = shop.linker.recover(older_than=0)
+        assert [each.link.key for each in report.finished] == [cut.key]

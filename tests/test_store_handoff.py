@@ -9,7 +9,7 @@ import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from plaid_processors import (
     ConfigurationError,
     ItemNotStoredError,
     LayerAdapter,
+    LinkIncompleteError,
     LinkInProgressError,
     PlaidClient,
     ProcessorLinker,
@@ -572,6 +573,31 @@ def test_cancelled_while_finix_is_at_it(awaited: Desk, finix: WatchedFinix) -> N
     assert (awaited.stored(item_id).state, awaited.stored(item_id).reference) == ("done", made.id)
 
 
+def test_cancelled_before_anything_is_sent(awaited: Desk, finix: WatchedFinix) -> None:
+    """At whatever moment: where Finix was not asked, it can be asked later, without a word."""
+    sender = awaited.sender(finix)
+
+    async def cancelled_at(item_id: str, identity: str, turns: int) -> None:
+        task = asyncio.ensure_future(awaited.awaited(item_id, sender, identity=identity))
+        for _ in range(turns):
+            await asyncio.sleep(0.0005)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    states = set()
+    for turns in range(1, 40):
+        item_id, identity = awaited.link(), finix.new_identity()
+        awaited.loop.run_until_complete(cancelled_at(item_id, identity, turns))
+        made = [each for each in finix.instruments if each.identity == identity]
+        state = awaited.stored(item_id).state
+        states.add(str(state))
+        assert (len(made), state) in [(0, "due"), (1, "done")]
+        (handoff,) = awaited.hand_over(item_id, sender, identity=identity)
+        assert handoff.state == "done"
+    assert "due" in states
+
+
 def test_cancelled_and_refused(awaited: Desk, finix: WatchedFinix) -> None:
     """The partner's refusal is stored too."""
     item_id, sender = awaited.link(), awaited.sender(finix)
@@ -957,6 +983,13 @@ def test_a_function_that_fails(desk: Desk, send: Any, error: Any, state: str) ->
     assert (done.state, done.reference, done.error) == ("done", None, None)
 
 
+def test_a_reference_that_no_database_takes(blocking: Desk) -> None:
+    """The partner has the token: its reference is stored without what cannot be."""
+    item_id = blocking.link("dwolla", account_id=None)
+    (handoff,) = blocking.hand_over(item_id, lambda _token: "a\0b\ud800", partner="dwolla")
+    assert (handoff.state, handoff.reference) == ("done", "ab?")
+
+
 def test_a_function_that_is_cancelled(awaited: Desk) -> None:
     """It stays open, and needs the caller's word."""
     item_id = awaited.link("alpaca")
@@ -1030,6 +1063,21 @@ def test_what_does_not_fit_is_refused_before_anything_is_asked(
         desk.hand_over("item-x", sender, identity="ID1")
     assert (finix.requests, layer.requests) == ((), ())
     assert desk.stored(item_id).state == "due"
+
+
+def test_a_token_that_is_missing_is_refused_with_the_call_that_makes_it(
+    blocking: Desk, local_plaid: LocalSandbox, finix: WatchedFinix
+) -> None:
+    """The call that the error names is one that there is."""
+    local_plaid.fail("/processor/token/create", error_code="INVALID_FIELD")
+    with pytest.raises(LinkIncompleteError) as caught:
+        blocking.link()
+    local_plaid.clear_faults()
+    item_id, sender = str(caught.value.result.item_id), blocking.sender(finix)
+    with pytest.raises(ConfigurationError, match=r"refresh\(item_id=…\) first"):
+        blocking.hand_over(item_id, sender, identity=finix.new_identity())
+    blocking.blocking.refresh(item_id=item_id)
+    assert blocking.hand_over(item_id, sender, identity=finix.new_identity())[0].state == "done"
 
 
 def test_a_coroutine_function_needs_the_async_linker(blocking: Desk) -> None:

@@ -33,7 +33,7 @@ from plaid_processors import (
     unfinished,
 )
 from plaid_processors.sandbox import LocalSandbox
-from plaid_processors.store import LinkRecord, LinkState, MemoryStore, StoredLink
+from plaid_processors.store import Lease, LinkRecord, LinkState, MemoryStore, StoredLink
 
 from .support.faulty import (
     ACCESS_TOKEN,
@@ -43,8 +43,10 @@ from .support.faulty import (
     PUBLIC_TOKEN,
     REMOVE,
     FaultyPlaid,
+    account,
     close,
     refusal,
+    reply,
 )
 from .support.rows import rows
 
@@ -219,6 +221,23 @@ def test_a_second_click_is_no_duplicate_of_the_first(
     assert faulty.paths.count(EXCHANGE) == 1
 
 
+def test_a_second_link_may_choose_the_account(
+    faulty: FaultyPlaid, linker: ProcessorLinker, store: TryingStore
+) -> None:
+    """The first could not: now the user was asked, and the page posts the public token again."""
+    faulty.on(ACCOUNTS, reply({"accounts": [account("a"), account("b")], "request_id": "r"}))
+    given = {"public_token": PUBLIC_TOKEN, "client_user_id": "user-42"}
+    with pytest.raises(LinkIncompleteError):
+        linker.link("finix", **given)
+    with pytest.raises(AccountSelectionError):
+        linker.link("finix", **given)
+    result = linker.link("finix", **given, account_id="b")
+    assert result.token("finix").account.account_id == "b"
+    assert only(store).result == result
+    assert linker.link("finix", **given) == result
+    assert faulty.paths.count(EXCHANGE) == 1
+
+
 def test_many_at_once_make_one_item(
     faulty: FaultyPlaid, make: Callable[..., ProcessorLinker]
 ) -> None:
@@ -269,6 +288,51 @@ def test_another_users_public_token_is_refused(
     with pytest.raises(StoreConflictError, match=r"finix call issue\(…, item_id=…\)"):
         linker.link("finix", **GIVEN, account_id="a-checking")
     assert faulty.paths == asked
+
+
+def test_another_account_of_the_same_public_token_is_refused(
+    faulty: FaultyPlaid, linker: ProcessorLinker
+) -> None:
+    """It would get the token of the first."""
+    savings = {**CHECKING, "id": "a-savings", "subtype": "savings"}
+    given: dict[str, Any] = {**GIVEN, "metadata": {**METADATA, "accounts": [CHECKING, savings]}}
+    first = linker.link("finix", **given, account_id="a-checking")
+    asked = list(faulty.paths)
+    with pytest.raises(StoreConflictError, match="another account"):
+        linker.link("finix", **given, account_id="a-savings")
+    assert linker.link("finix", **given, account_id="a-checking") == first
+    assert faulty.paths == asked
+
+
+@rows("text", ["a\0b", "a\ud800", "a\nb"])
+def test_a_text_that_no_database_takes_is_refused(
+    faulty: FaultyPlaid, linker: ProcessorLinker, store: TryingStore, text: str
+) -> None:
+    """Before any request, and in all stores alike."""
+    calls: list[Callable[[], object]] = [
+        lambda: linker.link("layer", **{**GIVEN, "client_user_id": text}),
+        lambda: linker.refresh(item_id=text),
+        lambda: store.adopt(access_token=ACCESS_TOKEN, client_user_id=text, item_id="item-1"),
+        lambda: store.adopt(access_token=ACCESS_TOKEN, client_user_id="u", item_id=text),
+    ]
+    for call in calls:
+        with pytest.raises(ConfigurationError, match="character"):
+            call()
+    assert faulty.paths == []
+
+
+def test_a_store_of_coroutine_functions_is_refused(
+    faulty: FaultyPlaid, linker: ProcessorLinker, store: TryingStore, monkeypatch: Any
+) -> None:
+    """Their answers would count as a yes."""
+
+    async def lease(_lease: Lease) -> bool:
+        return False
+
+    monkeypatch.setattr(store, "lease", lease)
+    with pytest.raises(StoreError, match="TypeError"):
+        linker.link("layer", **GIVEN)
+    assert faulty.paths == []
 
 
 def test_what_the_first_could_not_do_the_second_does(
@@ -342,6 +406,22 @@ def test_a_store_that_fails_first_stops_the_link(
     assert faulty.paths == []
 
 
+def test_a_lease_whose_answer_was_lost_holds_nobody_up(
+    linker: ProcessorLinker, store: TryingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store took it and then failed: the same public token can be posted again at once."""
+
+    def lease(lease: Lease) -> bool:
+        MemoryStore.lease(store, lease)
+        raise OSError("the connection broke")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "lease", lease)
+        with pytest.raises(StoreError):
+            linker.link("layer", **GIVEN)
+    assert linker.with_options(deadline=1).link("layer", **GIVEN).complete
+
+
 @rows(
     ("numbers", "state", "tokens"),
     [((1,), "linked", 0), ((2,), "complete", 2), ((2, 3), "complete", 2), ((4,), "complete", 2)],
@@ -360,6 +440,7 @@ def test_a_store_that_fails_later_leaves_the_item_in_the_error(
     with pytest.raises(LinkIncompleteError) as caught:
         linker.link("layer", **GIVEN)
     assert isinstance(caught.value.__cause__, StoreError)
+    assert "callback" not in str(caught.value)
     result = caught.value.result
     assert (result.access_token, len(result.processor_tokens)) == (ACCESS_TOKEN, tokens)
     # It was tried once more at the end.
@@ -537,6 +618,22 @@ def found(store: MemoryStore, item_id: str | None) -> StoredLink:
     return link
 
 
+def test_a_store_that_fails_after_the_removal_says_so(
+    faulty: FaultyPlaid, linker: ProcessorLinker, store: TryingStore
+) -> None:
+    """Called again, it is stored too."""
+    item_id = linker.link("layer", **GIVEN).item_id
+    store.count_from_now()
+    store.before_save = failing(1)
+    with pytest.raises(StoreError) as caught:
+        linker.remove(item_id=item_id)
+    assert "removed the Item" in caught.value.__notes__[0]
+    assert only(store).state is LinkState.COMPLETE
+    faulty.on(REMOVE, refusal("ITEM_ERROR", "ITEM_NOT_FOUND"))
+    assert not linker.remove(item_id=item_id)
+    assert only(store).state is LinkState.REMOVED
+
+
 def test_calls_by_the_items_id(
     stored: tuple[ProcessorLinker, MemoryStore], local_plaid: LocalSandbox
 ) -> None:
@@ -581,6 +678,8 @@ def test_calls_by_the_items_id(
     assert linker.remove(item_id=item_id, reason_code="OTHER") is True
     gone = found(store, item_id)
     assert (gone.state, gone.reason) == ("removed", "OTHER")
+    assert linker.remove(item_id=item_id) is False
+    store.erase(item_id)
     assert linker.remove(item_id=item_id) is False
 
 

@@ -174,6 +174,15 @@ class Call:
                 return open_ended or error is None or getattr(error, "outcome_unknown", True)
         return False
 
+    def nothing_sent(self) -> bool:
+        """Whether no request that is `once` was sent, nor will be. For a call that is over."""
+        for errand in self._errands:
+            if errand.once and errand.attempts:
+                attempt = errand.under_way
+                if errand.attempts > 1 or attempt is None or not attempt.withdraw():
+                    return False
+        return True
+
     def times_left(self, *, once: bool) -> tuple[float, float]:
         """Seconds to connect and to wait, within what is left of the call."""
         connect, read = self.times

@@ -42,6 +42,14 @@ def filled_text(name: str, value: object) -> str:
     return given
 
 
+def stored_text(name: str, value: object) -> str:
+    """A text that every database can keep and look for."""
+    given = filled_text(name, value)
+    if "\0" in given or not given.isprintable():  # a lone surrogate is not printable
+        raise ConfigurationError(f"{name} has a character that cannot be printed")
+    return given
+
+
 def given_accounts(
     accounts: Iterable[Account | Mapping[str, object]] | None,
     verify: bool,

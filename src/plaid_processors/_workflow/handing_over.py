@@ -17,7 +17,7 @@ from ..results import ProcessorToken
 from ..store.books import Books
 from ..store.records import Handoff, LinkState
 from ..store.sealing import Entry, sha256
-from .arguments import filled_text, flag
+from .arguments import filled_text, flag, stored_text
 from .keeping import leased
 from .ledger import Hands, Ledger
 from .plan import partners_of
@@ -39,7 +39,7 @@ async def hand_over(
     """Hand over what is not there yet; the hand-offs as they are stored then."""
     if books is None:
         raise ConfigurationError("hand_over needs a store: ProcessorLinker(…, store=…)")
-    filled_text("item_id", item_id)
+    stored_text("item_id", item_id)
     flag("again", again)
     partner, target = _partner_and_target(
         call, books, sender, partner, {"identity": identity, "business_id": business_id}
@@ -112,7 +112,7 @@ def _tokens(entry: Entry, partner: str, account_id: str | None) -> tuple[Process
     tokens = [each for each in result.processor_tokens if each.processor == partner]
     if not tokens:
         name, missing = redact(partner), partner in partners_of(result)
-        way = "resume(item_id=…)" if missing else f"issue({name!r}, item_id=…)"
+        way = "refresh(item_id=…)" if missing else f"issue({name!r}, item_id=…)"
         raise ConfigurationError(f"the Item has no token for {name}: call {way} first")
     fitting = [each for each in tokens if account_id in (None, each.account.account_id)]
     if not fitting:

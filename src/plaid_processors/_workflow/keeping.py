@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
 from uuid import uuid4
 
 from attrs import evolve
@@ -23,11 +22,11 @@ from ..errors import (
     StoreConflictError,
     StoreError,
 )
-from ..results import LinkResult
+from ..results import LinkResult, PendingPartner
 from ..store.books import Books
 from ..store.records import HandoffState, Lease, LinkQuery, LinkRecord, LinkState
 from ..store.sealing import Contents, Entry, sha256, wanted_of
-from .arguments import checked_token, filled_text
+from .arguments import checked_token, stored_text
 from .plan import Plan, partners_of
 from .progress import Progress
 
@@ -80,7 +79,7 @@ class Keeper:
 
     async def keep_item(self, progress: Progress) -> None:
         """The Item exists."""
-        save = partial(self._save, result=progress.result, under_way=True)
+        save = partial(self._save, progress, under_way=True, claim=True)
         try:
             await self._call.port.run(save)
         except Exception:
@@ -91,11 +90,12 @@ class Keeper:
 
     async def keep(self, progress: Progress) -> None:
         """Tokens are to be asked for, or one has come."""
-        await self._run(result=progress.result, under_way=True)
+        save = partial(self._save, progress, under_way=True, claim=progress.advanced)
+        await self._call.port.run(save)
 
     async def done(self, progress: Progress) -> None:
         """The call is over, and this is what it achieved."""
-        await self._run(result=progress.result, under_way=False)
+        await self._call.port.run(partial(self._save, progress, under_way=False, claim=True))
         self._call.check()
 
     async def failed(self, error: Exception, progress: Progress, known: LinkResult | None) -> None:
@@ -108,7 +108,9 @@ class Keeper:
                 state = LinkState.UNKNOWN if unknown else LinkState.REMOVED
                 await self.over(state, str(error))
             elif known is not None and not progress.advanced:
-                await self._run(result=known, under_way=False)
+                undone = Progress.of_result(known)
+                save = partial(self._save, undone, under_way=False, claim=False)
+                await self._call.port.run(save)
             else:
                 await self.done(progress)
         except PlaidProcessorsError as second:
@@ -143,14 +145,17 @@ class Keeper:
             state=state,
             under_way=False,
             reason=reason,
+            claim=True,
         )
 
-    async def _run(self, **changes: Any) -> None:
-        await self._call.port.run(partial(self._save, **changes))
-
-    def _save(self, *, result: LinkResult, under_way: bool) -> None:
+    def _save(self, progress: Progress, *, under_way: bool, claim: bool) -> None:
+        result = progress.result
         self.entry = self._books.change(
-            self.entry, contents=Contents(result=result), base=self.base, under_way=under_way
+            self.entry,
+            contents=Contents(result=result),
+            base=self.base,
+            under_way=under_way,
+            claim=claim,
         )
         self.base = result
 
@@ -193,7 +198,7 @@ async def attempt(
         entry = books.find_key(key)
         if entry is None:
             return Keeper(call, books, books.add(record, contents))
-        _refuse_others(entry, client_user_id, {each.processor for _, each in plan.choices})
+        _refuse_others(entry, client_user_id, [each for _, each in plan.choices])
         if entry.contents.result is not None:
             return Keeper(call, books, entry, base=entry.contents.result)
         tried_before = entry.record.state is not LinkState.REMOVED
@@ -207,24 +212,34 @@ async def attempt(
         yield keeper
 
 
-def _refuse_others(entry: Entry, client_user_id: str, partners: set[str]) -> None:
+def _refuse_others(entry: Entry, client_user_id: str, wanted: Sequence[PendingPartner]) -> None:
     record, result = entry.record, entry.contents.result
     if record.client_user_id != client_user_id:
         raise StoreConflictError("this public token was linked for another client_user_id")
     if record.item_id is not None and record.state is LinkState.REMOVED:
         raise StoreConflictError("the Item of this public token was removed: link again")
-    if result is not None and (added := partners - set(partners_of(result))):
+    if result is None:
+        return
+    known = partners_of(result)
+    if added := [each.processor for each in wanted if each.processor not in known]:
         raise StoreConflictError(
-            f"this public token was linked already, for {', '.join(partners_of(result))}: for "
-            f"{', '.join(sorted(added))} call issue(…, item_id=…)"
+            f"this public token was linked already, for {', '.join(known)}: for "
+            f"{', '.join(added)} call issue(…, item_id=…)"
         )
+    for partner in wanted:
+        ids = {e.account.account_id for e in result.entries if e.processor == partner.processor}
+        if ids and not ids.issuperset(partner.account_ids or ()):
+            raise StoreConflictError(
+                f"this public token was linked already, for another account of {partner.processor}:"
+                " for this one call issue(…, item_id=…)"
+            )
 
 
 def stored_user(client_user_id: str | None) -> str:
     """The user whose link it is, which a store needs to know."""
     if client_user_id is None:
         raise ConfigurationError("with a store, pass client_user_id=: your id of the user")
-    return filled_text("client_user_id", client_user_id)
+    return stored_text("client_user_id", client_user_id)
 
 
 async def keeper_of(
@@ -241,7 +256,7 @@ async def keeper_of(
             raise ConfigurationError("item_id= alone needs a store: ProcessorLinker(…, store=…)")
         return None
     if access_token is None:
-        entry = await call.port.run(partial(books.get, filled_text("item_id", item_id)))
+        entry = await call.port.run(partial(books.get, stored_text("item_id", item_id)))
         if entry.contents.result is None:
             raise ItemNotStoredError(f"the store has no access token for the Item {item_id}")
     else:
@@ -283,17 +298,17 @@ async def leased(call: Call, books: Books, name: str, *, wait: bool = True) -> A
     left = _WITHOUT_DEADLINE if deadline.seconds is None else deadline.remaining
     seconds = left + 2 * sum(call.times) + _MARGIN
     lease, pause = Lease(name=name, owner=uuid4().hex, seconds=seconds), 0.02
-    while not await call.port.run(partial(books.lease, lease)):
-        call.check()
-        if not wait or deadline.remaining == 0:
-            raise LinkInProgressError(
-                "another call is at work on this: call again later", retry_after=seconds
-            )
-        await call.port.wait(max(0.001, min(pause, deadline.remaining)))
-        pause = min(2 * pause, _LONGEST_PAUSE)
     try:
+        while not await call.port.run(partial(books.lease, lease)):
+            call.check()
+            if not wait or deadline.remaining == 0:
+                raise LinkInProgressError(
+                    "another call is at work on this: call again later", retry_after=seconds
+                )
+            await call.port.wait(max(0.001, min(pause, deadline.remaining)))
+            pause = min(2 * pause, _LONGEST_PAUSE)
         yield
-    finally:
+    finally:  # also where the store took it, and its answer was lost
         try:
             await call.port.run(partial(books.release, lease))
         except StoreError as error:  # it ends by itself

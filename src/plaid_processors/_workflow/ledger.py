@@ -87,6 +87,8 @@ class Ledger:
             cause = error if isinstance(error, Exception) else error.__cause__
             if isinstance(cause, Exception):
                 await self._failed(cause, earlier, settled=repeatable)
+            elif isinstance(sender, Sender) and self._sending and self._call.nothing_sent():
+                await self._store(earlier.values())  # interrupted in time
             raise
 
     def _has(self, token: ProcessorToken) -> bool:
@@ -152,6 +154,8 @@ class Ledger:
             raise TypeError(f"sender must return the partner's reference or None, not {name}")
         if reference and redact(reference) != reference:
             raise ConfigurationError("sender returned a token: return the partner's reference")
+        if reference is not None:  # without what a database may refuse
+            reference = reference.replace("\0", "").encode(errors="replace").decode()
         await self.done({token.account.account_id: reference})
         self._call.check()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from attrs import evolve
@@ -19,6 +20,7 @@ from ..errors import (
     ItemNotFoundError,
     PlaidApiError,
     PlaidUnavailableError,
+    StoreError,
 )
 from ..life import LinkChanges, LinkStatus
 from ..redaction import secrets_among
@@ -32,7 +34,7 @@ from ..results import (
     texts_in,
     time_in,
 )
-from ..store.books import Books
+from ..store.books import Books, is_erased
 from ..store.records import LinkState
 from .accounts import pick
 from .arguments import flag, names, text
@@ -246,6 +248,11 @@ async def remove(
     reason_code: str | None,
     reason_note: str | None,
 ) -> bool:
+    if books is not None and access_token is None and item_id is not None:
+        entry = await call.port.run(functools.partial(books.find, item_id=item_id))
+        call.check()
+        if entry is not None and is_erased(entry):
+            return False
     token = await access_token_of(call, books, access_token, item_id)
     keeper = await keeper_of(call, books, item_id=item_id, access_token=token)
     reason = {}
@@ -266,5 +273,9 @@ async def remove(
         # Gone by an attempt of this call whose answer was lost, or gone before.
         removed = error.outcome_unknown
     if keeper is not None:
-        await keeper.over(LinkState.REMOVED, reason_code or "removed")
+        try:
+            await keeper.over(LinkState.REMOVED, reason_code or "removed")
+        except StoreError as error:
+            error.add_note("Plaid has removed the Item, but that could not be stored: call again.")
+            raise
     return removed

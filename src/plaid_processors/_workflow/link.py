@@ -104,7 +104,9 @@ async def _link_once(
             if keeper.result is None:
                 result = await exchange_and_issue(call, plan, public_token, origin, keeper)
             else:
-                result = await resume_stored(call, keeper, partner, plan.partial, plan.on_token)
+                result = await resume_stored(
+                    call, keeper, partner, plan.partial, plan.on_token, asked=plan
+                )
     except BaseException as error:
         if result is not None:  # a cancellation came at the very end
             unfinished = Progress.of_result(result)
@@ -119,8 +121,13 @@ async def resume_stored(
     partner: Partners | None,
     partial: bool,
     on_token: OnToken | None,
+    *,
+    asked: Plan | None = None,
 ) -> LinkResult:
-    """Ask for the tokens that are missing of a link in the store."""
+    """Ask for the tokens that are missing of a link in the store.
+
+    Where its accounts are not chosen yet, what is ``asked`` for now may choose them.
+    """
     assert keeper.result is not None
     known = partners_of(keeper.result)
     adapters = [] if partner is None else get_adapters(partner)
@@ -133,7 +140,16 @@ async def resume_stored(
         "narrow": None,
         "on_token": on_token,
     }
-    plan = resume_plan(result, own, None, **options)
+    accounts: Accounts | None = None
+    if asked is not None and result.unselected:
+        waiting = {each.processor for each in result.unselected}
+        choices = [each for _, each in asked.choices if each.processor in waiting]
+        options["account_ids"] = {
+            each.processor: each.account_ids for each in choices if each.account_ids is not None
+        }
+        options["verify_accounts"] = asked.verify
+        accounts = asked.accounts
+    plan = resume_plan(result, own, accounts, **options)
     return await _issue_missing(call, plan, result, keeper)
 
 

@@ -7,7 +7,7 @@ from weakref import finalize
 
 from attrs import define, evolve, fields
 
-from ..errors import LinkIncompleteError, PlaidApiError, PlaidProcessorsError
+from ..errors import LinkIncompleteError, PlaidApiError, PlaidProcessorsError, StoreError
 from ..results import LinkedItem, LinkResult, PendingPartner, PendingToken, ProcessorToken
 from .plan import Plan
 
@@ -174,13 +174,13 @@ class Progress:
         # The message of a callback's own error may show what the callback was given.
         message = str(cause) if isinstance(cause, PlaidProcessorsError) else type(cause).__name__
         return LinkIncompleteError(
-            f"the Item exists, but {self._missing()}: {message.removesuffix('.')}. Store "
+            f"the Item exists, but {self._missing(cause)}: {message.removesuffix('.')}. Store "
             "error.result (it holds the access token) and finish with resume(error.result).",
             result=self.result,
             errors=self.errors,
         )
 
-    def _missing(self) -> str:
+    def _missing(self, cause: Exception) -> str:
         if self.unselected and not self.failed:
             names = ", ".join(each.processor for each in self.unselected)
             return f"the accounts for {names} are not chosen"
@@ -189,4 +189,4 @@ class Progress:
             return f"{unnarrowed} of {total} processor tokens are not narrowed yet"
         if self.pending:
             return f"{len(self.pending)} of {total} processor tokens are missing"
-        return "a callback failed"
+        return "not all was stored" if isinstance(cause, StoreError) else "a callback failed"

@@ -34,7 +34,7 @@ from ..store.records import (
     RecoveredLink,
     RecoveryReport,
 )
-from ..store.sealing import Contents, Entry
+from ..store.sealing import Contents, Entry, adopted_key
 from .keeping import Keeper, leased
 from .link import ask_plaid, details_of, exchange_and_issue, resume_stored
 from .plan import Options, Partners, resume_plan
@@ -236,6 +236,8 @@ def _links_since(books: Books, record: LinkRecord) -> list[LinkRecord]:
         each
         for each in books.records(LinkQuery(client_user_id=record.client_user_id, states=states))
         if _birth(each) > _birth(record)
+        # An adopted Item was linked before it was stored.
+        and each.key != adopted_key(each.environment, each.item_id or "")
         and (record.institution_id is None or each.institution_id in banks)
         and (each.state is not LinkState.REMOVED or each.item_id is not None)
     ]

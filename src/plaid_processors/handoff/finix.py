@@ -272,6 +272,10 @@ class BaseFinixSender(Sender):
                 if not error.outcome_unknown:
                     del _open[me]
                 raise
+            except BaseException:
+                if call.nothing_sent():
+                    del _open[me]
+                raise
             del _open[me]
             return instrument
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from attrs import evolve
 
-from .._workflow.arguments import filled_text, text
+from .._workflow.arguments import filled_text, stored_text, text
 from ..errors import (
     ConfigurationError,
     DecryptionError,
@@ -33,7 +33,7 @@ from .records import (
     LinkState,
     StoredLink,
 )
-from .sealing import Contents, Entry, seal, sha256, state_of, unseal
+from .sealing import Contents, Entry, adopted_key, seal, sha256, state_of, unseal
 
 _Name = TypeVar("_Name", bound=StrEnum)
 
@@ -159,8 +159,8 @@ class Store(ABC):
             StoreConflictError: the store has the Item for another user or client.
             StoreError: the store failed.
         """
-        filled_text("client_user_id", client_user_id)
-        filled_text("item_id", item_id)
+        stored_text("client_user_id", client_user_id)
+        stored_text("item_id", item_id)
         result, handoffs = _adopted(
             access_token, item_id, institution_id, tokens, _named(HandoffState, handoff)
         )
@@ -174,7 +174,7 @@ class Store(ABC):
             return books.change(entry, contents=contents, handoffs=handoffs, under_way=False).link()
         if there is None:
             record = LinkRecord(
-                key=sha256(f"{environment} {item_id}"),
+                key=adopted_key(environment, item_id),
                 client_id=client_id or "",
                 environment=environment,
                 client_user_id=client_user_id,
@@ -196,7 +196,8 @@ class Store(ABC):
         named = client_id not in (None, entry.record.client_id)
         if merged != base or now != entry.record.handoffs or named:
             contents = Contents(result=merged)
-            entry = books.change(entry, contents=contents, base=base, handoffs=now)
+            claim = client_id is not None
+            entry = books.change(entry, contents=contents, base=base, handoffs=now, claim=claim)
         return entry.link()
 
     def erase(self, item_id: str) -> StoredLink:

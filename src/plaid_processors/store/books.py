@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from inspect import isawaitable, iscoroutine
 from typing import Any, TypeVar
 
 from attrs import evolve, fields, frozen
@@ -17,6 +18,7 @@ from ..errors import (
 )
 from ..results import Environment, LinkedItem, LinkResult, rank
 from .records import (
+    MOST_IN_A_PAGE,
     Handoff,
     Lease,
     LinkQuery,
@@ -102,10 +104,12 @@ class Books:
         state: LinkState | None = None,
         under_way: bool | None = None,
         reason: str | None = None,
+        claim: bool = False,
     ) -> Entry:
         """Save changes of a link; what another process has changed meanwhile stays changed.
 
-        ``base`` is the result that the one in ``contents`` was made from.
+        ``base`` is the result that the one in ``contents`` was made from. ``claim``: an adopted
+        Item is this client's, since Plaid took its keys for it.
 
         Raises:
             LinkInProgressError: ``unless_taken``, and another process has changed one of the
@@ -131,7 +135,7 @@ class Books:
             over = record.state in (LinkState.UNKNOWN, LinkState.REMOVED)
             record = evolve(
                 self.own(record),
-                client_id=self.client_id or record.client_id,
+                client_id=self.client_id if claim else record.client_id,
                 under_way=record.under_way if under_way is None else under_way,
                 reason=reason or (record.reason if over else None),
             )
@@ -186,7 +190,7 @@ def all_records(store: LinkStore, query: LinkQuery) -> Iterator[LinkRecord]:
     while True:
         page = guarded(partial(store.page, query, after=after))
         yield from page
-        if not page:
+        if len(page) < MOST_IN_A_PAGE:
             return
         after = page[-1].key
 
@@ -194,7 +198,12 @@ def all_records(store: LinkStore, query: LinkQuery) -> Iterator[LinkRecord]:
 def guarded(work: Callable[[], T]) -> T:
     """What a store does; whatever it raises becomes a `StoreError`."""
     try:
-        return work()
+        done = work()
+        if isawaitable(done):
+            if iscoroutine(done):
+                done.close()
+            raise TypeError("a store's methods are no coroutine functions")  # noqa: TRY301
+        return done  # noqa: TRY300
     except PlaidProcessorsError:
         raise
     except Exception as error:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from time import monotonic, sleep
 from typing import Any
 from weakref import WeakSet
 
@@ -63,6 +65,9 @@ _CONNECT: dict[str, dict[str, Any]] = {
     "pysqlite": {"timeout": 30},
 }
 """How each driver connects; times in seconds."""
+
+_SWITCH_WITHIN = 30
+"""Seconds in which a file has to be switched to WAL."""
 
 _databases: WeakSet[Database] = WeakSet()
 
@@ -203,6 +208,8 @@ class Database:
         known = {each.key: each for each in before}
         for position, each in enumerate(record.handoffs):
             was = known.pop(each.key, None)
+            if was == each and [*before[position : position + 1]] == [was]:
+                continue
             values: dict[str, Any] = {name: getattr(each, name) for name in _HANDOFF}
             values |= {
                 "state": each.state.value,
@@ -410,7 +417,17 @@ def _in_memory(url: URL) -> bool:
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
     """Readers do not wait for a writer, and what is committed survives a loss of power."""
-    connection.execute("PRAGMA journal_mode=WAL")
+    end = monotonic() + _SWITCH_WITHIN
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            # A new file is switched by one process alone, and SQLite does not wait for its turn.
+            if monotonic() > end:
+                raise
+            sleep(0.02)
+        else:
+            break
     connection.execute("PRAGMA synchronous=FULL")
 
 

@@ -67,6 +67,11 @@ def sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def adopted_key(environment: str, item_id: str) -> str:
+    """The key of an Item that was not linked by the store."""
+    return sha256(f"{environment} {item_id}")
+
+
 def wanted_of(
     entries: Iterable[ProcessorToken | PendingToken],
     unselected: Iterable[PendingPartner],
