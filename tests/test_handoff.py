@@ -197,7 +197,7 @@ def finix(plaid: LocalSandbox) -> Iterator[LocalFinix]:
         yield partner
 
 
-@pytest.fixture(params=["blocking", "awaited"])
+@pytest.fixture(params=["blocking", pytest.param("awaited", marks=pytest.mark.slow)])
 def kind(request: pytest.FixtureRequest) -> str:
     """Which of the two kinds of senders; each meets one of the two readings of Layer's PUT."""
     chosen: str = request.param

@@ -146,6 +146,7 @@ print("well")
     assert len(finix.instruments) == 2 * count
 
 
+@pytest.mark.slow
 @needs_fork
 def test_a_layer_sender_used_before_forks_crosses_no_businesses(
     layer: LocalLayer, issue: Callable[..., LinkResult]

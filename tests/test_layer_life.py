@@ -64,7 +64,7 @@ class Sender:
             return await sender.hand_over(*args, **options)
 
 
-@pytest.fixture(params=["blocking", "awaited"])
+@pytest.fixture(params=["blocking", pytest.param("awaited", marks=pytest.mark.slow)])
 def kind(request: pytest.FixtureRequest) -> str:
     given: str = request.param
     return given

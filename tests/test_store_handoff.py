@@ -190,7 +190,7 @@ class Desk:
         books.change(entry, handoffs=changed)
 
 
-@pytest.fixture(params=["blocking", "awaited", "crossed"])
+@pytest.fixture(params=["blocking", "awaited", pytest.param("crossed", marks=pytest.mark.slow)])
 def desk(
     request: pytest.FixtureRequest, local_plaid: LocalSandbox, store: TryingStore
 ) -> Iterator[Desk]:
@@ -771,6 +771,7 @@ def killed_at(moment: str, book: Book, finix: WatchedFinix, item_id: str, identi
     assert book.desk.stored(item_id).state == "sending"
 
 
+@pytest.mark.slow
 @rows("moment", ["before", "after"])
 def test_killed_between_finix_and_the_record(book: Book, finix: WatchedFinix, moment: str) -> None:
     """The next call finds the instrument, and records it."""
@@ -795,6 +796,7 @@ def test_killed_before_finix_has_read_it(book: Book, finix: WatchedFinix) -> Non
     assert finix.of(identity) == []
 
 
+@pytest.mark.slow
 def test_while_the_lease_of_a_killed_process_lasts(book: Book, finix: WatchedFinix) -> None:
     """Another call waits until its own time is over, and says when to call again."""
     item_id, identity = book.desk.link(), finix.new_identity()

@@ -121,6 +121,7 @@ def test_a_database(url: str, check: Check) -> None:
     check(url)
 
 
+@pytest.mark.slow
 def test_sqlite_in_memory_serves_several_threads(make_store: Callable[..., SqlStore]) -> None:
     """It has one connection, for which threads wait."""
     check_store(lambda: make_store("sqlite://"))
@@ -351,6 +352,7 @@ def test_processes_create_the_tables_at_once(
         store.add(record(1))
 
 
+@pytest.mark.slow
 @both_databases
 def test_processes_race(
     url: str, make_store: Callable[..., SqlStore], side_by_side: Callable[..., list[Any]]
@@ -412,6 +414,7 @@ store.close()
 """
 
 
+@pytest.mark.slow
 @both_databases
 @pytest.mark.parametrize("given", ["", "given"])
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
@@ -630,6 +633,7 @@ def test_one_of_keys_and_cipher() -> None:
         SqlStore("sqlite://", keys=[])
 
 
+@pytest.mark.slow
 @rows(
     ("missing", "call", "told"),
     [

@@ -435,6 +435,7 @@ def count(kinds: tuple[type, ...]) -> int:
 KEPT = (Account, Item, LinkSession, LinkToken, ProcessorToken, LoggedRequest, Delivery)
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_bounded(
     monkeypatch: pytest.MonkeyPatch, pool: urllib3.PoolManager
 ) -> None:
