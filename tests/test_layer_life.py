@@ -367,7 +367,7 @@ def ready(_number: int) -> None:
 @pytest.mark.slow
 @rows("slow", ["PUT {}", "GET {}/plaid/accounts"])
 def test_two_processes_do_not_drop_each_others_tokens_unnoticed(
-    slow: str, layer: LocalLayer, kind: str, link: Link
+    slow: str, layer: LocalLayer, link: Link
 ) -> None:
     """Both have read before either sends; who is dropped sees it, and sends again.
 
@@ -377,7 +377,7 @@ def test_two_processes_do_not_drop_each_others_tokens_unnoticed(
     layer.fail(slow.format(f"/v1/businesses/{business}"), delay=0.6, times=2)
     # Within one process, calls for one business are one after the other.
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        hand_over = Sender(layer, kind).hand_over
+        hand_over = Sender(layer, "blocking").hand_over
         list(pool.map(ready, range(2)))
         layer.clear_requests()
         first = pool.submit(hand_over, banks[0], business_id=business)
