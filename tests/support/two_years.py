@@ -200,7 +200,7 @@ class TwoYears:
                 headers["Authorization"] = f"Bearer {json.loads(answer.data)['access_token']}"
         with urllib3.PoolManager() as pool:
             done = pool.request(
-                request.method, url + request.path, json=request.json, headers=headers
+                request.method, url + request.path, body=request.content, headers=headers
             )
             assert done.status == 200, done.data
 

@@ -1,0 +1,1 @@
+"""The tests. A package, since plaid-python 9 installs one of this name too."""
