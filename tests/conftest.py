@@ -14,6 +14,7 @@ from plaid_processors.sandbox import Linked, LocalSandbox
 
 from .support.faulty import FaultyPlaid
 from .support.postgres import pgbouncer, postgres, postgres_url  # noqa: F401  fixtures
+from .support.redis_server import redis_server, redis_url  # noqa: F401  fixtures
 
 # A busy machine is no failure, and these tests share it with many others.
 settings.register_profile("shared", max_examples=40, deadline=None)

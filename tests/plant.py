@@ -1466,6 +1466,53 @@ FAULTS = [
         "if result is not None:  # a cancellation", "if False:  # a cancellation",
         "test_store_links.py::test_a_cancellation_at_the_very_end",
     ),
+    # Many Items
+    Fault(
+        "an Item that has its tokens is passed over", "backfill/item.py",
+        "if not self._has_all(stored):", "if True:",
+        "test_backfill.py::test_an_item_gets_its_token_once",
+    ),
+    Fault(
+        "an Item is claimed", "backfill/item.py",
+        "if not books.lease(claim):", "if False:",
+        "test_backfill.py::test_an_item_is_claimed",
+    ),
+    Fault(
+        "an Item without consent is skipped", "backfill/item.py",
+        "if not_consented(consented, self._adapter.products):", "if False:",
+        "test_backfill.py::test_an_item_that_needs_its_user_is_skipped",
+    ),
+    Fault(
+        "of several accounts none is guessed", "backfill/item.py",
+        'raise _Skip("several_accounts")', "chosen = fitting[0]",
+        "test_backfill.py::test_the_caller_chooses_among_several "
+        "test_backfill.py::test_an_item_that_needs_its_user_is_skipped",
+    ),
+    Fault(
+        "what does not pass stops the run", "backfill/run.py",
+        "            stop.set()\n        if on_outcome", "            pass\n        if on_outcome",
+        "test_backfill.py::test_a_run_ends_where_no_item_fares_better",
+    ),
+    Fault(
+        "a 429 slows everybody down", "backfill/item.py",
+        "self._budget.slow_down(each.retry_after)", "pass",
+        "test_backfill.py::test_a_429_slows_everybody_down",
+    ),
+    Fault(
+        "what another has claimed is looked at again", "backfill/run.py",
+        "if not claimed:", "if True:",
+        "test_backfill.py::test_what_another_process_has_claimed_is_looked_at_again",
+    ),
+    Fault(
+        "a dry run makes nothing", "backfill/item.py",
+        "                if dry_run:\n", "                if False:\n",
+        "test_backfill.py::test_all_items_that_lack_it",
+    ),
+    Fault(
+        "a stop ends the wait for the budget", "backfill/budget.py",
+        "while not stop.is_set():", "while True:",
+        "test_backfill.py::test_a_stop_ends_the_wait",
+    ),
 ]
 # fmt: on
 

@@ -16,6 +16,7 @@ from plaid_processors import (
     PlaidApiError,
     PlaidProcessorsError,
     ProcessorLinker,
+    backfill,
     cli,
     handoff,
     pytest_plugin,
@@ -120,6 +121,15 @@ def test_every_name_of_the_store_is_in_the_reference() -> None:
     columns = {name for table in tables.values() for name in table.columns.keys()}  # noqa: SIM118
     states = {*store.LinkState, *store.HandoffState}
     assert ({*tables, *columns} | states) - words("docs/store.md") == set()
+
+
+def test_every_name_of_the_backfill_is_in_the_reference() -> None:
+    """And each reason in its page."""
+    assert set(backfill.__all__) - words("docs/reference.md") == set()
+    source = (ROOT / "src/plaid_processors/backfill/item.py").read_text(encoding="utf-8")
+    reasons = set(re.findall(r'(?:_Skip\(|reason=|return )"([a-z_]+)"', source))
+    assert len(reasons) > 8
+    assert reasons - words("docs/many-items.md") == set()
 
 
 def test_every_name_of_the_sandbox_is_in_the_docs() -> None:

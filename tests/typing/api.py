@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 
 from playwright.sync_api import Page
 
@@ -76,6 +76,14 @@ from plaid_processors import (
     get_adapter,
     partners,
     unfinished,
+)
+from plaid_processors.backfill import (
+    BackfillOutcome,
+    BackfillProgress,
+    BackfillReport,
+    RateBudget,
+    backfill,
+    backfill_item,
 )
 from plaid_processors.handoff import (
     AsyncFinixSender,
@@ -749,3 +757,25 @@ def local_partners(sandbox: LocalSandbox) -> None:
         assert_type(layer.books(layer.new_business()), tuple[LayerBook, ...])
 
         LocalLayer(sandbox, puts="add")  # type: ignore[arg-type]
+
+
+def many_items(linker: ProcessorLinker) -> None:
+    """A user's own back-fill."""
+    budget = RateBudget(450, storage="redis://localhost:6379/0")
+    assert_type(budget.acquire(), bool)
+
+    def choose(stored: StoredLink, accounts: Sequence[Account]) -> Account | None:
+        return accounts[0] if stored.client_user_id else None
+
+    def tell(progress: BackfillProgress) -> None:
+        assert_type(progress.seconds_left, float | None)
+
+    report = backfill(linker, "finix", budget=budget, choose=choose, on_progress=tell)
+    assert_type(report, BackfillReport)
+    assert_type(report.reasons, Mapping[str, int])
+    outcome = backfill_item(linker, "finix", "item-1", budget=budget, hand_over=print)
+    assert_type(outcome, BackfillOutcome)
+    assert_type(outcome.status, Literal["issued", "skipped", "failed"])
+
+    backfill(linker, ["finix"])  # type: ignore[arg-type]
+    backfill_item(linker, "finix")  # type: ignore[call-arg]

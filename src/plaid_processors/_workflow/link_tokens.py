@@ -124,11 +124,15 @@ async def _not_consented_to(call: PlaidCall, access_token: str, wanted: Sequence
         item = await call.ask(requests.get_item(access_token))
     except (ItemLoginRequiredError, ItemNotFoundError):  # update mode may help: Plaid decides
         return []
-    consented = texts_in(item, "consented_products")
+    return not_consented(texts_in(item, "consented_products"), wanted)
+
+
+def not_consented(consented: Collection[str] | None, wanted: Iterable[str]) -> list[str]:
+    """Those of the products that an Item's user has not consented to, and can be asked for."""
     if consented is None:  # an older Item, of which Plaid records no consent
         return []
     covered = {*consented, *(["identity"] if _WITH_IDENTITY.intersection(consented) else [])}
-    return [name for name in askable if name not in covered]
+    return [name for name in wanted if name in _CONSENT_FOR and name not in covered]
 
 
 # https://plaid.com/docs/api/accounts/#account-type-schema

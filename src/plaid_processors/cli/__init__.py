@@ -14,7 +14,7 @@ from typing import NoReturn
 from .._version import __version__
 from ..errors import LinkIncompleteError, PlaidProcessorsError
 from ..redaction import redact
-from . import demo, doctor, partners, recover
+from . import backfill, demo, doctor, partners, recover
 
 PROG = "plaid-processors"
 # No command, option or partner is written so, but keys and tokens are.
@@ -123,6 +123,26 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "partners", nargs="*", default=["layer", "finix"], help="default: layer finix"
     )
+
+    command = add("backfill", backfill.run, "make a partner's tokens for all Items that lack them")
+    command.add_argument("partner", help="Plaid's name of the partner, such as finix")
+    command.add_argument(
+        "--linker", required=True, metavar="MODULE:NAME", help="your linker, with its store"
+    )
+    command.add_argument(
+        "--budget",
+        default="memory://",
+        metavar="URL",
+        help="what all processes share the pace by, such as redis://localhost:6379/0; default: "
+        "this process alone",
+    )
+    command.add_argument(
+        "--per-minute", type=recover.count, default=450, help="tokens; default: %(default)s"
+    )
+    command.add_argument("--workers", type=recover.count, default=8, help="default: %(default)s")
+    command.add_argument("--limit", type=recover.count, help="at most so many; default: all")
+    command.add_argument("--dry-run", action="store_true", help="only look, and say how long")
+    command.add_argument("--report", metavar="FILE", help="add a line of JSON for each Item to it")
 
     command = add("recover", recover.run, "finish what a crash left in a store")
     _add_store_options(command, "2m", "links that were stored so long ago")

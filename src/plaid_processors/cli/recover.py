@@ -44,7 +44,7 @@ def count(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> None:
     """Recover, and tell of each link that is not finished."""
-    with _linker(arguments.linker) as linker:
+    with named_linker(arguments.linker) as linker:
         report = linker.recover(older_than=arguments.older_than, limit=arguments.limit)
     for state in ("unknown", "failed"):
         for each in getattr(report, state):
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
 def refresh(arguments: argparse.Namespace) -> None:
     """Refresh each Item that was not stored for so long, and tell what changed."""
     counts = dict.fromkeys(("refreshed", "changed", "to act on", "failed"), 0)
-    with _linker(arguments.linker) as linker:
+    with named_linker(arguments.linker) as linker:
         try:
             for record in _due(linker, arguments.older_than, arguments.limit):
                 named = f"Item {record.item_id} of user {record.client_user_id}"
@@ -107,7 +107,7 @@ def _told(changes: LinkChanges) -> Iterator[str]:
         yield f"tokens made: {len(changes.issued)}"
 
 
-def _linker(named: str) -> ProcessorLinker:
+def named_linker(named: str) -> ProcessorLinker:
     """The linker that ``module:attribute`` names, or that the function there returns."""
     module, _, path = named.partition(":")
     if not module or not path:
