@@ -24,7 +24,6 @@ from plaid_processors import (
 from plaid_processors.backfill import (
     BackfillOutcome,
     BackfillProgress,
-    BackfillReport,
     BudgetError,
     RateBudget,
     backfill,
@@ -574,12 +573,3 @@ def test_the_command(
     assert [json.loads(each)["status"] for each in lines] == ["skipped"] * 3
     assert main(["backfill", "finixx", "--linker", "filled_app:linker"]) == 1
     assert main(["backfill", "finix", "--linker", "filled_app:nothing"]) == 2
-
-
-def test_the_values_show_no_token(linker: ProcessorLinker, plaid: LocalSandbox) -> None:
-    item_id = link(linker, plaid)
-    report = backfill(linker, "finix")
-    assert isinstance(report, BackfillReport)
-    result = found(linker, item_id).result
-    assert result is not None
-    assert result.access_token not in repr(report) + repr(RateBudget())

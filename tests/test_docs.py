@@ -127,7 +127,7 @@ def test_every_name_of_the_backfill_is_in_the_reference() -> None:
     """And each reason in its page."""
     assert set(backfill.__all__) - words("docs/reference.md") == set()
     source = (ROOT / "src/plaid_processors/backfill/item.py").read_text(encoding="utf-8")
-    reasons = set(re.findall(r'(?:_Skip\(|reason=|return )"([a-z_]+)"', source))
+    reasons = set(re.findall(r'(?:_Over\(|reason=|return )"([a-z_]+)"', source))
     assert len(reasons) > 8
     assert reasons - words("docs/many-items.md") == set()
 

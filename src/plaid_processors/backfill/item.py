@@ -19,7 +19,6 @@ from ..errors import (
     ConfigurationError,
     ItemNotStoredError,
     LinkIncompleteError,
-    PlaidApiError,
     PlaidProcessorsError,
     ProcessorNotEnabledError,
     RateLimitError,
@@ -44,6 +43,12 @@ _TRIES = 4
 
 _STOP = ("CREDITS_EXHAUSTED", "TRIAL_CONNECTION_LIMIT")
 """The codes of refusals that do not pass, whatever the Item."""
+
+_STOPPING = (AuthenticationError, ProcessorNotEnabledError, StoreError)
+"""The errors that do not pass either."""
+
+_WITHOUT_BUDGET = 10.0
+"""Seconds to wait after a 429, where there is no budget that slows down."""
 
 
 @frozen(kw_only=True)
@@ -77,8 +82,8 @@ class BackfillOutcome:
         return passing or isinstance(self.error, StoreError)
 
 
-class _Skip(Exception):  # noqa: N818  it is no error
-    """The Item is passed over, for this reason."""
+class _Over(Exception):  # noqa: N818  it is no error
+    """The work at an Item is over without its tokens, for this reason."""
 
     def __init__(
         self,
@@ -141,9 +146,9 @@ def backfill_item(
             return work.run(hand_over, choose, dry_run=dry_run)
         finally:
             books.release(claim)
-    except _Skip as skipped:
+    except _Over as over:
         return BackfillOutcome(
-            item_id=item_id, status=skipped.status, reason=skipped.reason, error=skipped.error
+            item_id=item_id, status=over.status, reason=over.reason, error=over.error
         )
     except ItemNotStoredError as error:
         return BackfillOutcome(item_id=item_id, status="failed", reason="not_stored", error=error)
@@ -206,7 +211,7 @@ class _Work:
     ) -> BackfillOutcome:
         stored = self._books.get(self._item_id).link()
         if stored.result is None or stored.state not in (LinkState.LINKED, LinkState.COMPLETE):
-            raise _Skip(str(stored.state))
+            raise _Over(str(stored.state))
         if not self._has_all(stored):
             try:
                 accounts = self._look(stored, choose)
@@ -218,7 +223,7 @@ class _Work:
                     raise
                 return self._failed(error)
         elif hand_over is None or dry_run or not self._due(stored):
-            raise _Skip("already_issued")
+            raise _Over("already_issued")
         if hand_over is not None:
             try:
                 hand_over(self._books.get(self._item_id).link())
@@ -238,17 +243,10 @@ class _Work:
 
     def _failed(self, error: PlaidProcessorsError) -> BackfillOutcome:
         cause = error.__cause__ if isinstance(error, LinkIncompleteError) else error
-        if isinstance(cause, StoreError):  # a token was made, and could not be kept
-            return BackfillOutcome(
-                item_id=self._item_id,
-                status="failed",
-                reason="store_failed",
-                tokens=self._made,
-                error=error,
-                stops=True,
-            )
         code = getattr(cause, "error_code", None) or type(cause or error).__name__
-        stops = code in _STOP or isinstance(cause, (AuthenticationError, ProcessorNotEnabledError))
+        stops = code in _STOP or isinstance(cause, _STOPPING)
+        if isinstance(cause, StoreError):  # a token was made, and could not be kept
+            code = "store_failed"
         return BackfillOutcome(
             item_id=self._item_id,
             status="failed",
@@ -275,8 +273,7 @@ class _Work:
         return {
             each.account.account_id
             for each in stored.result.processor_tokens
-            if each.processor == self._adapter.processor
-            and (not each.expired or (each.processor, each.account.account_id) in had)
+            if each.processor == self._adapter.processor and (not each.expired or each.key in had)
         }
 
     def _due(self, stored: StoredLink) -> bool:
@@ -289,11 +286,11 @@ class _Work:
         """The accounts to ask tokens for, if the Item is well."""
         status = self._linker.status(item_id=self._item_id)
         if status.error is not None:
-            raise _Skip(_what_is_wrong(status), status.error)
+            raise _Over(_what_is_wrong(status), status.error)
         self._accounts = status.accounts
         consented = status.consented_products
         if not_consented(consented, self._adapter.products):
-            raise _Skip("no_consent")
+            raise _Over("no_consent")
         assert stored.result is not None
         name = self._adapter.processor
         before = {
@@ -301,13 +298,13 @@ class _Work:
         }
         there = [each for each in status.accounts if each.account_id in before]
         if before and not there:
-            raise _Skip("account_gone")
+            raise _Over("account_gone")
         if there and (self._adapter.single or self._adapter.as_given):
             return self._missing(stored, [each.account_id for each in there])
         fitting = self._adapter.eligible(status.accounts)
         if not fitting:
             pending = any(map(is_pending, status.accounts))
-            raise _Skip("not_verified" if pending else "no_fitting_account")
+            raise _Over("not_verified" if pending else "no_fitting_account")
         if not self._adapter.as_given:
             # An adapter of the caller's own may have another rule than its fields say.
             with suppress(AccountSelectionError):
@@ -316,9 +313,9 @@ class _Work:
         try:
             chosen = None if choose is None else choose(stored, fitting)
         except Exception as error:
-            raise _Skip(f"choose: {type(error).__name__}", status="failed") from error
+            raise _Over(f"choose: {type(error).__name__}", status="failed") from error
         if chosen is None:
-            raise _Skip("several_accounts")
+            raise _Over("several_accounts")
         account_id = chosen.account_id if isinstance(chosen, Account) else chosen
         if account_id not in [each.account_id for each in fitting]:
             raise ConfigurationError("choose returned an account that does not fit the partner")
@@ -328,26 +325,25 @@ class _Work:
         """Those that have no good token; if all have, what is missing is of an account that went.
 
         Raises:
-            _Skip: all have.
+            _Over: all have.
         """
         good = self._good(stored)
         if missing := [each for each in account_ids if each not in good]:
             return missing
-        raise _Skip("account_gone")
+        raise _Over("account_gone")
 
     def _ask(self, account_ids: Sequence[str]) -> None:
         """Ask for the tokens, within the budget."""
         left = list(account_ids)
         for number in range(1, _TRIES + 1):
-            for _ in left if self._budget is not None else ():
-                assert self._budget is not None
-                if not self._budget.acquire(stop=self._stop):
-                    raise _Skip("stopped")
+            for _ in left:
+                if self._budget is not None and not self._budget.acquire(stop=self._stop):
+                    raise _Over("stopped")
             if not self._books.lease(self._claim):
-                raise _Skip("claimed")
+                raise _Over("claimed")
             # The claim may have ended in a long wait for the budget, and another have done it.
             if self._has_all(self._books.get(self._item_id).link()):
-                raise _Skip("already_issued")
+                raise _Over("already_issued")
             try:
                 result = self._asking_once.issue(
                     self._adapter,
@@ -373,13 +369,12 @@ class _Work:
         errors = [error]
         if isinstance(error, LinkIncompleteError):
             errors = [each for _, each in error.errors]
-        if any(isinstance(each, PlaidApiError) and each.error_code in _STOP for each in errors):
-            return False
         for each in errors:
-            if isinstance(each, RateLimitError) and self._budget is not None:
+            if isinstance(each, RateLimitError):
+                if self._budget is None:
+                    self._stop.wait(_WITHOUT_BUDGET)
+                    break
                 self._budget.slow_down(each.retry_after)
-        if any(isinstance(each, RateLimitError) for each in errors) and self._budget is None:
-            self._stop.wait(10.0)
         return bool(errors) and all(
             isinstance(each, RequestError) and each.retryable for each in errors
         )
