@@ -177,12 +177,13 @@ def backfill(
                 patience = patience or time.monotonic() + claim_seconds(linker)
                 waiting, claimed = iter(claimed), []
                 stop.wait(_BETWEEN_CLAIMS)
-    finally:
-        while not outcomes.empty():  # of the Items that were under way
-            last = outcomes.get()
-            if isinstance(last, BackfillOutcome):
-                with suppress(Exception):  # the first error is the one to raise
-                    take(last)
+    except BaseException:
+        for each in _left(outcomes):
+            with suppress(Exception):  # the first error is the one to raise
+                take(each)
+        raise
+    for each in _left(outcomes):
+        take(each)
     return run.report()
 
 
@@ -224,6 +225,14 @@ def _workers(
             jobs.put(None)
         for each in threads:
             each.join()
+
+
+def _left(outcomes: Outcomes) -> Iterator[BackfillOutcome]:
+    """What became of the Items that were under way when the run ended."""
+    while not outcomes.empty():
+        outcome = outcomes.get()
+        if isinstance(outcome, BackfillOutcome):
+            yield outcome
 
 
 def _lacking(books: Books, processor: str, *, start: str, due: bool) -> Iterator[LinkRecord]:
