@@ -164,7 +164,7 @@ def backfill(
                     with suppress(queue.Empty):  # in slices: a signal waits for the end of each
                         outcome = outcomes.get(timeout=0.5)
                         if isinstance(outcome, BaseException):
-                            raise outcome
+                            raise outcome  # noqa: TRY301
                         run.under_way -= 1
                         if outcome.reason == "claimed" and time.monotonic() < (patience or inf):
                             claimed.append(outcome.item_id)  # another process is at it: see below
