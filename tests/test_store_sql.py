@@ -369,10 +369,10 @@ def test_processes_race(
 
 
 FORK = """
-import os, sys, threading
+import faulthandler, os, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from sqlalchemy import create_engine
-from plaid_processors.store import FernetCipher, LinkQuery, LinkRecord, SqlStore
+from plaid_processors.store import LinkQuery, LinkRecord, SqlStore
 
 url, key, given = sys.argv[1:]
 patient = {"timeout": 60} if url.startswith("sqlite") else {}
@@ -390,11 +390,14 @@ def add_many(first):
 
 add_many(0)
 pool = store._database.engine.pool
+while os.path.exists("/proc/self/task") and len(os.listdir("/proc/self/task")) > 1:
+    time.sleep(0.001)  # a joined thread may still be ending, with a lock that a child would inherit
 children = []
 for child in range(1, 4):
     process = os.fork()
     if process == 0:
         status = 1
+        faulthandler.dump_traceback_later(60, exit=True)  # whoever hangs says where
         try:
             add_many(100 * child)
             assert store._database.engine.pool is not pool
@@ -405,6 +408,7 @@ for child in range(1, 4):
         finally:
             os._exit(status)
     children.append(process)
+faulthandler.dump_traceback_later(90, exit=True)
 add_many(400)
 assert store._database.engine.pool is pool
 assert [os.waitpid(each, 0)[1] for each in children] == [0, 0, 0]
