@@ -17,7 +17,7 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), SkipParser()],
-    patterns=["README.md", "docs/*.md"],
+    patterns=["README.md", "docs/*.md", "docs/reference/*.md"],
     fixtures=["local_plaid"],
 ).pytest()
 
@@ -41,8 +41,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     class ByPage(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             path, _, _ = nodeid.partition("::")
-            if "tests/browser/" in path:
-                return "tests/browser"  # one Chromium is enough for a small machine
+            for folder in ("tests/apps", "tests/browser"):
+                if f"{folder}/" in path:
+                    return folder  # one Chromium, and one server, are enough for a small machine
             return path if path.endswith(".md") else nodeid
 
     return ByPage(config, log)

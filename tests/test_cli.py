@@ -340,6 +340,10 @@ TOKEN = "access-sandbox-5e171e1a-aaaa-4bbb-8ccc-0123456789ab"
             ["partners", "--accounts", secret],
             ["partners", "finix", secret],
             ["doctor", "layer", secret],
+            ["sandbox", "--port", "1", "--seed", secret, "--host", "none.invalid"],
+            ["trigger", secret],
+            ["trigger", "ITEM", "ERROR", "--to", secret],
+            ["trigger", "ITEM", "ERROR", "--to", "http://h", "--set", secret],
         )
     ],
     ids=" ".join,

@@ -1,27 +1,20 @@
-"""The docs tell all that there is, and point at what is there."""
+"""The pages have all that there is, and point at what is there. The reference: test_site.py."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-import attrs
-import pytest
 from cryptography.fernet import Fernet
 
 import plaid_processors
 from plaid_processors import (
-    AsyncProcessorLinker,
     PartnerAdapter,
     PlaidApiError,
     PlaidProcessorsError,
-    ProcessorLinker,
-    backfill,
-    cli,
     handoff,
     pytest_plugin,
     sandbox,
-    settings,
     store,
 )
 from plaid_processors.cli.partners import accounts_of
@@ -30,7 +23,7 @@ from .support.rows import rows
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 
 
 def text(*names: str) -> str:
@@ -40,16 +33,6 @@ def text(*names: str) -> str:
 def words(*names: str) -> set[str]:
     """Every name in the pages, as Python would spell it."""
     return set(re.findall(r"\w+", text(*names)))
-
-
-def public_methods(cls: type) -> set[str]:
-    return {name for name in vars(cls) if not name.startswith("_")}
-
-
-def test_every_exported_name_is_in_the_docs() -> None:
-    """A name that can be imported can be looked up."""
-    pages = words("docs/reference.md", "docs/errors.md")
-    assert set(plaid_processors.__all__) - pages == set()
 
 
 def test_every_error_is_in_its_page() -> None:
@@ -107,25 +90,22 @@ def test_how_many_have_no_rule_is_told_right() -> None:
     assert f"For {count} names" in text("docs/any-partner.md")
 
 
-def test_every_name_of_the_handoff_is_in_the_reference() -> None:
-    """What can be imported of it can be looked up, and its errors have their table."""
-    assert set(handoff.__all__) - words("docs/reference.md") == set()
+def test_every_error_of_a_handoff_is_in_its_page() -> None:
+    """The errors of a hand-off have their table."""
     errors = {name for name in handoff.__all__ if name.endswith("Error")}
     assert errors - words("docs/errors.md") == set()
 
 
-def test_every_name_of_the_store_is_in_the_reference() -> None:
-    """What can be imported of it can be looked up; its columns and states stand in its page."""
-    assert set(store.__all__) - words("docs/reference.md") == set()
+def test_every_state_and_column_of_the_store_is_in_its_page() -> None:
+    """Who looks into the database, or at a state, finds in the page what it means."""
     tables = store.SqlStore("sqlite://", keys=[Fernet.generate_key()]).metadata.tables
     columns = {name for table in tables.values() for name in table.columns.keys()}  # noqa: SIM118
     states = {*store.LinkState, *store.HandoffState}
     assert ({*tables, *columns} | states) - words("docs/store.md") == set()
 
 
-def test_every_name_of_the_backfill_is_in_the_reference() -> None:
-    """And each reason in its page."""
-    assert set(backfill.__all__) - words("docs/reference.md") == set()
+def test_every_reason_of_the_backfill_is_in_its_page() -> None:
+    """Why an Item is passed over, or failed, is explained."""
     source = (ROOT / "src/plaid_processors/backfill/item.py").read_text(encoding="utf-8")
     reasons = set(re.findall(r'(?:_Over\(|reason=|return )"([a-z_]+)"', source))
     assert len(reasons) > 8
@@ -144,19 +124,6 @@ def _found(page: str, adapter: PartnerAdapter) -> list[str]:
     return [each for each in wanted if each in page]
 
 
-def test_every_call_is_in_the_reference() -> None:
-    """Each public method of the linkers stands in the reference."""
-    methods = public_methods(ProcessorLinker) | public_methods(AsyncProcessorLinker)
-    assert methods - words("docs/reference.md") == set()
-
-
-def test_the_limits_in_the_reference_are_the_real_ones() -> None:
-    """The table has every limit, with its default."""
-    rows = re.findall(r"^\| `(\w+)` \|.*\| (\d+) \|$", text("docs/reference.md"), re.MULTILINE)
-    told = {name: float(value) for name, value in rows}
-    assert told == attrs.asdict(settings.Limits())
-
-
 def test_every_fixture_is_in_its_page() -> None:
     """Each fixture and the marker of the pytest plugin stand in the page for who tests."""
     prefixes = ("plaid_", "processor_", "local_")
@@ -166,24 +133,15 @@ def test_every_fixture_is_in_its_page() -> None:
     assert wanted - words("docs/testing.md") == set()
 
 
-def test_every_command_is_in_the_reference(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each option of each command stands in the reference."""
-    shown = ""
-    for command in ("demo", "sandbox", "partners", "doctor"):
-        with pytest.raises(SystemExit):
-            cli.main([command, "--help"])
-        shown += capsys.readouterr().out
-    options = set(re.findall(r"--[a-z-]+", shown)) - {"--help"}
-    assert options - set(re.findall(r"--[a-z-]+", text("docs/reference.md"))) == set()
-
-
 def test_every_page_is_on_the_map() -> None:
     """A page that nothing leads to is not read."""
-    pages = {page.name for page in DOCS.glob("*.md")} - {"index.md"}
-    assert pages - set(re.findall(r"\(([\w-]+\.md)\)", text("docs/index.md"))) == set()
+    maps = {"docs": text("docs/index.md"), "reference": text("docs/reference/index.md")}
+    pages = {page for page in DOCS.rglob("*.md") if page.name != "index.md"}
+    assert [page for page in pages if f"]({page.name})" not in maps[page.parent.name]] == []
+    assert "](reference/index.md)" in maps["docs"]
 
 
-@rows("page", PAGES, ids=lambda page: page.name)
+@rows("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     """Each relative link names a file that is there, and a heading that it has."""
     links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8"))
@@ -200,9 +158,11 @@ def _leads_somewhere(target: Path, heading: str) -> bool:
 
 
 def _headings(page: Path) -> set[str]:
-    """The headings of a page, as its links name them."""
-    found = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in found}
+    """The headings of a page, and the docstrings that it shows, as its links name them."""
+    text = page.read_text(encoding="utf-8")
+    found = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    headings = {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in found}
+    return headings | set(re.findall(r"^::: ([\w.]+)$", text, re.MULTILINE))
 
 
 @rows(

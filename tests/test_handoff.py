@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import traceback
-import urllib.request
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -265,18 +264,47 @@ def test_an_instrument_that_was_disabled_stands_in_the_way(
     """After off-boarding the account counts as known; `again` makes another instrument."""
     token, identity, sender = issue("finix").token("finix"), finix.new_identity(), make(finix)
     made = sender.hand_over(token, identity=identity)
-    request = finix_disable_request(made, credentials=(finix.username, finix.password))
-    asked_by_hand = urllib.request.Request(
-        finix.url + request.path, request.content, dict(request.headers), method=request.method
-    )
-    with urllib.request.urlopen(asked_by_hand) as answer:
-        assert json.load(answer)["enabled"] is False
+    for given in (made, made.id):  # twice does no harm
+        disabled = sender.disable(given)
+        assert (disabled.id, disabled.identity, disabled.enabled) == (made.id, identity, False)
     (listed,) = sender.payment_instruments(identity)
     assert (listed.id, listed.enabled) == (made.id, False)
     assert not finix.instruments[-1].enabled
     with pytest.raises(HandoffRefusedError, match="disabled"):
         sender.hand_over(token, identity=identity)
     assert sender.hand_over(token, identity=identity, again=True).enabled
+
+
+@rows(
+    "fault",
+    [
+        {"status": 500, "work": True},
+        {"drop": "after"},
+        {"json": {"id": "PIother", "enabled": False}},
+        {"json": {"enabled": False}},
+        {"field": "enabled", "value": True},
+    ],
+)
+def test_disabling_without_a_usable_answer(
+    finix: LocalFinix, make: Any, issue: Callable[..., LinkResult], fault: Any
+) -> None:
+    """It is an error whose outcome is unknown, and the same call again does no harm."""
+    token, sender = issue("finix").token("finix"), make(finix)
+    made = sender.hand_over(token, identity=finix.new_identity())
+    if "field" in fault:
+        fault = {"json": {**dict(made.raw), fault["field"]: fault["value"]}}
+    finix.fail(f"PUT /payment_instruments/{made.id}", **fault)
+    with pytest.raises(HandoffError, match="Calling again does no harm") as caught:
+        sender.disable(made)
+    assert caught.value.outcome_unknown
+    assert not sender.disable(made).enabled
+
+
+def test_an_instrument_that_is_not_there_cannot_be_disabled(finix: LocalFinix, make: Any) -> None:
+    """Finix's own refusal."""
+    with pytest.raises(PartnerApiError) as caught:
+        make(finix).disable("PInothing")
+    assert caught.value.http_status == 404
 
 
 def test_a_narrowed_token_serves_both_partners(

@@ -223,6 +223,16 @@ def test_no_id_is_not_every_link(store: Store) -> None:
     assert store.find("") is None
 
 
+def test_another_users_item_is_not_found(store: Store) -> None:
+    """Where a browser names the Item, and the session the user."""
+    link = store.adopt(**ADOPTED)
+    assert store.find("item-1", client_user_id=link.client_user_id) == link
+    assert store.find("item-1", client_user_id="another") is None
+    nobody: Any = None
+    with pytest.raises(TypeError, match="client_user_id"):  # a session without a user
+        store.find("item-1", client_user_id=nobody)
+
+
 def test_an_item_that_was_linked_twice(
     faulty: FaultyPlaid, make_client: Callable[..., Any]
 ) -> None:

@@ -903,18 +903,51 @@ def test_a_token_that_layer_does_not_list_is_unknown(blocking: Desk, layer: Loca
 
 
 def test_what_is_gone_is_left_out(blocking: Desk, layer: LocalLayer) -> None:
-    """Its hand-off stays as it is, and dead tokens of other Items are not sent."""
-    item_id, other, business = blocking.link(LAYER), blocking.link(LAYER), layer.new_business()
-    sender = blocking.sender(layer)
-    blocking.hand_over(other, sender, business_id=business)
-    old = blocking.store.find(other).result
-    blocking.blocking.remove(item_id=other)
+    """Its hand-off stays as it is, and dead tokens of Items without this store are not sent."""
+    item_id, business, sender = blocking.link(LAYER), layer.new_business(), blocking.sender(layer)
+    with ProcessorLinker(blocking.plaid.client()) as without_store:
+        old = without_store.link_sandbox(LAYER)
+        blocking.hand_over(
+            blocking.store.adopt(
+                access_token=old.access_token,
+                item_id=old.item_id,
+                client_user_id="another",
+                tokens=old.processor_tokens,
+                handoff="due",
+            ).item_id,
+            sender,
+            business_id=business,
+        )
+        without_store.remove(old.access_token)
     with pytest.raises(PartnerApiError):
         blocking.hand_over(item_id, sender, business_id=business)
     assert states_of(blocking, item_id) == ["refused", "refused"]
     first = blocking.store.find(item_id).result.processor_tokens[0]
     blocking.hand_over(item_id, sender, business_id=business, gone=iter([old, first.account]))
     assert states_of(blocking, item_id) == ["refused", "done"]
+
+
+@rows("erased", [False, True])
+def test_what_the_store_knows_to_be_gone_is_left_out(
+    desk: Desk, layer: LocalLayer, erased: bool
+) -> None:
+    """An Item that was removed, and an account that is no longer shared; not what is broken."""
+    removed, item_id, broken = (desk.link(LAYER) for _ in range(3))
+    business, sender = layer.new_business(), desk.sender(layer)
+    for each in (removed, item_id, broken):
+        desk.hand_over(each, sender, business_id=business)
+    gone, stays = desk.store.find(item_id).result.processor_tokens
+    desk.blocking.remove(item_id=removed)
+    if erased:
+        desk.store.erase(removed)
+    desk.plaid.close_account(item_id, gone.account.account_id)
+    desk.blocking.refresh(item_id=item_id)
+    sent = {stays.processor_token} | tokens_of(desk, broken)
+    new = desk.link(LAYER)
+    layer.clear_requests()
+    desk.hand_over(new, sender, business_id=business)
+    (put,) = [each for each in layer.requests if each.method == "PUT"]
+    assert len(put.body["plaid_processor_tokens"]) == len(sent | tokens_of(desk, new)) == 5
 
 
 # --- other partners

@@ -13,7 +13,14 @@ logger = logging.getLogger("plaid_processors")
 
 
 class EventKind(StrEnum):
-    """What happened to a request."""
+    """What happened to a request.
+
+    Attributes:
+        SENT: ``sent``: a thread took the attempt up.
+        ANSWERED: ``answered``: what was asked for came.
+        FAILED: ``failed``: an error came, or no answer that can be read.
+        RETRIED: ``retried``: there will be another attempt.
+    """
 
     SENT = "sent"
     ANSWERED = "answered"

@@ -16,9 +16,13 @@ from .sessions import read_metadata
 class LinkAction(StrEnum):
     """What a link asks for; members may be added, so a ``match`` needs a default.
 
-    `repair`: the user goes through Link's update mode. `add_accounts`: update mode with account
-    selection. `reissue`: new processor tokens. `stop`: the link, or an account of it, is over.
-    `check`: look with `status` or `refresh`. `finish_link`: exchange what Link has made.
+    Attributes:
+        REPAIR: ``repair``: the user goes through Link's update mode.
+        ADD_ACCOUNTS: ``add_accounts``: update mode with account selection.
+        REISSUE: ``reissue``: new processor tokens.
+        STOP: ``stop``: the link, or an account of it, is over.
+        CHECK: ``check``: look with `status` or `refresh`.
+        FINISH_LINK: ``finish_link``: exchange what Link has made.
     """
 
     REPAIR = "repair"

@@ -673,8 +673,8 @@ class ProcessorLinker(BaseLinker):
             partner: for a function, Plaid's name of the partner whose tokens it hands over.
             account_id: the account whose token to hand over; by default all of the partner's.
             again: your word to send what was sent already, or may have been.
-            gone: for Layer, what is dead and not to be sent again: account ids, accounts, processor
-                tokens, or the results of Items that were removed.
+            gone: for Layer, what is dead and not to be sent again, beside what the store knows of
+                the user's Items: account ids, accounts, processor tokens, or results.
 
         Returns:
             The hand-offs of these tokens as they are stored now, with the partner's references.

@@ -50,7 +50,12 @@ def _as_texts(values: Iterable[str] | None) -> Iterable[str] | None:
 
 
 class Environment(StrEnum):
-    """Plaid's environments (``development`` was shut down in June 2024)."""
+    """Plaid's environments (``development`` was shut down in June 2024).
+
+    Attributes:
+        SANDBOX: ``sandbox``: made-up banks and users.
+        PRODUCTION: ``production``: real ones.
+    """
 
     SANDBOX = "sandbox"
     PRODUCTION = "production"

@@ -18,7 +18,13 @@ class NoPublicTokenError(ValueError):
 
 
 class SessionState(StrEnum):
-    """Whether the user is not through Link yet, has connected a bank, or has left without one."""
+    """How far the user is in Link.
+
+    Attributes:
+        WAITING: ``waiting``: the user is not through Link yet.
+        SUCCESS: ``success``: the user has connected a bank.
+        EXITED: ``exited``: the user has left without one.
+    """
 
     WAITING = "waiting"
     SUCCESS = "success"

@@ -10,6 +10,7 @@ import time
 import pytest
 import urllib3
 
+from plaid_processors import ProcessorLinker
 from plaid_processors.sandbox import LocalSandbox
 
 from ..support.rows import rows
@@ -351,3 +352,23 @@ def test_close_during_a_delay():
         waiting.join(5)
         assert time.perf_counter() - started < 2
         sandbox.close()
+
+
+def test_a_signed_webhook_over_http(api, sandbox):
+    """Headers and body, to send as they are, and the Item's own address."""
+    item = api.item(options={"webhook": "http://localhost:1/own"})
+    asked = {"webhook_type": "ITEM", "webhook_code": "ERROR", "item_id": item["item_id"]}
+    signed = control(api, "POST", "/webhook", **asked, age=10, fields={"age": 3, "né": "<é>"}).json
+    assert signed["url"] == "http://localhost:1/own"
+    body = json.loads(signed["body"])
+    assert (body["item_id"], body["age"], body["né"]) == (item["item_id"], 3, "<é>")
+    with sandbox.client() as client, ProcessorLinker(client) as linker:
+        event = linker.verify_webhook(signed["body"].encode(), signed["headers"])
+        assert event.error.error_code == "ITEM_LOGIN_REQUIRED"
+    bare = control(api, "POST", "/webhook", webhook_type="A", webhook_code="B").json
+    assert bare["url"] is None
+    for wrong in ({"item_id": "none"}, {"fields": [1]}, {"age": "1"}, {"webhook_code": None}):
+        reply = control(api, "POST", "/webhook", **{**asked, **wrong})
+        assert (reply.status, list(reply.json)) == (400, ["error"])
+    for odd in ({"age": 1e308}, {"age": -1e308}, {"fields": {"": {"a": [[[]]]}}}):
+        assert control(api, "POST", "/webhook", **asked, **odd).status == 200

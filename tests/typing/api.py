@@ -536,6 +536,7 @@ def handed_over(token: ProcessorToken, result: LinkResult) -> None:
     instrument = finix.hand_over(token, identity="ID")
     assert_type(instrument, PaymentInstrument)
     assert_type(finix.payment_instruments("ID"), tuple[PaymentInstrument, ...])
+    assert_type(finix.disable(instrument), PaymentInstrument)
     finix.close()
     with LayerSender.from_env({}, timeout=1) as layer:
         assert_type(layer, LayerSender)
@@ -587,6 +588,7 @@ async def handed_over_awaited(token: ProcessorToken) -> None:
     async with AsyncFinixSender.from_env() as finix, AsyncLayerSender.from_env() as layer:
         assert_type(await finix.hand_over(token, identity="ID", again=True), PaymentInstrument)
         assert_type(await finix.payment_instruments("ID"), tuple[PaymentInstrument, ...])
+        assert_type(await finix.disable("PI"), PaymentInstrument)
         assert_type(await layer.hand_over([token], business_id="b"), LayerHandoff)
         assert_type(await layer.accounts("b"), tuple[LayerAccount, ...])
         await layer.close()

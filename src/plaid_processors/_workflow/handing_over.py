@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from .._plaid.call import PlaidCall
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, DecryptionError
 from ..handoff.errors import HandoffRefusedError
 from ..handoff.layer_tokens import Gone, living, what_is_dead
 from ..handoff.requests import partner_id
@@ -15,7 +15,7 @@ from ..handoff.sending import Sender
 from ..redaction import redact
 from ..results import ProcessorToken
 from ..store.books import Books
-from ..store.records import Handoff, LinkState
+from ..store.records import Handoff, LinkQuery, LinkState
 from ..store.sealing import Entry, sha256
 from .arguments import filled_text, flag, stored_text
 from .keeping import leased
@@ -62,10 +62,35 @@ async def hand_over(
         dead = what_is_dead(gone, tokens)
         if dead and not together:
             raise ConfigurationError("gone= is for Layer, which is sent all tokens each time")
+        if together:
+            dead |= await own.port.run(partial(_known_as_dead, books, entry, partner, target))
+            own.check()
         ledger = Ledger(own, books, entry, partner, target)
         for group in [living(tokens, dead)] if together else [[each] for each in tokens]:
             await ledger.hand_over(sender, group, again=again, gone=dead)
     return tuple(ledger.of(each) for each in tokens)
+
+
+def _known_as_dead(books: Books, entry: Entry, partner: str, target: str | None) -> set[str]:
+    """The accounts of the user's that the target has, and no Item shares any more."""
+    handed: set[str] = set()
+    living: set[str] = set()
+    query = LinkQuery(client_user_id=entry.record.client_user_id)
+    for record in books.records(query):
+        ways = {each.account_id for each in record.handoffs if each.processor == partner}
+        try:
+            result = books.read(record).contents.result
+        except DecryptionError:
+            living |= ways  # it is not known
+            continue
+        handed |= {
+            each.account_id
+            for each in record.handoffs
+            if each.processor == partner and each.target == target
+        }
+        if result is not None and record.state is not LinkState.REMOVED:
+            living |= {each.account.account_id for each in result.entries}
+    return handed - living
 
 
 def _partner_and_target(

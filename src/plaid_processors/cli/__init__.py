@@ -5,30 +5,21 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import NoReturn
 
 from .._version import __version__
 from ..errors import LinkIncompleteError, PlaidProcessorsError
-from ..redaction import redact
-from . import backfill, demo, doctor, partners, recover
+from . import backfill, demo, doctor, partners, recover, sandbox, trigger
+from .hiding import hidden
 
 PROG = "plaid-processors"
-# No command, option or partner is written so, but keys and tokens are.
-_MAY_BE_SECRET = re.compile(r"(?=.*[0-9]|.*[a-z].*[A-Z]|.*[A-Z].*[a-z])[A-Za-z0-9_-]{12,}")
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        super().error(_hidden(message, re.findall(r"[\w-]+", message)))
-
-
-def _hidden(text: str, words: Sequence[str]) -> str:
-    """Mask tokens, and those of the words that may be a secret given as a wrong argument."""
-    return redact(text, tuple(filter(_MAY_BE_SECRET.fullmatch, words)))
+        super().error(hidden(message, message))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: BaseException | str, words: Sequence[str] = ()) -> int:
-    shown = _hidden(" ".join(str(error).split()), re.findall(r"[\w-]+", " ".join(words)))
+    shown = hidden(" ".join(str(error).split()), " ".join(words))
     print(f"{PROG}: {shown}", file=sys.stderr)
     return 1
 
@@ -86,31 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("--browser", action="store_true", help="you go through Link yourself")
     where.add_argument("--live", action="store_true", help="on Plaid's own Sandbox, with your keys")
 
-    command = add("sandbox", _serve, "serve a local Plaid until interrupted; print its address")
-    command.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
-    command.add_argument("--port", type=_port, default=8080, help="default: 8080; 0: a free one")
-    command.add_argument(
-        "--client-id",
-        type=partial(_hexadecimal, digits=24),
-        help="the only one accepted, with the secret in PLAID_SECRET or --secret; default: any",
-    )
-    command.add_argument(
-        "--secret",
-        type=partial(_hexadecimal, digits=30),
-        help="the secret of --client-id. It stands in the list of processes; the environment "
-        "variable PLAID_SECRET is safer",
-    )
-    command.add_argument(
-        "--allow-host",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="a host name that the control plane and Link's pages may be asked by, such as a "
-        "container's; the loopback's and --host are allowed; can be repeated",
-    )
-    command.add_argument(
-        "--remote-webhooks", action="store_true", help="send webhooks to other machines too"
-    )
+    command = add("sandbox", sandbox.run, "serve a local Plaid until interrupted")
+    sandbox.add_options(command)
+
+    command = add("trigger", trigger.run, "have a local Plaid sign a webhook, and send it")
+    trigger.add_options(command)
 
     command = add("partners", partners.run, "list Plaid's partners, or show one with its source")
     command.add_argument("name", nargs="?", help="Plaid's name of one partner, such as finix")
@@ -168,41 +139,3 @@ def _add_store_options(command: argparse.ArgumentParser, age: str, what: str) ->
         help=f"only {what}: 90s, 2m, 1h or 1d; default: %(default)s",
     )
     command.add_argument("--limit", type=recover.count, help="at most so many; default: all")
-
-
-def _port(text: str) -> int:
-    number = int(text) if text.isascii() and text.isdigit() else -1
-    if not 0 <= number <= 65535:
-        raise argparse.ArgumentTypeError("must be a number from 0 to 65535")
-    return number
-
-
-def _hexadecimal(text: str, digits: int) -> str:
-    if not re.fullmatch(rf"[0-9a-fA-F]{{{digits}}}", text):
-        raise argparse.ArgumentTypeError(f"must be {digits} hexadecimal digits")
-    return text
-
-
-def _serve(arguments: argparse.Namespace) -> None:
-    from ..sandbox import serve
-
-    host, port = arguments.host, arguments.port
-    client_id, secret = arguments.client_id, arguments.secret
-    if client_id is not None and secret is None and "PLAID_SECRET" in os.environ:
-        try:
-            secret = _hexadecimal(os.environ["PLAID_SECRET"], digits=30)
-        except argparse.ArgumentTypeError as error:
-            arguments.refuse(f"PLAID_SECRET {error}")
-    if (client_id is None) != (secret is None):
-        arguments.refuse("--client-id and --secret go together; the secret may be in PLAID_SECRET")
-    try:
-        serve(
-            host,
-            port,
-            client_id,
-            secret,
-            allowed_hosts=arguments.allow_host,
-            remote_webhooks=arguments.remote_webhooks,
-        )
-    except OSError as error:
-        raise OSError(f"cannot serve at {host} port {port}: {error.strerror or error}") from None

@@ -79,6 +79,16 @@ def _read_instrument(identity: str, secrets: tuple[str, ...], data: Json) -> Pay
     return PaymentInstrument(**{**texts_of(raw, PaymentInstrument), **known, "raw": raw})
 
 
+def _read_disabled(name: str, secrets: tuple[str, ...], data: Json) -> PaymentInstrument:
+    """The instrument that was to be disabled."""
+    instrument = _read_instrument(text_of(data, "identity") or "", secrets, data)
+    if instrument.id != name:
+        raise UnusableError("about another instrument")
+    if instrument.enabled:
+        raise UnusableError("the instrument is enabled still")
+    return instrument
+
+
 _COUNTS = ("count", "offset")
 
 
@@ -349,6 +359,16 @@ class BaseFinixSender(Sender):
                 return tuple(found)
             query = {**query, **more}
 
+    async def _disable(self, call: Call, instrument: PaymentInstrument | str) -> PaymentInstrument:
+        request = finix_disable_request(instrument, credentials=self._keys, version=self._version)
+        name = instrument.id if isinstance(instrument, PaymentInstrument) else instrument
+        try:
+            return await self._ask(call, request, partial(_read_disabled, name, self._secrets))
+        except HandoffError as error:
+            if error.outcome_unknown:
+                error.advice = "Calling again does no harm."
+            raise
+
 
 class FinixSender(BaseFinixSender, BlockingSender):
     """Makes payment instruments at Finix of processor tokens; it may serve many threads."""
@@ -384,6 +404,24 @@ class FinixSender(BaseFinixSender, BlockingSender):
         """
         return run(self._list(self.begin(BlockingPort()), identity))
 
+    def disable(self, instrument: PaymentInstrument | str) -> PaymentInstrument:
+        """Disable a payment instrument: no payment can use it any more. Twice does no harm.
+
+        See https://docs.finix.com/guides/online-payments/fraud-and-risk/disabling-instruments.
+
+        Args:
+            instrument: the payment instrument, or Finix's id of it (``PI…``).
+
+        Returns:
+            The instrument as Finix has it now.
+
+        Raises:
+            ConfigurationError: the id cannot be one.
+            PartnerApiError: Finix refused; see ``codes``.
+            PartnerConnectionError: no usable answer; calling again does no harm.
+        """
+        return run(self._disable(self.begin(BlockingPort()), instrument))
+
 
 class AsyncFinixSender(BaseFinixSender, AwaitedSender):
     """`FinixSender`, awaited; it may serve several event loops."""
@@ -418,3 +456,21 @@ class AsyncFinixSender(BaseFinixSender, AwaitedSender):
             HandoffError: Finix refused, or there is no usable answer.
         """
         return await self._list(self.begin(AsyncPort()), identity)
+
+    async def disable(self, instrument: PaymentInstrument | str) -> PaymentInstrument:
+        """Disable a payment instrument: no payment can use it any more. Twice does no harm.
+
+        See https://docs.finix.com/guides/online-payments/fraud-and-risk/disabling-instruments.
+
+        Args:
+            instrument: the payment instrument, or Finix's id of it (``PI…``).
+
+        Returns:
+            The instrument as Finix has it now.
+
+        Raises:
+            ConfigurationError: the id cannot be one.
+            PartnerApiError: Finix refused; see ``codes``.
+            PartnerConnectionError: no usable answer; calling again does no harm.
+        """
+        return await self._disable(self.begin(AsyncPort()), instrument)

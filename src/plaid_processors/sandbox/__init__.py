@@ -6,11 +6,12 @@ from .engine import ItemState, Keys
 from .faults import Fault
 from .journal import LoggedRequest
 from .linking import Exited, Linked
-from .local import LocalSandbox, serve
+from .local import LocalSandbox
 from .partners_finix import FinixInstrument, LocalFinix
 from .partners_http import PartnerRequest
 from .partners_layer import LayerBook, LocalLayer
 from .pytest_kit import PlaidSandbox
+from .serving import serve
 from .webhooks import SignedWebhook
 
 __all__ = [

@@ -103,6 +103,11 @@ def _webhooks(engine: Engine, _: Json) -> Json:
     return {"webhooks": [asdict(delivery) for delivery in engine.webhooks]}
 
 
+def _webhook(engine: Engine, body: Json) -> Json:
+    signed = engine.webhook(**body)
+    return {"url": signed.url, "headers": signed.headers, "body": signed.body.decode()}
+
+
 def _complete_link(engine: Engine, body: Json) -> Json:
     done = engine.complete_link(**body)
     return {"public_token": done.public_token, "metadata": done.metadata}
@@ -179,6 +184,16 @@ ACTIONS: dict[tuple[str, str], Action] = {
     ("DELETE", "/faults"): Action(_clear_faults, {}),
     ("POST", "/rate_limits"): Action(_limits, {"enabled": required(flag()), "per_client": free()}),
     ("GET", "/webhooks"): Action(_webhooks, {}),
+    ("POST", "/webhook"): Action(
+        _webhook,
+        {
+            "webhook_type": _TEXT,
+            "webhook_code": _TEXT,
+            "item_id": text(),
+            "age": number(),
+            "fields": free(),
+        },
+    ),
     ("POST", "/complete_link"): Action(
         _complete_link,
         {

@@ -470,6 +470,7 @@ class Engine:
         *,
         item_id: str | None = None,
         age: float = 0,
+        fields: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> SignedWebhook:
         """Make a signed webhook, headers and body, for a handler; nothing is sent.
@@ -479,14 +480,17 @@ class Engine:
             webhook_code: such as `ERROR`.
             item_id: the Item that it is about, if any.
             age: how many seconds ago it was signed; handlers refuse more than 300.
-            more: further keys of its body.
+            fields: further keys of its body, of any name.
+            more: the same, by keyword.
 
         Raises:
             ValueError: there is no such Item.
 
         """
         with self._lock:
-            return sign_webhook(self._world, webhook_type, webhook_code, item_id, age, more)
+            return sign_webhook(
+                self._world, webhook_type, webhook_code, item_id, age, {**(fields or {}), **more}
+            )
 
     @property
     def items(self) -> tuple[ItemState, ...]:

@@ -1,11 +1,9 @@
-"""`LocalSandbox`, the local Plaid with an HTTP server, and `serve`, which the command runs."""
+"""`LocalSandbox`, the local Plaid with an HTTP server."""
 
 from __future__ import annotations
 
 import datetime as dt
 import os
-import signal
-import threading
 from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack
@@ -133,44 +131,3 @@ class LocalSandbox(Engine):
             **options,
         }
         return PlaidClient(**given)
-
-
-def serve(
-    host: str = "127.0.0.1",
-    port: int = 8080,
-    client_id: str | None = None,
-    secret: str | None = None,
-    *,
-    seed: int | str = DEFAULT_SEED,
-    allowed_hosts: Iterable[str] = (),
-    remote_webhooks: bool = False,
-) -> None:
-    """Serve the local Plaid until SIGINT or SIGTERM.
-
-    It accepts any well-formed keys, or only `client_id` and `secret` if they are given. Once it
-    is ready, it prints one line that ends with its address. `allowed_hosts` and `remote_webhooks`
-    are those of `LocalSandbox`.
-    """
-    fixed = client_id is not None or secret is not None
-    sandbox = LocalSandbox(
-        client_id=client_id,
-        secret=secret,
-        any_keys=not fixed,
-        seed=seed,
-        host=host,
-        port=port,
-        allowed_hosts=allowed_hosts,
-        remote_webhooks=remote_webhooks,
-    )
-    stopped = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: stopped.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        with sandbox:
-            print(f"Local Plaid at {sandbox.url}", flush=True)  # noqa: T201 - the command's answer
-            stopped.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

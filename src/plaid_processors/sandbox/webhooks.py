@@ -19,11 +19,13 @@ class SignedWebhook:
     Attributes:
         headers: its HTTP headers, with `Plaid-Verification`.
         body: its body; pass it on unchanged, because these bytes are signed.
+        url: where the Item's webhooks go; None without an Item or an address.
 
     """
 
     headers: dict[str, str]
     body: bytes = field(repr=False)
+    url: str | None = field(default=None, repr=False)
 
     @property
     def json(self) -> Json:
@@ -36,14 +38,17 @@ def sign_webhook(
     world: World, kind: str, code: str, item_id: str | None, age: float, more: dict[str, Any]
 ) -> SignedWebhook:
     """Make a webhook; with an Item, it has the keys that Plaid would send."""
+    url = None
     if item_id is None:
         base: Json = {"webhook_type": kind, "webhook_code": code, "environment": ENVIRONMENT}
     elif item_id in world.items:
-        base = item_webhook(world, world.items[item_id], kind, code)
+        item = world.items[item_id]
+        base = item_webhook(world, item, kind, code)
+        url = item.webhook or None
     else:
         raise ValueError("this local Plaid has no such Item")
     body = to_json({**base, **more})
     # The machine's clock, because handlers compare the time with theirs.
     signature = world.signer.sign(body, int(time.time() - age))
     headers = {"Content-Type": "application/json", "Plaid-Verification": signature}
-    return SignedWebhook(headers=headers, body=body)
+    return SignedWebhook(headers=headers, body=body, url=url)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
+from enum import Enum, StrEnum
 from functools import partial
 from typing import TypeVar
 
@@ -36,6 +36,12 @@ from .records import (
 from .sealing import Contents, Entry, adopted_key, seal, sha256, state_of, unseal
 
 _Name = TypeVar("_Name", bound=StrEnum)
+
+
+class Anyone(Enum):
+    """No matter whose link it is. Not None, which a session without a user may give."""
+
+    ANYONE = "anyone"
 
 
 class Store(ABC):
@@ -71,18 +77,24 @@ class Store(ABC):
     def release(self, lease: Lease) -> None:
         """See `LinkStore.release`."""
 
-    def find(self, item_id: str) -> StoredLink | None:
+    def find(
+        self, item_id: str, *, client_user_id: str | Anyone = Anyone.ANYONE
+    ) -> StoredLink | None:
         """The link of an Item, or None.
 
         Args:
             item_id: Plaid's id of the Item.
+            client_user_id: your id of the user who asks, where a browser names the Item: another
+                user's link is not found. None, as of a session without a user, is a TypeError.
 
         Raises:
             StoreError: the store failed, or the link cannot be read.
         """
         # Without an id the query would be for all links: a webhook may name no Item.
-        found = list(all_records(self, LinkQuery(item_id=text("item_id", item_id))))
-        record = latest(found)
+        anyone = client_user_id is Anyone.ANYONE
+        user = None if anyone else stored_text("client_user_id", client_user_id)
+        query = LinkQuery(item_id=text("item_id", item_id), client_user_id=user)
+        record = latest(list(all_records(self, query)))
         return None if record is None else unseal(self.cipher, record).link()
 
     def links(

@@ -18,9 +18,13 @@ MOST_IN_A_PAGE = 200
 class LinkState(StrEnum):
     """How far a link is.
 
-    `started`: the attempt is stored, and the Item is not yet. `linked`: the Item is stored, and
-    tokens are missing. `complete`: nothing is missing. `unknown`: there may be an Item whose access
-    token is lost; the ``reason`` says what to ask Plaid. `removed`: there is no Item (any more).
+    Attributes:
+        STARTED: ``started``: the attempt is stored, and the Item is not yet.
+        LINKED: ``linked``: the Item is stored, and tokens are missing.
+        COMPLETE: ``complete``: nothing is missing.
+        UNKNOWN: ``unknown``: there may be an Item whose access token is lost; the ``reason`` says
+            what to ask Plaid.
+        REMOVED: ``removed``: there is no Item (any more).
     """
 
     STARTED = "started"
@@ -33,8 +37,12 @@ class LinkState(StrEnum):
 class HandoffState(StrEnum):
     """How far a token is on its way to the partner.
 
-    `due`: it was not sent. `sending`: a process is at it, or was when it ended. `done`: the partner
-    has it. `refused`: the partner, or the sender, refused it. `unknown`: the partner may have it.
+    Attributes:
+        DUE: ``due``: it was not sent.
+        SENDING: ``sending``: a process is at it, or was when it ended.
+        DONE: ``done``: the partner has it.
+        REFUSED: ``refused``: the partner, or the sender, refused it.
+        UNKNOWN: ``unknown``: the partner may have it.
     """
 
     DUE = "due"

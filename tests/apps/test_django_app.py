@@ -1,0 +1,86 @@
+"""examples/django_app: its own tests, in a process of their own, as Django is set up once in each.
+
+On SQLite and on a real PostgreSQL, where `check_store` proves its store too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+APP = ROOT / "examples" / "django_app"
+
+both_databases = pytest.mark.parametrize(
+    "database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.server)]
+)
+
+
+def run(*command: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in the root of the repository, without what this environment says of Plaid."""
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PLAID_", "LAYER_", "FINIX_", "DEMO_", "DJANGO_"))
+        and name not in ("DATABASE_URL", "LINK_KEYS", "SESSION_SECRET", "APP_URL")
+    }
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=clean | environ,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.slow
+@both_databases
+def test_its_own_tests_pass(database: str, request: pytest.FixtureRequest) -> None:
+    """Those that a team copies with it, by the pytest plugin; none is skipped."""
+    environ = {}
+    if database == "postgresql":
+        url: str = request.getfixturevalue("postgres_url")
+        environ["TEST_DATABASE_URL"] = url.replace("+psycopg", "")
+
+    done = run("-m", "pytest", str(APP), "-n0", "-q", "-p", "no:cacheprovider", **environ)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed in " in done.stdout
+    assert "skipped" not in done.stdout
+
+
+def test_the_store_passes_the_test_of_every_store() -> None:
+    """A part of the above that is quick."""
+    done = run("-m", "pytest", str(APP), "-n0", "-q", "-k", "test_the_store")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+
+
+def test_keys_without_which_it_does_not_start(tmp_path: Path) -> None:
+    """On PostgreSQL they are in the environment; on SQLite in a file that others cannot read."""
+    manage = str(APP / "manage.py")
+    done = run(manage, "check", DATABASE_URL="postgresql://127.0.0.1:1/none")
+    assert done.returncode != 0
+    assert "KeyError: 'LINK_KEYS'" in done.stderr
+
+    partners = {f"{name}_ENV": "sandbox" for name in ("PLAID", "LAYER", "FINIX")}
+    names = ("PLAID_CLIENT_ID", "PLAID_SECRET", "LAYER_CLIENT_ID", "LAYER_CLIENT_SECRET")
+    partners |= dict.fromkeys((*names, "FINIX_USERNAME", "FINIX_PASSWORD"), "none")
+    url = f"sqlite:///{tmp_path}/banks.db"
+    done = run(manage, "migrate", DATABASE_URL=url, **partners)
+    assert done.returncode == 0, done.stderr
+    key_file = tmp_path / "banks.db.env"
+    assert key_file.stat().st_mode & 0o777 == 0o600
+    keys = key_file.read_text()
+    assert re.fullmatch(r"LINK_KEYS=.{44}\nSESSION_SECRET=.{44}", keys)
+
+    done = run(manage, "check", DATABASE_URL=url, **partners)
+    assert done.returncode == 0, done.stderr
+    assert key_file.read_text() == keys
