@@ -335,6 +335,19 @@ def test_finix_needs_consent_and_a_choice(ada: Browser, local_finix: LocalFinix)
     assert [each.account_id for each in local_finix.instruments] == [chosen]
 
 
+def test_an_answer_of_finix_that_was_lost(ada: Browser, local_finix: LocalFinix) -> None:
+    """The next click finds the payment instrument there."""
+    item_id = ada.connect(["0000"])
+    ada.go_through_link(item_id=item_id, partner="finix")
+    pay = f"/api/links/{item_id}/finix"
+    local_finix.fail("POST /payment_instruments", drop="after")
+    assert ada.ask("POST", pay)[0] == 502
+    assert "unknown" in [each["handoff"] for each in ada.state["links"][0]["accounts"]]
+
+    assert ada.ask("POST", pay) == (200, {"handoff": "done"})
+    assert len(local_finix.instruments) == 1
+
+
 def test_disconnecting(ada: Browser, local_finix: LocalFinix) -> None:
     """The instrument is disabled, the Item is removed, and its tokens are forgotten."""
     item_id = ada.connect(["0000"])
@@ -380,6 +393,9 @@ def test_who_may_ask(ada: Browser) -> None:
     assert stranger.post("/api/login", {}, content_type="application/json").status_code == 403
     csrf = {"X-CSRFToken": ada.client.cookies["csrftoken"].value}
     assert ada.client.post("/api/link-token", {"a": "b"}, headers=csrf).status_code == 415
+    assert ada.ask("POST", "/api/links", metadata={})[0] == 502
+    broken = {"content_type": "application/json", "headers": csrf}
+    assert ada.client.generic("POST", "/api/link-token", "{", **broken).status_code == 400
     assert ada.ask("POST", "/api/login", user="ada", password="wrong")[0] == 401
     assert ada.client.get("/").status_code == 200
     assert ada.ask("POST", "/api/logout") == (204, {})

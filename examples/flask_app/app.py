@@ -207,20 +207,18 @@ def make_app(environ: dict[str, str] | None = None) -> Flask:
 
     @app.post("/api/links/<item_id>/finix")
     def pay(item_id: str) -> Answer:
-        done = backfill_item(
-            linker, "finix", item_id, choose=lambda *_: request.json.get("account_id"),
-            hand_over=lambda _: linker.hand_over(item_id, finix, identity=g.user["finix"]),
-        )  # fmt: skip
-        words = (done.reason or "it has a payment instrument").replace("_", " ")
-        step(g.user["name"], f"Finix: {words}")
+        chosen = request.json.get("account_id")
+        done = backfill_item(linker, "finix", item_id, choose=lambda *_: chosen)
         if done.reason == "several_accounts":
             fit = pp.FinixAdapter().eligible(linker.accounts(item_id=item_id))
             choose = [{"account_id": each.account_id, "label": each.label} for each in fit]
             return {"error": "Which account?", "choose": choose}, 409
         if done.reason not in (None, "already_issued"):
-            return {"error": f"Finix: {words}", "consent": done.reason == "no_consent"}, 409
-        before = {each.processor: each.state for each in g.link.handoffs}
-        return {"handoff": before["finix"] if done.reason else "done"}
+            words, consent = done.reason.replace("_", " "), done.reason == "no_consent"
+            return {"error": f"Finix: {words}", "consent": consent}, 503 if done.may_pass else 409
+        (handoff,) = linker.hand_over(item_id, finix, identity=g.user["finix"])
+        step(g.user["name"], f"Finix has a payment instrument: {handoff.reference}")
+        return {"handoff": handoff.state}
 
     @app.delete("/api/links/<item_id>")
     def disconnect(item_id: str) -> Answer:

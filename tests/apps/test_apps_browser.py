@@ -21,7 +21,7 @@ from ..browser.conftest import browser, context, module, page  # noqa: F401  fix
 from .serving import APPS, ROOT, Served, World, commands, until, world
 
 ONE_FIRST = ["flask_app", *(pytest.param(each, marks=pytest.mark.full) for each in list(APPS)[1:])]
-"""For a test that .ci/run makes of one application, as they have one front end and one interface."""
+"""For tests that .ci/run makes of one application, as all have one front end and one interface."""
 
 FRONT_END = ("templates/index.html", "templates/login.html", "static/app.js", "static/app.css")
 EXAMPLES = ROOT / "examples"

@@ -10,11 +10,10 @@ from threading import Thread
 from django.conf import settings
 from django.contrib import auth
 from django.db import connections
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt, ensure_csrf_cookie
-from django.views.decorators.http import require_http_methods
 from django.views.static import serve
 
 import plaid_processors as pp
@@ -98,7 +97,7 @@ def keep_tidy() -> None:  # a killed process's work is free only when its limits
 
 
 def in_thread(work: Callable[..., object], *arguments: object) -> None:
-    """Work that no request waits for: Django does not close its connection to the database."""
+    """Do work that no request waits for; at a request's end Django closes its connections."""
     try:
         work(*arguments)
     except Exception:
@@ -114,20 +113,23 @@ def problem(status: int, error: str, **more: object) -> HttpResponse:
 def api(method: str, view: Callable[[HttpRequest], HttpResponse]) -> Callable[..., HttpResponse]:
     """A view for JSON, with the signed-in user, and the link that is named if it is the user's."""
 
-    @require_http_methods([method])
     def answer(request: HttpRequest, item_id: str | None = None) -> HttpResponse:
+        if request.method != method:
+            return HttpResponseNotAllowed([method])
         if method != "GET" and request.content_type != "application/json":
             return problem(415, "Send JSON.")  # which a form of another site cannot
         if view is not login and not request.user.is_authenticated:
             return problem(401, "Please sign in.")
-        request.user_id = str(request.user.pk)  # as the store has it
-        request.sent = json.loads(request.body or "{}")
-        item_id = item_id or request.sent.get("item_id")
-        request.link = store.find(item_id, client_user_id=request.user_id) if item_id else None
-        if item_id and (request.link is None or request.link.state == "removed"):
-            return problem(404, "You have no such bank.")
         try:
+            request.sent = json.loads(request.body or "{}")
+            request.user_id = str(request.user.pk)  # as the store has it
+            item_id = item_id or request.sent.get("item_id")
+            request.link = item_id and store.find(item_id, client_user_id=request.user_id)
+            if item_id and (request.link is None or request.link.state == "removed"):
+                return problem(404, "You have no such bank.")
             return view(request)
+        except json.JSONDecodeError:
+            return problem(400, "Send JSON.")
         except pp.PlaidProcessorsError as error:
             log.warning("%s: %s", type(error).__name__, error)  # neither shows a token
             again = (502, "This did not work. Please try again later.")
@@ -199,8 +201,8 @@ def link(request: HttpRequest) -> HttpResponse:
     user_id = request.user_id
     result = linker.link(
         "layer",
-        public_token=request.sent["public_token"],
-        metadata=request.sent["metadata"],
+        public_token=request.sent.get("public_token", ""),
+        metadata=request.sent.get("metadata"),
         client_user_id=user_id,
         earlier=[each.result for each in links(client_user_id=user_id) if each.result],
         on_exchange=lambda item: step(user_id, f"In the store: {item.institution_name}"),
@@ -227,7 +229,7 @@ def pay(request: HttpRequest) -> HttpResponse:
         words, consent = done.reason.replace("_", " "), done.reason == "no_consent"
         return problem(503 if done.may_pass else 409, f"Finix: {words}", consent=consent)
     (handoff,) = linker.hand_over(item_id, finix, identity=identity)
-    step(request.user_id, f"Finix: {handoff.state}")
+    step(request.user_id, f"Finix has a payment instrument: {handoff.reference}")
     return JsonResponse({"handoff": handoff.state})
 
 
