@@ -18,6 +18,17 @@ def database(request: pytest.FixtureRequest) -> str | None:
     return url
 
 
+def on(first: str, second: str) -> pytest.MarkDecorator:
+    """The database of .ci/run's test, and the other, which .ci/full adds."""
+    marks = {"postgres": [pytest.mark.server], "sqlite": []}
+    params = [
+        pytest.param(first, marks=marks[first]),
+        pytest.param(second, marks=[*marks[second], pytest.mark.full]),
+    ]
+    return pytest.mark.parametrize("database", params, indirect=True)
+
+
+@on("postgres", "sqlite")
 def test_links_that_are_killed(database: str | None) -> None:
     """Each Item that Plaid made is in the store, or is named as unknown; nothing is left undone."""
     report = kill9.links(KILLS, database)
@@ -28,6 +39,7 @@ def test_links_that_are_killed(database: str | None) -> None:
     assert report.made == report.kept + report.unknown
 
 
+@on("sqlite", "postgres")
 def test_hand_offs_that_are_killed(database: str | None) -> None:
     """With two workers each identity has one instrument, or its hand-off is named as unknown."""
     report = kill9.hand_offs(KILLS, database)

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from plaid_processors import (
     AsyncProcessorLinker,
     ConfigurationError,
     DuplicateItemError,
+    LinkChanges,
     LinkedItem,
     LinkIncompleteError,
     LinkInProgressError,
@@ -706,6 +707,52 @@ def test_refresh_stores_what_went_and_what_came(
         other.remove(result.access_token)
     assert linker.refresh(item_id=result.item_id).status.error is not None
     assert found(store, result.item_id).state is LinkState.REMOVED
+
+
+@rows("awaits", [False, True])
+def test_a_refresh_waits_for_the_link(
+    stored: tuple[ProcessorLinker, MemoryStore], local_plaid: LocalSandbox, awaits: bool
+) -> None:
+    """A webhook may come right after the exchange: no token is made twice."""
+    linker, store = stored
+    local_plaid.clear_requests()
+
+    def refresh(item_id: str) -> LinkChanges:
+        if not awaits:
+            return linker.refresh(item_id=item_id)
+        other = AsyncProcessorLinker(linker.client, store=store)
+        return asyncio.run(other.refresh(item_id=item_id))
+
+    def on_exchange(item: LinkedItem) -> None:
+        futures.append(pool.submit(refresh, str(item.item_id)))
+        with pytest.raises(LinkInProgressError):  # it is the link's turn, which this call is in
+            linker.with_options(deadline=0.1).refresh(item_id=item.item_id)
+
+    futures: list[Future[LinkChanges]] = []
+    with ThreadPoolExecutor(1) as pool:
+        result = linker.link_sandbox("layer", client_user_id="user-42", on_exchange=on_exchange)
+        (refreshed,) = futures
+        assert refreshed.result().issued == ()
+    made = [each for each in local_plaid.requests if each.path == CREATE]
+    assert len(made) == len(result.processor_tokens) == 14
+
+
+def test_a_refresh_after_an_interrupted_link_goes_on(
+    stored: tuple[ProcessorLinker, MemoryStore],
+) -> None:
+    """Nobody is at work on it any more, though it is not through."""
+    linker, store = stored
+
+    def interrupt(_item: LinkedItem) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        linker.link_sandbox("layer", client_user_id="user-42", on_exchange=interrupt)
+    kept = unfinished(caught.value)
+    assert kept is not None
+    assert kept.item_id is not None
+    assert len(linker.refresh(item_id=kept.item_id).issued) == 14
+    assert found(store, kept.item_id).state is LinkState.COMPLETE
 
 
 def test_an_issue_that_fails_leaves_the_link_as_it_was(

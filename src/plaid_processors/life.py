@@ -12,6 +12,16 @@ from .errors import ItemLoginRequiredError, ItemNotFoundError, PlaidApiError, Pl
 from .results import Account, LinkResult, ProcessorToken, as_accounts
 from .sessions import read_metadata
 
+__all__ = [
+    "MAY_END_EARLIER",
+    "Duplicate",
+    "DuplicateItemError",
+    "LinkAction",
+    "LinkChanges",
+    "LinkStatus",
+    "find_duplicates",
+]
+
 
 class LinkAction(StrEnum):
     """What a link asks for; members may be added, so a ``match`` needs a default.

@@ -614,6 +614,8 @@ class ProcessorLinker(BaseLinker):
         - Missing and expired tokens are asked for, as in `resume`.
         - At PNC, tokens are made again when the user's consent was renewed.
 
+        With a store it waits while `link` is still at work on the Item.
+
         Args:
             result: the result that you stored.
             item_id: in its place, the id of an Item in the store.
@@ -626,6 +628,7 @@ class ProcessorLinker(BaseLinker):
         Raises:
             ConfigurationError: the result is of another environment.
             UnknownProcessorError: the result has a partner that needs an adapter of your own.
+            LinkInProgressError: `link` was at work on the Item until the end of this call's time.
             LinkIncompleteError: some tokens were issued and some failed; call it again with
                 ``error.result``.
             PlaidApiError: Plaid refused, and no token was issued.

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from playwright.sync_api import FrameLocator, Page
 
+__all__ = ["LinkPane"]
+
 BANK = "First Platypus Bank"
 USER, PASSWORD = "user_good", "pass_good"
 

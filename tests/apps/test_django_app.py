@@ -17,7 +17,8 @@ ROOT = Path(__file__).parent.parent.parent
 APP = ROOT / "examples" / "django_app"
 
 both_databases = pytest.mark.parametrize(
-    "database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.server)]
+    "database",
+    ["sqlite", pytest.param("postgresql", marks=[pytest.mark.server, pytest.mark.full])],
 )
 
 

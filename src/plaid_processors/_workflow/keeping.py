@@ -206,7 +206,7 @@ async def attempt(
         entry = books.change(entry, contents=contents, state=state, under_way=True)
         return Keeper(call, books, entry, tried_before=tried_before)
 
-    async with leased(call, books, f"link {key}"):
+    async with leased(call, books, link_lease(key)):
         keeper = await call.port.run(begin)
         call.check()
         yield keeper
@@ -284,6 +284,11 @@ async def access_token_of(
     assert keeper is not None
     assert keeper.result is not None
     return keeper.result.access_token
+
+
+def link_lease(key: str) -> str:
+    """The name of the lease of who makes a link's first tokens."""
+    return f"link {key}"
 
 
 @asynccontextmanager

@@ -38,7 +38,7 @@ from ..store.books import Books, is_erased
 from ..store.records import LinkState
 from .accounts import pick
 from .arguments import flag, names, text
-from .keeping import Keeper, access_token_of, keeper_of
+from .keeping import Keeper, access_token_of, keeper_of, leased, link_lease
 from .link import ask_for_missing, check_result, go_on
 from .plan import OnToken, Partners, left_to_do, missing_again, own_adapters, partners_of
 from .progress import Progress
@@ -73,11 +73,28 @@ async def refresh(
 ) -> LinkChanges:
     """Look, leave out what is gone, ask for the tokens that are missing."""
     call.port.check_callback("on_token", on_token)
-    result, keeper = await _stored(call, books, result, item_id)
-    own = own_adapters(result, partner)
-    adapters = {name: own.get(name) or get_adapter(name) for name in partners_of(result)}
     again = reissue if isinstance(reissue, bool) else names("reissue", reissue)
     flag("partial", partial)
+    known, keeper = await _stored(call, books, result, item_id)
+    if books is None or keeper is None or not keeper.entry.record.under_way:
+        return await _refreshed(call, known, keeper, partner, again, partial, on_token)
+    # A webhook may come before `link` is through, which is to make the same tokens.
+    async with leased(call, books, link_lease(keeper.entry.record.key)):
+        known, keeper = await _stored(call, books, result, item_id)
+        return await _refreshed(call, known, keeper, partner, again, partial, on_token)
+
+
+async def _refreshed(
+    call: PlaidCall,
+    result: LinkResult,
+    keeper: Keeper | None,
+    partner: Partners | None,
+    again: bool | Collection[str],
+    partial: bool,
+    on_token: OnToken | None,
+) -> LinkChanges:
+    own = own_adapters(result, partner)
+    adapters = {name: own.get(name) or get_adapter(name) for name in partners_of(result)}
     status = LinkStatus()
 
     async def steps(progress: Progress) -> None:

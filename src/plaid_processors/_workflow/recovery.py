@@ -35,7 +35,7 @@ from ..store.records import (
     RecoveryReport,
 )
 from ..store.sealing import Contents, Entry, adopted_key
-from .keeping import Keeper, leased
+from .keeping import Keeper, leased, link_lease
 from .link import ask_plaid, details_of, exchange_and_issue, resume_stored
 from .plan import Options, Partners, resume_plan
 
@@ -127,7 +127,7 @@ async def _recover(
 ) -> RecoveredLink | None:
     """One link; None if another call is at work on it, or was meanwhile."""
     record = left.record
-    names = [f"link {record.key}"]
+    names = [link_lease(record.key)]
     if left.handoff:  # the leases of `hand_over`
         partners = {
             each.processor for each in record.handoffs if each.state is HandoffState.SENDING
