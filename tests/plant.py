@@ -470,6 +470,43 @@ FAULTS = [
         "test_redaction.py::test_mask_shows_at_most_four_characters",
     ),
     Fault(
+        "a token of Plaid's form is masked in any text", "redaction.py",
+        "(?P<environment>sandbox|development|production)", "(?P<environment>sandbox|production)",
+        "test_redaction.py::test_no_token_of_plaids_shape_gets_through",
+    ),
+    Fault(
+        "a certificate of another host is refused", "client.py",
+        'pool.connection_pool_kw["ssl_context"] = ssl_context',
+        'pool.connection_pool_kw.update(ssl_context=ssl_context, assert_hostname=False)',
+        "test_network.py::test_a_certificate_of_another_host",
+    ),
+    Fault(
+        "the local Plaid stops on an event loop without readers", "sandbox/server.py",
+        "with suppress(NotImplementedError):", "with suppress(KeyError):",
+        "test_versions.py::test_an_event_loop_without_readers",
+    ),
+    Fault(
+        "no wait on the main thread is without an end", "sandbox/serving.py",
+        "while not stopped.wait(0.5):", "while not stopped.wait():",
+        "test_versions.py::test_no_wait_without_a_time_out",
+    ),
+    Fault(
+        "the doctor can be read on a stream that is not UTF-8", "cli/marks.py",
+        '"✗": "[failed]",', '"✗": "[ok]",',
+        "test_doctor.py::test_the_doctors_marks_can_be_read "
+        "test_doctor.py::test_a_locale_without_an_encoding",
+    ),
+    Fault(
+        "the demo can be read on a stream that is not UTF-8", "cli/marks.py",
+        "stream.reconfigure(errors=_HANDLER)", 'stream.reconfigure(errors="replace")',
+        "test_doctor.py::test_the_demo_can_be_read",
+    ),
+    Fault(
+        "a missing extra names PyJWT", "sandbox/needs.py",
+        '{"jwt": "PyJWT"}', "{}",
+        "test_versions.py::test_a_missing_extra_is_named_by_its_line",
+    ),
+    Fault(
         "fingerprint", "redaction.py",
         ".hexdigest()[:12]", ".hexdigest()[-12:]",
         "test_results.py::test_fingerprint",
@@ -1160,8 +1197,34 @@ FAULTS = [
     ),
     Fault(
         "a failure exits with 1", "cli/__init__.py",
-        "file=sys.stderr)\n    return 1", "file=sys.stderr)\n    return 0",
+        '" ".join(words)))\n    return 1', '" ".join(words)))\n    return 0',
         "test_cli.py::test_the_demo_live_with_wrong_keys",
+    ),
+    Fault(
+        "that the reader of a pipe has gone is no failure", "cli/output.py",
+        "        if not gone:\n", "        if gone:\n",
+        "test_cli_usage.py::test_a_pipe_that_is_closed",
+    ),
+    Fault(
+        "a filter's slip is refused", "cli/names.py",
+        "    if name not in known:\n        raise argparse.ArgumentTypeError(unknown(",
+        "    if not name:\n        raise argparse.ArgumentTypeError(unknown(",
+        "test_cli_usage.py::test_a_slip",
+    ),
+    Fault(
+        "a local Plaid that is not running is one line", "cli/local.py",
+        "except ConnectionRefusedError:", "except BlockingIOError:",
+        "test_cli_usage.py::test_a_local_plaid_that_is_not_running",
+    ),
+    Fault(
+        "a code that is a slip is not sent", "cli/trigger.py",
+        "    if close:\n", "    if not close:\n",
+        "test_world.py::test_a_code_that_is_a_slip",
+    ),
+    Fault(
+        "the line of progress fits the terminal", "cli/progress.py",
+        "get_terminal_size().columns - 1]", "get_terminal_size().columns]",
+        "test_cli_usage.py::test_progress_on_a_terminal",
     ),
     Fault(
         "an interrupt exits with 1", "cli/__init__.py",

@@ -571,5 +571,5 @@ def test_the_command(
     assert main(["backfill", "layer", "--linker", "filled_app:linker", "--limit", "2"]) == 0
     lines = (tmp_path / "report.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(each)["status"] for each in lines] == ["skipped"] * 3
-    assert main(["backfill", "finixx", "--linker", "filled_app:linker"]) == 1
+    assert main(["backfill", "finixx", "--linker", "filled_app:linker"]) == 2
     assert main(["backfill", "finix", "--linker", "filled_app:nothing"]) == 2

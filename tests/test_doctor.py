@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -76,7 +80,7 @@ SETTINGS: dict[str, tuple[dict[str, str], str, str]] = {
         ENVIRONMENT,
         "leave one of them out",
     ),
-    "nobody there": ({"PLAID_BASE_URL": "http://127.0.0.1:1"}, "the way to Plaid", "refused"),
+    "nobody there": ({"PLAID_BASE_URL": "http://127.0.0.1:1"}, "the way to Plaid", "start it with"),
     "a wrong secret": ({"PLAID_SECRET": "5e" * 15}, "the keys at Plaid", KEYS_PAGE),
     "a wrong client id": ({"PLAID_CLIENT_ID": "0" * 24}, "the keys at Plaid", KEYS_PAGE),
     "names in place of keys": (
@@ -312,8 +316,86 @@ def test_the_command_tells_each_check(
 
 def test_the_command_refuses_a_near_miss(capsys: pytest.CaptureFixture[str]) -> None:
     """A partner's name is checked before anything is asked."""
-    assert main(["doctor", "finx"]) == 1
+    assert main(["doctor", "finx"]) == 2
     assert "did you mean 'finix'" in capsys.readouterr().err
+
+
+# --- streams that are not UTF-8
+
+ENCODINGS = {
+    "utf-8": ("✓", "✗", "→", "…", "─"),
+    "cp437": ("[ok]", "[failed]", "->", "...", "─"),  # a Windows console's
+    "cp1252": ("[ok]", "[failed]", "->", "…", "-"),  # a pipe's on Windows
+    "latin-1": ("[ok]", "[failed]", "->", "...", "-"),
+    "ascii": ("[ok]", "[failed]", "->", "...", "-"),
+}
+
+
+def printed(command: str, encoding: str, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
+    """The command's exit status, and what it prints on a stream of this encoding."""
+    streams = {name: io.TextIOWrapper(io.BytesIO(), encoding) for name in ("stdout", "stderr")}
+    for name, stream in streams.items():
+        monkeypatch.setattr(sys, name, stream)
+    status = main([command])
+    text = ""
+    for stream in streams.values():
+        stream.flush()
+        buffer = stream.detach()
+        assert isinstance(buffer, io.BytesIO)
+        text += buffer.getvalue().decode(encoding)
+    return status, text
+
+
+@rows(("encoding", "marks"), ENCODINGS.items(), ids=ENCODINGS)
+def test_the_doctors_marks_can_be_read(
+    encoding: str,
+    marks: tuple[str, ...],
+    plaid: LocalSandbox,
+    environ: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A check that is good and one that is not differ, whatever the stream can encode."""
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    plaid.disable_partner("finix")
+    status, text = printed("doctor", encoding, monkeypatch)
+    good, bad = marks[:2]
+    assert status == 1
+    assert f"{good} the environment variables: " in text
+    assert f"{good} a Sandbox link and the integration with layer: " in text
+    assert f"{bad} a Sandbox link and the integration with finix: " in text
+    assert "?" not in text
+
+
+@rows(("encoding", "marks"), ENCODINGS.items(), ids=ENCODINGS)
+def test_the_demo_can_be_read(
+    encoding: str, marks: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of its signs has one in ASCII, and its columns stay."""
+    status, text = printed("demo", encoding, monkeypatch)
+    _, bad, arrow, dots, rule = marks
+    assert status == 0
+    assert "?" not in text
+    assert f"     {bad} AccountSelectionError: " in text
+    assert re.search(rf"^     {arrow} /link/token/create ", text, re.MULTILINE)
+    assert f'create_link_token("layer", {dots})\n' in text
+    (width,) = {len(line) for line in text.splitlines() if line and not line.strip(rule)}
+    steps = [line for line in text.splitlines() if re.match(r"  \d\. ", line)]
+    assert len(steps) > 6
+    assert {len(line) for line in steps} == {width}
+
+
+def test_a_locale_without_an_encoding() -> None:
+    """As in cron: what Python takes for it, the doctor can write to."""
+    done = subprocess.run(
+        [sys.executable, "-m", "plaid_processors", "doctor"],
+        env={"PATH": "", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+        | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout.startswith(b"[failed] the environment variables: "), done
 
 
 # --- the catalogue
@@ -373,5 +455,5 @@ def test_the_catalogue_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_partner_that_nobody_knows(capsys: pytest.CaptureFixture[str]) -> None:
     """The name that was meant is told."""
-    assert main(["partners", "sbv_api"]) == 1
+    assert main(["partners", "sbv_api"]) == 2
     assert "did you mean 'svb_api'" in capsys.readouterr().err

@@ -296,6 +296,17 @@ def test_without_the_extra(pytester: pytest.Pytester) -> None:
     done.stdout.no_fnmatch_line("*During handling*")
 
 
+@pytest.mark.slow
+def test_a_store_without_its_extra(pytester: pytest.Pytester) -> None:
+    """The extra of the store is named by its line."""
+    pytester.makeconftest("import sys; sys.modules['cryptography'] = None")
+    pytester.makepyfile("def test_it(plaid_store): pass")
+    done = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines(['*needs cryptography*: pip install "plaid-processors[[]store[]]"'])
+    done.stdout.no_fnmatch_line("*During handling*")
+
+
 def test_unused_it_loads_neither_the_local_plaid_nor_the_vendors_client() -> None:
     """What is slow to import, or needs the extra, comes in when a test first takes a fixture."""
     code = (

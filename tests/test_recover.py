@@ -736,6 +736,7 @@ def test_the_command_refresh_is_interrupted(shop: Shop, myapp: ModuleType) -> No
         ("nowhere.at_all:linker", "No module named 'nowhere'"),
         ("broken:linker", "broken cannot be imported: KeyError in"),
         ("wrong:linker", "wrong cannot be imported: cannot import name"),
+        ("unfinished:linker", "SyntaxError in"),
         ("leaving:linker", "leaving cannot be imported: SystemExit in"),
         ("unset:linker", "unset cannot be imported: PLAID_CLIENT_ID"),
         ("shop:nothing", "shop has no nothing"),
@@ -751,6 +752,7 @@ def test_a_linker_that_cannot_be_had(named: str, words: str, tmp_path: Path) -> 
     """Each way to be wrong is one plain line, with status 2, without a foreign error's text."""
     (tmp_path / "broken.py").write_text("{}['postgresql://me:hunter22@db']\n")
     (tmp_path / "wrong.py").write_text("from plaid_processors import Nothing\n")
+    (tmp_path / "unfinished.py").write_text("client = (\n'hunter22'\n")
     (tmp_path / "leaving.py").write_text("raise SystemExit(0)\n")
     (tmp_path / "unset.py").write_text(
         "from plaid_processors import ProcessorLinker\nlinker = ProcessorLinker.from_env({})\n"

@@ -22,10 +22,10 @@ from plaid_processors import (
     PartnerAdapter,
     PlaidProcessorsError,
     ProcessorLinker,
-    cli,
     pytest_plugin,
     settings,
 )
+from plaid_processors.cli.parser import make_parser
 from plaid_processors.sandbox.calls import ENDPOINTS
 
 from .support import site
@@ -152,7 +152,7 @@ def test_the_commands_are_the_real_ones() -> None:
     beginning, *sections = re.split(r"^## plaid-processors ", page("command-line"), flags=re.M)
     told = {"": options_told(beginning)}
     told |= {each.split()[0]: options_told(each) for each in sections}
-    parser = cli._parser()
+    parser = make_parser()
     (commands,) = (each for each in parser._actions if isinstance(each, argparse._SubParsersAction))
     real = {"": options_of(parser)}
     real |= {name: options_of(each) for name, each in commands.choices.items()}
@@ -180,7 +180,7 @@ def test_every_page_is_in_the_navigation() -> None:
     """Each page of docs/ has its place, once, and no place is of a page that is not there."""
     nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
     there = {each.relative_to(DOCS).as_posix() for each in DOCS.rglob("*.md")}
-    assert sorted(named(nav)) == sorted({*there, "changelog.md"})
+    assert sorted(named(nav)) == sorted({*there, "changelog.md", "contributing.md", "security.md"})
 
 
 def named(nav: object) -> Iterator[str]:

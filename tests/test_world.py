@@ -441,25 +441,37 @@ def test_fields_and_age(running: World, linker: ProcessorLinker, receiver: Recei
         assert refused.value.reason == reason
 
 
-@rows(
-    ("kind", "code", "meant"),
-    [
-        ("ITEM", "EROR", " Did you mean ITEM ERROR?"),
-        ("item", "error", " Did you mean ITEM ERROR?"),
-        ("SOMETHING", "NEW", ""),
-    ],
-)
-def test_a_code_that_is_not_known_is_sent(
-    kind: str, code: str, meant: str, running: World, receiver: Receiver
-) -> None:
-    """Plaid adds codes, so it is a warning, and a suggestion if it may be a slip."""
+@rows("arguments", [("item", "Error"), ("ITEM", "ERROR"), ("item", "error", "--as-is")])
+def test_a_code_in_any_case(arguments: tuple[str, ...], running: World, receiver: Receiver) -> None:
+    """It is sent as Plaid writes it, unless it is wanted as it is written."""
     receiver.got.clear()
-    done = trigger(running, kind, code, "--to", receiver.url)
+    done = trigger(running, *arguments, "--to", receiver.url)
+    assert (done.returncode, done.stderr) == (0, "")
+    ((_, body, _),) = receiver.got
+    sent = json.loads(body)
+    wanted = ("item", "error") if "--as-is" in arguments else ("ITEM", "ERROR")
+    assert (sent["webhook_type"], sent["webhook_code"]) == wanted
+
+
+def test_a_code_that_is_not_known_is_sent(running: World, receiver: Receiver) -> None:
+    """Plaid adds codes, so it is a warning."""
+    receiver.got.clear()
+    done = trigger(running, "SOMETHING", "NEW", "--to", receiver.url)
     assert (done.returncode, len(receiver.got)) == (0, 1)
-    assert done.stderr.startswith(
-        f"plaid-processors: {kind} / {code} is none of the webhooks of this workflow; it is sent"
+    assert done.stderr == (
+        "plaid-processors: SOMETHING / NEW is none of the webhooks of this workflow; "
+        "it is sent as it is\n"
     )
-    assert done.stderr.endswith(f"as it is.{meant}\n" if meant else "as it is\n")
+
+
+def test_a_code_that_is_a_slip(running: World, receiver: Receiver) -> None:
+    """It is not sent, and the code that may be meant is named; `--as-is` sends it all the same."""
+    receiver.got.clear()
+    done = trigger(running, "ITEM", "EROR", "--to", receiver.url)
+    assert (done.returncode, done.stdout, receiver.got) == (2, "", [])
+    assert "did you mean ITEM ERROR? --as-is sends it" in done.stderr
+    done = trigger(running, "ITEM", "EROR", "--to", receiver.url, "--as-is")
+    assert (done.returncode, done.stderr, len(receiver.got)) == (0, "", 1)
 
 
 @rows("status", [301, 400, 404, 500, 503])
@@ -480,10 +492,10 @@ def test_no_local_plaid(receiver: Receiver) -> None:
     """The command that starts one is named; another server is no local Plaid."""
     to = ("ITEM", "ERROR", "--to", receiver.url)
     line = told(run("trigger", *to, "--at", "http://127.0.0.1:1"))
-    start = "Start it with: plaid-processors sandbox --port 1"
-    assert line == f"no local Plaid at http://127.0.0.1:1: Connection refused. {start}"
+    start = "start it with plaid-processors sandbox --port"
+    assert line == f"no local Plaid at http://127.0.0.1:1: {start} 1"
     line = told(run("trigger", *to, "--at", f"{receiver.url}/x"))
-    assert line.startswith(f"no local Plaid at {receiver.url}/x: it answered 200. Start it with:")
+    assert line.startswith(f"no local Plaid at {receiver.url}/x (it answered 200): {start} ")
     assert [path for path, _, _ in receiver.got] == ["/x/_sandbox/webhook"]
 
 

@@ -1,4 +1,4 @@
-"""What the site needs beside MkDocs: links that leave docs/, the changelog, hidden code, names."""
+"""What the site needs beside MkDocs: pages and links outside of docs/, hidden code, names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from mkdocs.utils import get_relative_url
 log = logging.getLogger("mkdocs.hooks.plaid_processors")
 
 ROOT = Path(__file__).parents[2]
-CHANGELOG = "CHANGELOG.md"
+# Pages of the site that stand beside README.md: the site has them in small letters.
+AT_THE_ROOT = {each.lower(): each for each in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")}
 
 # Sybil's comments: code that runs in the tests and is not shown.
 _COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
@@ -33,16 +34,17 @@ _MODULES = ("", ".handoff", ".store", ".backfill", ".sandbox")
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Add the changelog, which is not in docs/."""
-    text = (ROOT / CHANGELOG).read_text(encoding="utf-8")
-    files.append(File.generated(config, CHANGELOG.lower(), content=text))
+    """Add the pages that are not in docs/."""
+    for page, name in AT_THE_ROOT.items():
+        text = (ROOT / name).read_text(encoding="utf-8")
+        files.append(File.generated(config, page, content=text))
     return files
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, **_: Any) -> str:
     """Leave out hidden code, and mend the links that leave docs/."""
     own = page.file.src_uri
-    source = CHANGELOG if own == CHANGELOG.lower() else f"docs/{own}"
+    source = AT_THE_ROOT.get(own, f"docs/{own}")
     markdown = _COMMENT.sub("", markdown)
     return _LINK.sub(lambda link: _mended(link[1], source, own, config.repo_url or ""), markdown)
 
@@ -53,8 +55,8 @@ def _mended(link: str, source: str, own: str, repository: str) -> str:
     path, _, anchor = link.partition("#")
     anchor = anchor and f"#{anchor}"
     target = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
-    if target == CHANGELOG:
-        target = f"docs/{CHANGELOG.lower()}"
+    if target in AT_THE_ROOT.values():
+        target = f"docs/{target.lower()}"
     if target.startswith("docs/"):
         here = posixpath.dirname(f"docs/{own}")
         return posixpath.relpath(target, here) + anchor

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .aio import AsyncProcessorLinker
+from .errors import ConfigurationError
 from .linker import ProcessorLinker
 from .redaction import mask
 
@@ -86,8 +87,7 @@ def _plaid_sandbox_server() -> Iterator[PlaidSandbox]:
     try:
         from .sandbox.pytest_kit import PlaidSandbox
     except ModuleNotFoundError as error:
-        words = f'the local Plaid needs {error.name}: pip install "plaid-processors[sandbox]"'
-        raise pytest.fail.Exception(words, pytrace=False) from None
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
     with PlaidSandbox() as sandbox:
         yield sandbox
 
@@ -136,7 +136,10 @@ def plaid_store() -> MemoryStore:
     """A store in memory, empty; in a test that uses it, the linkers keep their links in it."""
     from .store import MemoryStore
 
-    return MemoryStore()
+    try:
+        return MemoryStore()
+    except ConfigurationError as error:  # it needs the extra `store`
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 def _store_of(request: pytest.FixtureRequest) -> LinkStore | None:

@@ -60,15 +60,15 @@ class RateBudget:
         self._item = limits.RateLimitItemPerSecond(amount, seconds, namespace="plaid-processors")
         try:
             self._storage = limits.storage.storage_from_string(storage)
-        except limits.errors.ConfigurationError as error:
-            raise ConfigurationError(
-                "storage must be memory:// or the URL of a Redis, such as redis://host:6379/0"
-            ) from error
         except Exception as error:  # noqa: BLE001  each storage has errors of its own
+            if "unknown storage scheme" in str(error):
+                raise ConfigurationError(
+                    "storage must be memory:// or the URL of a Redis, such as redis://host:6379/0"
+                ) from None
             raise ConfigurationError(
                 f"the storage cannot be used ({type(error).__name__}): is its driver installed? "
                 'pip install "plaid-processors[backfill]"'
-            ) from None  # its text may show a password
+            ) from None  # the text of either may show a password
         self._limiter = limits.strategies.FixedWindowRateLimiter(self._storage)
         # The name has the rate in it, so that budgets of other rates do not mix.
         self._pause = f"plaid-processors/pause/{per_minute}"

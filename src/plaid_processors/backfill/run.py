@@ -224,13 +224,14 @@ def _workers(
         for _ in threads:
             jobs.put(None)
         for each in threads:
-            each.join()
+            while each.is_alive():  # in slices: on Windows, Ctrl-C is handled only between two
+                each.join(0.5)
 
 
 def _left(outcomes: Outcomes) -> Iterator[BackfillOutcome]:
     """What became of the Items that were under way when the run ended."""
     while not outcomes.empty():
-        outcome = outcomes.get()
+        outcome = outcomes.get_nowait()
         if isinstance(outcome, BackfillOutcome):
             yield outcome
 

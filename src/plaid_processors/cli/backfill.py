@@ -4,17 +4,57 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-import time
 from collections import Counter
 from contextlib import ExitStack
 from typing import TextIO
 
 from ..backfill import BackfillOutcome, BackfillProgress, RateBudget, backfill
-from .recover import UndoneError, named_linker
+from .linker import UndoneError, named_linker
+from .names import partner
+from .options import add_linker, count
+from .output import tell
+from .progress import Progress
 
-_EVERY = 2.0
-"""Seconds between two lines of progress."""
+SUMMARY = "make a partner's tokens for all Items of a store that lack them"
+EXAMPLES = """\
+First look, then do it; exit status 1 if it was stopped or an Item failed:
+  plaid-processors backfill finix --linker myapp.plaid:linker --dry-run
+  plaid-processors backfill finix --linker myapp.plaid:linker"""
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("partner", type=partner, help="Plaid's name of the partner, such as finix")
+    add_linker(command)
+    command.add_argument(
+        "--budget",
+        default="memory://",
+        metavar="URL",
+        help="what all processes share the pace by, such as redis://localhost:6379/0; default: "
+        "this process alone",
+    )
+    command.add_argument(
+        "--per-minute",
+        type=count,
+        default=450,
+        metavar="NUMBER",
+        help="how many tokens a minute; default: %(default)s",
+    )
+    command.add_argument(
+        "--workers",
+        type=count,
+        default=8,
+        metavar="NUMBER",
+        help="how many Items at once; default: %(default)s",
+    )
+    command.add_argument(
+        "--limit", type=count, metavar="NUMBER", help="at most so many Items; default: all"
+    )
+    command.add_argument(
+        "--dry-run", action="store_true", help="only look, and say how long it would take"
+    )
+    command.add_argument(
+        "--report", metavar="FILE", help="add a line of JSON for each Item to this file"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -24,9 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
     with ExitStack() as stack:
         linker = stack.enter_context(named_linker(arguments.linker))
         if arguments.report is not None:
-            told.file = stack.enter_context(
-                open(arguments.report, "a", encoding="utf-8")  # noqa: PTH123  a new run adds to it
-            )
+            told.file = stack.enter_context(_opened(arguments.report))
         stack.callback(told.end, dry_run=arguments.dry_run)
         report = backfill(
             linker,
@@ -40,11 +78,18 @@ def run(arguments: argparse.Namespace) -> None:
         )
     if arguments.dry_run:
         minutes = report.tokens / budget.per_minute
-        print(f"{report.tokens} tokens at {budget.per_minute} a minute take {minutes:.1f} minutes")
+        tell(f"{report.tokens} tokens at {budget.per_minute} a minute take {minutes:.1f} minutes")
     if report.stopped is not None:
         raise UndoneError(f"stopped, since no other Item would fare better: {report.stopped}")
     if report.failed:
         raise UndoneError(f"Items that failed: {report.failed}; run it again")
+
+
+def _opened(name: str) -> TextIO:
+    try:
+        return open(name, "a", encoding="utf-8")  # noqa: PTH123  a new run adds to it
+    except OSError as error:
+        raise OSError(f"cannot write {name}: {error.strerror or error}") from None
 
 
 class _Told:
@@ -52,17 +97,18 @@ class _Told:
 
     def __init__(self) -> None:
         self.file: TextIO | None = None
-        self._next = time.monotonic() + _EVERY
+        self._progress = Progress()
         self._counts: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
 
     def end(self, *, dry_run: bool) -> None:
         """What became of all Items, also if the run was interrupted."""
+        self._progress.clear()
         counts = self._counts
         verb = "would get tokens" if dry_run else "issued"
-        print(f"{counts['issued']} {verb}, {counts['skipped']} skipped, {counts['failed']} failed")
+        tell(f"{counts['issued']} {verb}, {counts['skipped']} skipped, {counts['failed']} failed")
         for reason, number in self._reasons.most_common():
-            print(f"  {number} {reason}")
+            tell(f"  {number} {reason}")
 
     def outcome(self, outcome: BackfillOutcome) -> None:
         """A line of the report for each Item; it has no token in it."""
@@ -76,17 +122,12 @@ class _Told:
             print(json.dumps(line), file=self.file, flush=True)
 
     def progress(self, progress: BackfillProgress) -> None:
-        """Now and then, how far it is."""
-        if time.monotonic() < self._next:
-            return
-        self._next = time.monotonic() + _EVERY
+        """How far it is."""
         done = progress.issued + progress.skipped + progress.failed
         left = (
             "" if progress.seconds_left is None else f", {progress.seconds_left / 60:.1f} min left"
         )
-        print(
+        self._progress.show(
             f"{done} of {progress.total}: {progress.issued} issued, {progress.skipped} skipped, "
-            f"{progress.failed} failed, {progress.per_minute:.0f} a minute{left}",
-            file=sys.stderr,
-            flush=True,
+            f"{progress.failed} failed, {progress.per_minute:.0f} a minute{left}"
         )

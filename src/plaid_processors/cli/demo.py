@@ -21,18 +21,36 @@ from ..redaction import mask
 from ..results import Environment, LinkedItem, LinkResult, LinkToken
 from ..sessions import LinkSession
 from ..settings import Credentials
+from .local import check_local_plaid
+from .marks import as_printed
+from .output import tell
 
 if TYPE_CHECKING:
     from ..sandbox import LocalSandbox
 
 LOCAL = """\
-Plaid is a local stand-in here, at {url}, and so are Layer and Finix.
-Nothing is sent to any of them; the bank and the user are made up."""
+Plaid is a local stand-in here, at {url}.
+So are Layer and Finix. Nothing is sent to any of them.
+The bank and the user are made up."""
 LIVE = """\
-Requests go to {url} with your keys. The bank and the user are the Sandbox's own.
+Requests go to {url} with your keys.
+The bank and the user are the Sandbox's own.
 Nothing is sent to Layer or to Finix."""
 
-WIDTH = 88
+WIDTH = 79
+
+SUMMARY = "show a link for Layer and for Finix, on a local Plaid"
+EXAMPLES = """\
+Without keys and without a network; then on Plaid's Sandbox, with your keys in
+PLAID_CLIENT_ID and PLAID_SECRET:
+  plaid-processors demo
+  plaid-processors demo --live"""
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    where = command.add_mutually_exclusive_group()
+    where.add_argument("--browser", action="store_true", help="you go through Link yourself")
+    where.add_argument("--live", action="store_true", help="on Plaid's own Sandbox, with your keys")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -40,6 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
         credentials = Credentials.from_environ(os.environ)
         if credentials.environment is not Environment.SANDBOX:
             raise ConfigurationError("the demo makes test Items: set PLAID_ENV=sandbox")
+        check_local_plaid(credentials.address)
         with ProcessorLinker.from_env() as linker:
             _Demo(linker).show(LIVE.format(url=credentials.address))
     else:
@@ -60,7 +79,7 @@ class _Demo:
     printed_at: float = 0
 
     def show(self, where: str) -> None:
-        print(f"plaid-processors {__version__}, the demo\n\n{where}")
+        tell(f"plaid-processors {__version__}, the demo\n\n{where}")
         try:
             layer = self.link(LayerAdapter())
             if self.plaid is not None:
@@ -74,14 +93,14 @@ class _Demo:
         if errors:
             raise errors[0]
         counts = f"{len(layer.processor_tokens)} for Layer, {len(finix.processor_tokens)} for Finix"
-        print(f"\nDone. Processor tokens: {counts}.")
+        tell(f"\nDone. Processor tokens: {counts}.")
 
     def link(self, adapter: PartnerAdapter) -> LinkResult:
         name = adapter.processor
 
         def on_exchange(item: LinkedItem) -> None:
             self.items.append(item)
-            stored = f"{mask(item.access_token)} stored in on_exchange"
+            stored = f"{mask(item.access_token)} stored"
             self.answer("/item/public_token/exchange", stored)
 
         _heading(f"{name.capitalize()}: {adapter.rule}")
@@ -93,7 +112,7 @@ class _Demo:
             hosted_link={} if self.browser else None,
         )
         products = ", ".join(adapter.products)
-        self.answer("/link/token/create", f"{mask(link_token.link_token)} for {products}")
+        self.answer("/link/token/create", f"{mask(link_token.link_token)}: {products}")
 
         if self.plaid is None:
             self.step("2. No browser here: /sandbox/public_token/create", f'link_sandbox("{name}")')
@@ -103,7 +122,7 @@ class _Demo:
             if session.public_token is None:
                 why = f": {session.error.error_code}" if session.error else ""
                 raise PlaidProcessorsError(f"Link was left without connecting a bank{why}")
-            self.step("3. Your server turns that into tokens", f'link("{name}", public_token=…, …)')
+            self.step("3. Your server turns that into tokens", f'link("{name}", …, on_exchange=…)')
             result = self.linker.link(
                 name,
                 public_token=session.public_token,
@@ -118,7 +137,7 @@ class _Demo:
     def go_through_link(self, plaid: LocalSandbox, link_token: LinkToken) -> LinkSession:
         if self.browser:
             self.step("2. You go through Link in the browser", "hosted_link_url")
-            print(f"\n     Open {link_token.hosted_link_url}\n", flush=True)
+            tell(f"\n     Open {link_token.hosted_link_url}\n")
             webbrowser.open(link_token.hosted_link_url or "")
         else:
             self.step("2. The user goes through Link in the browser", "played by the local Plaid")
@@ -177,7 +196,8 @@ class _Demo:
             )
             for seen in local_finix.instruments:
                 numbers = f"account {seen.account_number}, routing {seen.routing_number}"
-                _detail(f"owner {', '.join(seen.owners)}", numbers)
+                _detail(f"owner {', '.join(seen.owners)}")
+                _detail(numbers)
 
     def remove_items(self) -> list[PlaidProcessorsError]:
         errors: list[PlaidProcessorsError] = []
@@ -194,23 +214,25 @@ class _Demo:
         return errors
 
     def step(self, text: str, code: str) -> None:
-        print(f"  {text:<{WIDTH - 2 - len(code)}}{code}")
+        code = as_printed(code)  # in ASCII it may be longer
+        tell(f"  {text:<{WIDTH - 2 - len(code)}}{code}")
         self.printed_at = perf_counter()
 
     def answer(self, endpoint: str, answer: str) -> None:
         """An endpoint's answer, and the time since the step or the answer before it."""
         now = perf_counter()
-        print(f"     → {endpoint:<29}{(now - self.printed_at) * 1000:>7,.0f} ms  ← {answer}")
+        endpoint = as_printed(endpoint)
+        tell(f"     → {endpoint:<27}{(now - self.printed_at) * 1000:>6,.0f} ms ← {answer}")
         self.printed_at = now
 
 
 def _heading(text: str) -> None:
-    print(f"\n{text}\n{'─' * WIDTH}")
+    tell(f"\n{text}\n{'─' * WIDTH}")
 
 
-def _detail(what: str, detail: str) -> None:
-    print(f"     ← {what:<34}{detail}")
+def _detail(what: str, detail: str = "") -> None:
+    tell(f"     ← {as_printed(what):<34}{detail}".rstrip())
 
 
 def _refused(words: str) -> None:
-    print(textwrap.fill(f"     ✗ {words}", WIDTH, subsequent_indent=" " * 7))
+    tell(textwrap.fill(as_printed(f"     ✗ {words}"), WIDTH, subsequent_indent=" " * 7))

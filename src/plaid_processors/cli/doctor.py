@@ -6,6 +6,7 @@ In production it asks for link tokens only: they cost nothing and expire.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -24,25 +25,70 @@ from ..errors import (
 from ..linker import ProcessorLinker
 from ..results import Environment, LinkedItem
 from ..settings import Credentials
+from .local import NoLocalPlaidError, check_local_plaid
+from .names import partner
+from .output import tell
+
+SUMMARY = "check your set-up, and say what is wrong"
+EXAMPLES = """\
+With your keys in PLAID_CLIENT_ID and PLAID_SECRET. In the Sandbox it makes a whole
+link for each partner, in production link tokens only. Exit status 1 if something is
+wrong:
+  plaid-processors doctor layer finix"""
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "partners",
+        nargs="*",
+        type=partner,
+        default=["layer", "finix"],
+        help="Plaid's names of the partners to check; default: layer finix",
+    )
+    command.add_argument("--json", action="store_true", help="print the checks in JSON")
 
 
 @frozen
 class Finding:
-    """The outcome of one check; the detail of a failure says what to do."""
+    """The outcome of one check.
 
+    Attributes:
+        name: its name for programs.
+        check: what was checked, in words.
+        good: whether all is well.
+        detail: what was found; of a failure, what to do.
+        partner: the partner that it is about, or None.
+    """
+
+    name: str
     check: str
     good: bool
     detail: str = field(converter=str)
+    partner: str | None = None
 
 
 def run(arguments: argparse.Namespace) -> None:
-    wrong: list[str] = []
-    for finding in examine(os.environ, get_adapters(arguments.partners)):
-        print(f"{'✓' if finding.good else '✗'} {finding.check}: {finding.detail}")
-        if not finding.good:
-            wrong.append(finding.check)
+    findings: list[Finding] = []
+    for finding in examine(os.environ, get_adapters(dict.fromkeys(arguments.partners))):
+        findings.append(finding)
+        if not arguments.json:
+            tell(f"{'✓' if finding.good else '✗'} {finding.check}: {finding.detail}")
+    wrong = [each.check for each in findings if not each.good]
+    if arguments.json:
+        checks = [_record(each) for each in findings]
+        tell(json.dumps({"ok": not wrong, "checks": checks}, indent=2))
     if wrong:
         raise ConfigurationError(f"something is wrong: {'; '.join(wrong)}")
+
+
+def _record(finding: Finding) -> dict[str, str | bool | None]:
+    return {
+        "name": finding.name,
+        "partner": finding.partner,
+        "ok": finding.good,
+        "check": finding.check,
+        "detail": finding.detail,
+    }
 
 
 def examine(environ: Mapping[str, str], adapters: Sequence[PartnerAdapter]) -> Iterator[Finding]:
@@ -53,14 +99,23 @@ def examine(environ: Mapping[str, str], adapters: Sequence[PartnerAdapter]) -> I
         network = network_for(address)
         network.ssl_context(address)  # reads the certificates
     except ConfigurationError as error:
-        yield Finding("the environment variables", False, error)
+        yield Finding("variables", "the environment variables", False, error)
         return
-    yield Finding("the environment variables", True, f"{credentials.environment} at {address}")
+    yield Finding(
+        "variables", "the environment variables", True, f"{credentials.environment} at {address}"
+    )
     proxy = f"{network.shown_proxy}, by {network.proxy_source}" if network.shown_proxy else "none"
-    yield Finding("proxy", True, proxy)
+    yield Finding("proxy", "proxy", True, proxy)
     if address.startswith("https:"):
         named = [f"{path}, by {source}" for source, path in network.certificates.items()]
-        yield Finding("certificates", True, "; ".join(named) or "those of the system")
+        yield Finding(
+            "certificates", "certificates", True, "; ".join(named) or "those of the system"
+        )
+    try:
+        check_local_plaid(address)
+    except NoLocalPlaidError as error:
+        yield Finding("connection", "the way to Plaid", False, error)
+        return
     with ProcessorLinker.from_env(environ) as linker:
         yield from _at_plaid(linker, adapters)
 
@@ -73,15 +128,15 @@ def _at_plaid(linker: ProcessorLinker, adapters: Sequence[PartnerAdapter]) -> It
                 adapter, client_user_id="plaid-processors-doctor", client_name="plaid-processors"
             )
         except PlaidConnectionError as error:
-            yield Finding("the way to Plaid", False, error)
+            yield Finding("connection", "the way to Plaid", False, error)
             return
         except AuthenticationError as error:
-            yield Finding("the keys at Plaid", False, error)
+            yield Finding("keys", "the keys at Plaid", False, error)
             return
         except PlaidProcessorsError as error:
-            yield Finding(products, False, error)
+            yield Finding("products", products, False, error, adapter.processor)
             continue
-        yield Finding(products, True, ", ".join(adapter.products))
+        yield Finding("products", products, True, ", ".join(adapter.products), adapter.processor)
         if linker.client.environment is Environment.SANDBOX:
             yield from _link(linker, adapter)
 
@@ -95,13 +150,20 @@ def _link(linker: ProcessorLinker, adapter: PartnerAdapter) -> Iterator[Finding]
     try:
         result = linker.link_sandbox(adapter, on_exchange=items.append)
     except LinkIncompleteError as error:
-        yield Finding(check, False, error.__cause__ or error)
+        yield Finding("link", check, False, error.__cause__ or error, adapter.processor)
     except PlaidProcessorsError as error:
-        yield Finding(check, False, error)
+        yield Finding("link", check, False, error, adapter.processor)
     else:
-        yield Finding(check, True, f"processor tokens: {len(result.processor_tokens)}")
+        yield Finding(
+            "link",
+            check,
+            True,
+            f"processor tokens: {len(result.processor_tokens)}",
+            adapter.processor,
+        )
     for item in items:
         try:
             linker.remove(item.access_token)
         except PlaidProcessorsError as error:
-            yield Finding(f"clean-up: Item {item.item_id} is left in the Sandbox", False, error)
+            left = f"clean-up: Item {item.item_id} is left in the Sandbox"
+            yield Finding("clean_up", left, False, error, adapter.processor)

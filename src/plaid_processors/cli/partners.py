@@ -4,26 +4,74 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+from collections.abc import Iterator
 
 from ..adapters.base import PartnerAdapter
-from ..adapters.catalogue import LIFETIMES, STRIPE, Partner, get_adapter, partners
+from ..adapters.catalogue import LIFETIMES, STRIPE, Partner, partners
+from .names import partner, product, subtype
+from .output import tell
+
+SUMMARY = "list Plaid's partners, or show one with its source"
+EXAMPLES = """\
+Those that take all accounts and read transactions; all that is known of one:
+  plaid-processors partners --accounts all --product transactions
+  plaid-processors partners dwolla"""
+
+
+Value = str | int | tuple[str, ...] | None
+
+
+def add_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "name", nargs="?", type=partner, help="Plaid's name of one partner, such as finix"
+    )
+    command.add_argument(
+        "--accounts",
+        type=str.lower,
+        choices=("one", "all", "given"),
+        help="those that take one account, all, or exactly those that they are given",
+    )
+    command.add_argument(
+        "--product", type=product, help="those that Link is opened for with it, such as auth"
+    )
+    command.add_argument(
+        "--subtype", type=subtype, help="those that take such an account, such as checking"
+    )
+    command.add_argument("--json", action="store_true", help="print a list in JSON, for programs")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    if arguments.name is not None:
-        get_adapter(arguments.name)  # refuses an unknown name
+    filters = [each for each in ("accounts", "product", "subtype") if getattr(arguments, each)]
+    if arguments.name is not None and filters:
+        arguments.refuse(f"a partner's name goes without filters: leave out --{filters[0]}")
     chosen = [each for each in partners() if _fits(each.adapter, arguments)]
     if arguments.json:
-        print(json.dumps([_record(each) for each in chosen], indent=2))
+        tell(json.dumps([_record(each) for each in chosen], indent=2))
     elif arguments.name is None:
-        for each in chosen:
-            print(f"{each.processor:<18} {each.name:<23} {each.adapter.rule}")
-        print(f"{len(chosen)} partners")
+        for line in _table(chosen):
+            tell(line)
+        tell(f"{len(chosen)} {'partner' if len(chosen) == 1 else 'partners'}")
     else:
         for each in chosen:
             for label, value in _record(each).items():
-                text = ", ".join(value) if isinstance(value, tuple) else value
-                print(f"{label:<19} {text or '-'}")
+                tell(f"{label:<19} {_in_words(value)}")
+
+
+def _in_words(value: Value) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return (", ".join(value) if isinstance(value, tuple) else str(value or "")) or "-"
+
+
+def _table(chosen: list[Partner]) -> Iterator[str]:
+    """A line for each, in 80 columns; where there are fewer, without the partners' own names."""
+    names = shutil.get_terminal_size().columns >= 80
+    for each in chosen:
+        own = f"{each.name:<23} " if names else ""
+        # Those that take what they are given take accounts of any type.
+        rule = "the accounts it is given" if each.adapter.as_given else each.adapter.rule
+        yield f"{each.processor:<18} {own}{rule}"
 
 
 def accounts_of(adapter: PartnerAdapter) -> str:
@@ -43,7 +91,7 @@ def _fits(adapter: PartnerAdapter, arguments: argparse.Namespace) -> bool:
     )
 
 
-def _record(partner: Partner) -> dict[str, str | int | tuple[str, ...] | None]:
+def _record(partner: Partner) -> dict[str, Value]:
     adapter = partner.adapter
     lifetime = LIFETIMES.get(partner.processor)
     return {

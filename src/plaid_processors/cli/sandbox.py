@@ -5,8 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import re
+from contextlib import suppress
 from functools import partial
 from secrets import token_hex
+
+SUMMARY = "serve a local Plaid until interrupted"
+EXAMPLES = """\
+Plaid, Layer and Finix on this machine, for an application that reads .env:
+  plaid-processors sandbox --partners --env-file .env"""
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
@@ -67,17 +73,18 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.refuse("--client-id and --secret go together; the secret may be in PLAID_SECRET")
     if arguments.partners and arguments.port > 65533:
         arguments.refuse("--partners takes the next two ports: --port must be at most 65533")
-    serve(
-        arguments.host,
-        arguments.port,
-        client_id,
-        secret,
-        seed=token_hex(8) if arguments.seed == "random" else arguments.seed,
-        allowed_hosts=arguments.allow_host,
-        remote_webhooks=arguments.remote_webhooks,
-        partners=arguments.partners,
-        env_file=arguments.env_file,
-    )
+    with suppress(BrokenPipeError):  # `| head -0`: there was no reader for its address
+        serve(
+            arguments.host,
+            arguments.port,
+            client_id,
+            secret,
+            seed=token_hex(8) if arguments.seed == "random" else arguments.seed,
+            allowed_hosts=arguments.allow_host,
+            remote_webhooks=arguments.remote_webhooks,
+            partners=arguments.partners,
+            env_file=arguments.env_file,
+        )
 
 
 def _seed(text: str) -> str:

@@ -12,7 +12,6 @@ import json
 import math
 import os
 import re
-import sys
 from difflib import get_close_matches
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -20,6 +19,14 @@ from urllib.parse import SplitResult, urlsplit
 from ..errors import PlaidProcessorsError
 from ..webhooks.event import TABLE
 from .hiding import hidden
+from .local import PORT, NoLocalPlaidError
+from .output import tell, warn
+
+SUMMARY = "have a local Plaid sign a webhook, and send it"
+EXAMPLES = """\
+The bank wants the user to log in again:
+  plaid-processors trigger ITEM ERROR --item ITEM_ID \\
+    --to http://localhost:8000/webhooks/plaid"""
 
 _ADDRESS = re.compile(
     r"https?://([\w.-]+|\[[\w.:]+\])(:\d+)?([/?][!-~]*)?", re.ASCII | re.IGNORECASE
@@ -46,7 +53,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         "--at",
         type=_address,
         metavar="URL",
-        help="the local Plaid; default: PLAID_BASE_URL, else http://127.0.0.1:8080",
+        help=f"the local Plaid; default: PLAID_BASE_URL, else http://127.0.0.1:{PORT}",
     )
     command.add_argument(
         "--set",
@@ -56,6 +63,11 @@ def add_options(command: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="a field of its body, such as status=SUCCESS; the value is read as JSON if it is "
         "JSON, else as text; can be repeated",
+    )
+    command.add_argument(
+        "--as-is",
+        action="store_true",
+        help="send the type and the code as they are written, whether or not they are known",
     )
     command.add_argument(
         "--age",
@@ -70,9 +82,8 @@ def run(arguments: argparse.Namespace) -> None:
     kind, code = arguments.webhook_type, arguments.webhook_code
     if arguments.to is None and arguments.item is None:
         arguments.refuse("--to or --item is needed: where the webhook is sent")
-    if (kind, code) not in TABLE:
-        warning = f"{kind} / {code} is none of the webhooks of this workflow{_meant(kind, code)}"
-        print(hidden(f"plaid-processors: {warning}", f"{kind} {code}"), file=sys.stderr)
+    if not arguments.as_is:
+        kind, code = _known(arguments)
     at = arguments.at or _address_of_plaid()
     order = {"webhook_type": kind, "webhook_code": code, "item_id": arguments.item}
     signed = _ask(at, {**order, "age": arguments.age, "fields": dict(arguments.set)})
@@ -93,7 +104,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise NotSentError(f"{shown} cannot be reached: {_reason(error)}") from None
     if not 200 <= status <= 299:
         raise NotSentError(f"{shown} answered {status} to {kind} / {code}")
-    print(hidden(f"{kind} / {code} sent to {shown}: {status}", f"{kind} {code}"))
+    tell(hidden(f"{kind} / {code} sent to {shown}: {status}", f"{kind} {code}"))
 
 
 def _ask(at: SplitResult, order: dict[str, Any]) -> dict[str, Any]:
@@ -102,8 +113,10 @@ def _ask(at: SplitResult, order: dict[str, Any]) -> dict[str, Any]:
     body = json.dumps(order)
     try:
         status, answer = _post(at._replace(path=path), body, {"Content-Type": "application/json"})
+    except ConnectionRefusedError:
+        raise NoLocalPlaidError(_shown(at), at.port) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise _no_plaid(at, _reason(error)) from None
+        raise NoLocalPlaidError(_shown(at), at.port, f" ({_reason(error)})") from None
     try:
         read = json.loads(answer)
     except ValueError:
@@ -112,14 +125,7 @@ def _ask(at: SplitResult, order: dict[str, Any]) -> dict[str, Any]:
         return read
     if isinstance(read, dict) and isinstance(read.get("error"), str):
         raise NotSentError(f"the local Plaid did not sign it: {read['error']}")
-    raise _no_plaid(at, f"it answered {status}")
-
-
-def _no_plaid(at: SplitResult, why: str) -> NotSentError:
-    port = f" --port {at.port}" if at.port else ""
-    return NotSentError(
-        f"no local Plaid at {_shown(at)}: {why}. Start it with: plaid-processors sandbox{port}"
-    )
+    raise NoLocalPlaidError(_shown(at), at.port, f" (it answered {status})")
 
 
 def _post(url: SplitResult, body: str, headers: dict[str, str]) -> tuple[int, bytes]:
@@ -137,13 +143,19 @@ def _post(url: SplitResult, body: str, headers: dict[str, str]) -> tuple[int, by
         connection.close()
 
 
-def _meant(kind: str, code: str) -> str:
-    known = {f"{each[0]} {each[1]}": each for each in TABLE}
-    close = get_close_matches(f"{kind} {code}".upper(), known, n=1)
-    if not close:
-        return "; it is sent as it is"
-    meant = " ".join(known[close[0]])
-    return f"; it is sent as it is. Did you mean {meant}?"
+def _known(arguments: argparse.Namespace) -> tuple[str, str]:
+    """The webhook as Plaid writes it. Plaid adds codes, so an unknown one is sent; no slip is."""
+    given = arguments.webhook_type, arguments.webhook_code
+    known = {" ".join(each): each for each in TABLE}
+    name = " ".join(given).upper()
+    if name in known:
+        return known[name]
+    what = f"{' / '.join(given)} is none of the webhooks of this workflow"
+    close = get_close_matches(name, known, n=1, cutoff=0.8)
+    if close:
+        arguments.refuse(f"{what}: did you mean {close[0]}? --as-is sends it all the same")
+    warn(hidden(f"{what}; it is sent as it is", " ".join(given)))
+    return given
 
 
 def _shown(url: SplitResult) -> str:
@@ -158,7 +170,7 @@ def _reason(error: Exception) -> str:
 def _address_of_plaid() -> SplitResult:
     named = os.environ.get("PLAID_BASE_URL", "").strip()
     try:
-        return _address(named or "http://127.0.0.1:8080")
+        return _address(named or f"http://127.0.0.1:{PORT}")
     except argparse.ArgumentTypeError as error:
         raise NotSentError(f"PLAID_BASE_URL {error}") from None
 

@@ -1,5 +1,6 @@
 """A local Plaid: the Sandbox's endpoints over HTTP, with real state."""
 
+from . import needs  # noqa: F401  before all others: it names what is missing
 from .changes import BankAccount
 from .courier import Delivery
 from .engine import ItemState, Keys

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import threading
+from contextlib import suppress
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -13,6 +15,9 @@ from .protocol import Protocol
 
 BACKLOG = 2048
 
+_SLICE = 0.5
+"""Seconds that one wait lasts at most: on Windows, Ctrl-C is handled only between two."""
+
 
 def _listen(host: str, port: int) -> socket.socket:
     """Bind and listen; connections from now on are answered once the server runs."""
@@ -20,7 +25,8 @@ def _listen(host: str, port: int) -> socket.socket:
     # asyncio sets TCP_NODELAY only on sockets that name their protocol.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # on Windows it would let two servers have one port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(BACKLOG)
     except BaseException:
@@ -58,7 +64,8 @@ class _Server(uvicorn.Server):
         # browsers connect early: stop accepting, then wait until those sockets are served.
         for server in self.servers:
             for listener in server.sockets:
-                asyncio.get_running_loop().remove_reader(listener.fileno())
+                with suppress(NotImplementedError):  # the event loop of Windows has no readers
+                    asyncio.get_running_loop().remove_reader(listener.fileno())
         for _ in range(3):
             await asyncio.sleep(0)
 
@@ -96,7 +103,8 @@ class ThreadedServer:
     def start(self) -> None:
         """Start the server."""
         self._thread.start()
-        self._server.answering.wait()
+        while not self._server.answering.wait(_SLICE):
+            pass
 
     def _run(self) -> None:
         try:
@@ -108,5 +116,6 @@ class ThreadedServer:
         """Stop, and close every connection; a second call does nothing."""
         if self._thread.is_alive():
             self._server.stop()
-            self._thread.join()
+            while self._thread.is_alive():
+                self._thread.join(_SLICE)
         self._socket.close()

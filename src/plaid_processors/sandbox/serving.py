@@ -111,7 +111,8 @@ def serve(
             with _naming(f"write {env_file}"):
                 write_env_file(Path(env_file), variables, seed)
         print("\n".join(lines), flush=True)  # noqa: T201 - the command's answer
-        stopped.wait()
+        while not stopped.wait(0.5):  # on Windows, Ctrl-C is handled only between two waits
+            pass
 
 
 def _partners_variables(layer: LocalLayer, finix: LocalFinix) -> dict[str, str]:
@@ -177,5 +178,6 @@ def write_env_file(path: Path, variables: Mapping[str, str], seed: int | str) ->
             new.close()
             Path(new.name).replace(path)
         except BaseException:
+            new.close()  # Windows removes no open file
             Path(new.name).unlink()
             raise

@@ -339,7 +339,8 @@ def _side_by_side(work: Callable[[Any], _T], values: Iterable[Any]) -> list[_T]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        while thread.is_alive():  # in slices: on Windows, Ctrl-C is handled only between two
+            thread.join(0.5)
     for error in errors:
         raise AssertionError(f"the store failed on one of several threads: {error!r}") from error
     return [done[each] for each in range(len(listed))]

@@ -1,0 +1,100 @@
+"""The commands, their options and their help."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from difflib import get_close_matches
+from typing import Any, NoReturn
+
+from typing_extensions import override
+
+from .._version import __version__
+from . import backfill, demo, doctor, partners, recover, refresh, sandbox, trigger
+from .hiding import hidden
+from .names import unknown
+from .output import write_error
+
+PROG = "plaid-processors"
+
+_COMMANDS = (demo, sandbox, trigger, partners, doctor, backfill, recover, refresh)
+
+_ALSO_MEANT = {"help": "--help", "version": "--version"}
+
+
+class Ended(SystemExit):
+    """The parser has said all: help, a version, or what is wrong."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Its errors suggest what may be meant, and show no secret that was given by mistake."""
+
+    @override
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.format_usage()}{self.prog}: error: {hidden(message, message)}\n")
+
+    @override
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        if message:
+            write_error(message)
+        raise Ended(status)
+
+    @override
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        # argparse lists the choices only.
+        if action.choices is None or value in action.choices:
+            return
+        if not isinstance(action, argparse._SubParsersAction):
+            raise argparse.ArgumentError(action, unknown("value", str(value), [*action.choices]))
+        meant = _ALSO_MEANT.get(str(value))
+        if meant is not None:
+            self.error(f"unknown command {value!r}: did you mean {meant}?")
+        self.error(unknown("command", str(value), [*action.choices]))
+
+    def refuse_rest(self, rest: list[str]) -> NoReturn:
+        """Refuse arguments that are left over; an option may be a slip."""
+        known = re.findall(r"--[a-z][a-z-]+", self.format_help())
+        wrong = next((each.partition("=")[0] for each in rest if each.startswith("-")), "")
+        close = get_close_matches(wrong, known, n=1)
+        meant = f": did you mean {close[0]}?" if close else ""
+        self.error(f"unrecognized arguments: {' '.join(rest)}{meant}")
+
+
+class _Help(argparse.HelpFormatter):
+    """Wraps the text of a description; an example is a line that begins with spaces."""
+
+    @override
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        # Each example, and each run of lines that is none.
+        parts = re.findall(r"^ .*$|(?:^[^ \n].*\n?)+", text, re.MULTILINE)
+        return "\n".join(
+            part if part.startswith(" ") else super(_Help, self)._fill_text(part, width, indent)
+            for part in parts
+        )
+
+
+def make_parser() -> Parser:
+    """The parser of the whole command line."""
+    parser = Parser(
+        prog=PROG,
+        description="From Plaid Link's public_token to your partner's processor_token.",
+        epilog=f"Begin with this, which needs no keys:\n  {PROG} demo\n"
+        f"Each command has its own help, such as:\n  {PROG} doctor --help",
+        formatter_class=_Help,
+        allow_abbrev=False,  # a new option must not change what an old script means
+    )
+    parser.add_argument("-V", "--version", action="version", version=f"{PROG} {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for module in _COMMANDS:
+        name = module.__name__.rpartition(".")[2]
+        command = commands.add_parser(
+            name,
+            help=module.SUMMARY,
+            description=f"{module.SUMMARY[0].upper()}{module.SUMMARY[1:]}.",
+            epilog=module.EXAMPLES,
+            formatter_class=_Help,
+            allow_abbrev=False,
+        )
+        command.set_defaults(run=module.run, refuse=command.error, refuse_rest=command.refuse_rest)
+        module.add_options(command)
+    return parser

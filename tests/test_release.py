@@ -1,0 +1,448 @@
+"""What a release stands on: the API compared, its metadata and constraints, the workflows."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from email.message import Message
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import plaid_processors
+
+from .support.rows import rows
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+VERSION = plaid_processors.__version__
+USER_EXTRAS = ("backfill", "sandbox", "store", "webhooks")
+CHANGELOG = "# Changelog\n\n## {}\n\n{}\n\n### Added\n\n- All.\n"
+
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+
+
+class Clone:
+    """A repository with this source, in which releases can be made."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        ignored = shutil.ignore_patterns("__pycache__")
+        for each in ("src", ".ci", "docs/_site"):
+            shutil.copytree(ROOT / each, folder / each, ignore=ignored)
+        shutil.copy(ROOT / "README.md", folder)
+        self.write("CHANGELOG.md", CHANGELOG.format("0.1.0", "Released 2026-01-31."))
+        self.write(".gitignore", "__pycache__/\ndist/\n")
+        self.change("README.md", "not released yet", "there")
+        self.set_version("0.1.0")
+        self.git("init", "-q", "-b", "main")
+        self.commit()
+
+    def git(self, *arguments: str) -> str:
+        who = ["-c", "user.name=A", "-c", "user.email=a@example.com"]
+        command = ["git", *who, "-c", "commit.gpgsign=false", *arguments]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    def commit(self, tag: str | None = None) -> None:
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", "A change")
+        if tag:
+            self.git("tag", tag)
+
+    def read(self, path: str) -> str:
+        return (self.folder / path).read_text(encoding="utf-8")
+
+    def write(self, path: str, text: str) -> None:
+        (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (self.folder / path).write_text(text, encoding="utf-8")
+
+    def change(self, path: str, old: str, new: str, *, after: str = "") -> None:
+        """Replace the first of what stands there, after another text if one is given."""
+        head, mark, tail = self.read(path).partition(after) if after else ("", "", self.read(path))
+        assert old in tail
+        self.write(path, head + mark + tail.replace(old, new, 1))
+
+    def set_version(self, version: str) -> None:
+        path = "src/plaid_processors/_version.py"
+        text = re.sub(r'(__version__ = ").*"', rf'\g<1>{version}"', self.read(path))
+        self.write(path, text)
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        names = {
+            f"GIT_{who}_{what}" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+        }
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**os.environ, "PYTHON": sys.executable, **dict.fromkeys(names, "a@example.com")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def check_api(self) -> tuple[int, str]:
+        done = self.run(sys.executable, ".ci/check_api.py")
+        return done.returncode, done.stdout + done.stderr
+
+    def check_release(self, version: str) -> tuple[int, str]:
+        done = self.run(sys.executable, ".ci/check_release.py", version)
+        return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    return Clone(tmp_path / "clone")
+
+
+LINKER = "src/plaid_processors/linker.py"
+ARGUMENT = "        partial: bool = False,\n"
+
+
+def test_before_the_first_release_there_is_nothing_to_compare(clone: Clone) -> None:
+    """The first release sets the base. Where a later one has no tag, that is seen."""
+    assert clone.check_api() == (0, "no release yet: the first one sets the base\n")
+    clone.write("CHANGELOG.md", clone.read("CHANGELOG.md") + "\n## 0.0.9\n\nReleased 2026-01-01.\n")
+    status, words = clone.check_api()
+    assert (status, "git fetch --tags" in words) == (1, True)
+
+
+def test_a_removed_argument_of_link_is_seen(clone: Clone) -> None:
+    """What breaks the callers of the last release ends with exit status 1, and is named."""
+    clone.commit("v0.1.0")
+    clone.change(LINKER, ARGUMENT, "", after="    def link(")
+    status, words = clone.check_api()
+    assert status == 1
+    assert "linker.ProcessorLinker.link: Parameter was removed: partial" in words
+    assert "breaks: 1, not allowed: 1" in words
+
+
+def test_what_is_exported_is_compared(clone: Clone) -> None:
+    """So are names, fields of results, members of enums, fixtures, and arguments that are new."""
+    clone.commit("v0.1.0")
+    clone.change("src/plaid_processors/__init__.py", '    "SessionState",\n', "")
+    clone.change(
+        "src/plaid_processors/results.py", "    expiration: datetime = ", "    expires: datetime = "
+    )
+    clone.change(LINKER, ARGUMENT, f"{ARGUMENT}        more: int,\n", after="    def link(")
+    clone.change("src/plaid_processors/pytest_plugin.py", "def local_layer(", "def local_layers(")
+    status, words = clone.check_api()
+    assert status == 1
+    for each in (
+        "plaid_processors.SessionState: is not exported any more",
+        "results.LinkToken.expiration: Public object was removed",
+        "results.LinkToken.__init__: Parameter was removed: expiration",
+        "linker.ProcessorLinker.link: Parameter was added as required: more",
+        "pytest_plugin.local_layer: is not exported any more",
+    ):
+        assert each in words
+
+
+def test_what_is_not_exported_is_not_compared(clone: Clone) -> None:
+    """Rooms of the house may be rebuilt, and more may be exported."""
+    path = "src/plaid_processors/more.py"
+    clone.write(path, '__all__ = ["shown"]\ndef shown(a): ...\ndef hidden(a, b): ...\n')
+    clone.commit("v0.1.0")
+    (clone.folder / "src/plaid_processors/cli/demo.py").unlink()
+    clone.write(path, '__all__ = ["shown"]\ndef shown(a, b=1): ...\ndef hidden(c): ...\n')
+    assert clone.check_api() == (0, "0.1.0 against v0.1.0: breaks: 0, not allowed: 0\n")
+
+
+@pytest.mark.slow
+def test_a_minor_version_may_break_what_it_names(clone: Clone) -> None:
+    """A patch may not; a minor version has to name in the CHANGELOG what breaks."""
+    clone.commit("v0.1.0")
+    clone.change(LINKER, ARGUMENT, "", after="    def link(")
+    told = "### Removed\n\n- `partial` of `link`."
+    outcomes = []
+    for version, words in (("0.1.1", told), ("0.2.0", "### Added"), ("0.2.0", told)):
+        clone.set_version(version)
+        clone.write("CHANGELOG.md", f"# Changelog\n\n## {version}\n\n{words}\n\n## 0.1.0\n\nAll.\n")
+        outcomes.append(clone.check_api()[0])
+    assert outcomes == [1, 1, 0]
+
+
+def test_a_release_that_may_be(clone: Clone) -> None:
+    """Nothing is in the way of it, also of a patch for an older minor version."""
+    assert clone.check_release("0.1.0") == (0, "0 things are in the way of 0.1.0\n")
+    clone.commit("v0.1.0")
+    clone.git("tag", "v0.2.0")
+    clone.set_version("0.1.1")
+    clone.write("CHANGELOG.md", CHANGELOG.format("0.1.1", "Released 2026-02-28."))
+    clone.commit()
+    assert clone.check_release("0.1.1")[0] == 0
+
+
+def _version(clone: Clone) -> None:
+    clone.set_version("0.1.1")
+
+
+def _changelog(clone: Clone) -> None:
+    clone.write("CHANGELOG.md", CHANGELOG.format("0.2.0", "Released 2026-01-31."))
+
+
+def _no_date(clone: Clone) -> None:
+    clone.write("CHANGELOG.md", CHANGELOG.format("0.1.0", "Not released yet."))
+
+
+def _readme(clone: Clone) -> None:
+    clone.write("README.md", "The first version is not released yet.")
+
+
+def _deprecated(clone: Clone) -> None:
+    clone.write("src/plaid_processors/old.py", '@deprecated("use new(); old() goes in 0.1")\n')
+
+
+def _tag(clone: Clone) -> None:
+    clone.git("tag", "v0.1.0")
+
+
+def _later(clone: Clone) -> None:
+    clone.git("tag", "v0.10.0")
+
+
+def test_what_is_in_the_way_of_a_release(clone: Clone) -> None:
+    """Each thing that does not agree is named, and ends with exit status 1."""
+    cases: list[tuple[Callable[[Clone], None], str]] = [
+        (_version, "_version.py does not say 0.1.0"),
+        (_changelog, "the CHANGELOG's first section is 0.2.0, not 0.1.0"),
+        (_no_date, "does not begin with `Released YYYY-MM-DD.`"),
+        (_readme, "README.md says that something is not released yet"),
+        (_deprecated, "old.py has what is deprecated and should go in 0.1"),
+        (_tag, "the tag v0.1.0 is there already"),
+        (_later, "v0.10.0 came out before, and 0.1.0 is no patch of an earlier minor"),
+    ]
+    start = clone.git("rev-parse", "HEAD")
+    for spoil, expected in cases:
+        spoil(clone)
+        clone.commit()
+        status, words = clone.check_release("0.1.0")
+        assert (status, words.count("\n")) == (1, 2), words
+        assert expected in words
+        for tag in clone.git("tag").split():
+            clone.git("tag", "--delete", tag)
+        clone.git("reset", "-q", "--hard", start)
+    clone.write("junk.py", "")
+    assert "the work tree is not clean:\n?? junk.py" in clone.check_release("0.1.0")[1]
+    assert clone.check_release("v0.1")[0] == 1
+
+
+RUN = """#!/bin/sh
+set -e
+test -s "$CONSTRAINTS"
+mkdir "$DIST" && echo built >"$DIST/built"
+{}
+"""
+
+
+def test_the_release_command_does_all_but_the_upload(clone: Clone) -> None:
+    """It commits the constraints, runs what .ci/run does, tags what was tested, sends nothing."""
+    clone.write(".ci/constraints", '#!/bin/sh\nmkdir -p constraints && echo "a==1" >"$1"\n')
+    clone.write(".ci/run", RUN.format("exit 1"))
+    clone.commit()
+    assert clone.run(".ci/release", "0.1.0").returncode == 1  # a test failed
+    assert clone.git("tag") == ""
+
+    shutil.rmtree(clone.folder / "dist")
+    clone.write(".ci/run", RUN.format("touch left"))
+    clone.commit()
+    assert clone.run(".ci/release", "0.1.0").returncode == 1  # the run changed what it tested
+    assert clone.git("tag") == ""
+
+    shutil.rmtree(clone.folder / "dist")
+    (clone.folder / "left").unlink()
+    clone.write(".ci/run", RUN.format(""))
+    clone.commit()
+    done = clone.run(".ci/release", "0.1.0")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert clone.git("rev-parse", "v0.1.0^{commit}") == clone.git("rev-parse", "HEAD")
+    assert clone.git("show", "v0.1.0:constraints/0.1.0.txt") == "a==1"
+    assert 'git push origin HEAD "v0.1.0"' in done.stdout
+    assert "./built" in done.stdout
+
+
+def requirements(*extras: str) -> list[Requirement]:
+    """What the project requires, and these extras of it."""
+    optional = PROJECT["project"]["optional-dependencies"]
+    lists = [PROJECT["project"]["dependencies"], *(optional[each] for each in extras)]
+    return [Requirement(each) for each_list in lists for each in each_list]
+
+
+def test_the_constraints_hold_every_requirement() -> None:
+    """Each stands there once, in one version that the requirement allows.
+
+    That pip installs the wheel with them, and nothing else, is seen in .ci/run.
+    """
+    file = ROOT / "constraints" / f"{VERSION}.txt"
+    if not file.exists():
+        changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+        assert re.search(rf"^## {VERSION}\n\nNot released yet", changelog, re.MULTILINE)
+        return
+    lines = [each for each in file.read_text().splitlines() if not each.startswith("#")]
+    pins = [re.fullmatch(r"([\w.-]+)==([\w.]+)", line) for line in lines]
+    assert None not in pins, "a line that pins nothing"
+    versions = {canonicalize_name(pin[1]): pin[2] for pin in pins if pin}
+    assert len(versions) == len(lines) > 15
+    for each in requirements(*USER_EXTRAS):
+        version = versions.get(canonicalize_name(each.name))
+        assert version is not None, f"{each.name} is not there"
+        assert each.specifier.contains(version), f"{each} does not allow {version}"
+
+
+def test_each_requirement_has_a_lower_bound_and_no_upper_one() -> None:
+    """Whoever installs it decides what is newest; what is oldest was tried."""
+    operators = {
+        str(each): [specifier.operator for specifier in each.specifier]
+        for each in requirements(*USER_EXTRAS)
+    }
+    assert {name for name, each in operators.items() if each != [">="]} == set()
+
+
+def test_extras_are_for_users() -> None:
+    """What only this project's work needs is a dependency group, or the extra `test`."""
+    assert {*PROJECT["project"]["optional-dependencies"]} == {*USER_EXTRAS, "test"}
+    assert {"docs", "lint", "release"} <= {*PROJECT["dependency-groups"]}
+
+
+def metadata() -> Message:
+    return importlib.metadata.metadata("plaid-processors")  # type: ignore[return-value]
+
+
+def test_the_classifiers_are_what_was_tried() -> None:
+    """The Pythons are those of CI's matrix that may not fail, and the system is CI's."""
+    classifiers = PROJECT["project"]["classifiers"]
+    pythons = re.findall(r"Python :: (3\.\d+)$", "\n".join(classifiers), re.MULTILINE)
+    matrix = workflow("ci")["jobs"]["run"]["strategy"]["matrix"]
+    assert pythons == matrix["python"]
+    assert all(each["may-fail"] for each in matrix["include"])
+    systems = [each for each in classifiers if each.startswith("Operating System")]
+    assert systems == ["Operating System :: POSIX :: Linux"]
+
+
+def test_the_addresses_are_of_one_repository() -> None:
+    """The project's addresses, the site's and the links of the index's page agree."""
+    repository = PROJECT["project"]["urls"]["Source"]
+    assert all(each.startswith(repository) for each in PROJECT["project"]["urls"].values())
+    site = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert f"\nrepo_url: {repository}\n" in site
+    hook = PROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
+    made = [each["replacement"] for each in hook["substitutions"] if each["replacement"]]
+    assert [f"]({repository}/" in each for each in made] == [True, True]
+
+
+PAGE = """[here](#a) ![shown](docs/images/demo.svg) [a page](docs/why.md#when), [there](https://a.example)
+
+<!--- invisible-code-block: python
+run()
+-->
+
+[a folder](examples)
+"""
+
+
+def test_the_links_of_the_index_page_are_absolute() -> None:
+    """They lead to this version's files; what only the tests run is left out.
+
+    .ci/check_dist.py looks at the page that was built.
+    """
+    hook = PROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]
+    text = PAGE
+    for each in hook["substitutions"]:
+        text = re.sub(each["pattern"], each["replacement"], text)
+    at = "https://github.com/plaid-processors/plaid-processors"
+    assert text == (
+        f"[here](#a) ![shown]({at}/raw/v$HFPR_VERSION/docs/images/demo.svg) "
+        f"[a page]({at}/blob/v$HFPR_VERSION/docs/why.md#when), [there](https://a.example)\n\n"
+        f"[a folder]({at}/blob/v$HFPR_VERSION/examples)\n"
+    )
+
+
+def check_dist() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("check_dist", ROOT / ".ci/check_dist.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_check_of_the_archives_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file too few or too many, and a link that leads nowhere, are seen."""
+    monkeypatch.chdir(ROOT)
+    check = check_dist()
+    package = {
+        path.relative_to(ROOT / "src").as_posix()
+        for path in (ROOT / "src/plaid_processors").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    wheel = package | {"plaid_processors-0.1.0.dist-info/licenses/LICENSE"}
+    check.check_wheel(wheel)
+    for spoiled in (wheel - {"plaid_processors/py.typed"}, wheel | {"tests/__init__.py"}):
+        with pytest.raises(AssertionError, match="the wheel differs"):
+            check.check_wheel(spoiled)
+    for link in ("docs/why.md", f"{check.REPOSITORY}/blob/v1.0.0/docs/what.md"):
+        with pytest.raises(AssertionError, match=r"leads nowhere|is not there"):
+            check.check_metadata(f"Version: 1.0.0\n\n[why]({link})\n".encode())
+
+
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+
+
+def workflow(name: str) -> dict[str, Any]:
+    text = (ROOT / f".github/workflows/{name}.yml").read_text(encoding="utf-8")
+    return yaml.safe_load(text)  # type: ignore[no-any-return]
+
+
+@rows("name", [each.stem for each in WORKFLOWS])
+def test_a_workflow_may_do_what_it_needs_alone(name: str) -> None:
+    """It reads the repository; one job gets a token to publish with; none has a secret."""
+    text = (ROOT / f".github/workflows/{name}.yml").read_text(encoding="utf-8")
+    assert "secrets." not in text
+    assert workflow(name)["permissions"] == {"contents": "read"}
+    more = {
+        key: job["permissions"]
+        for key, job in workflow(name)["jobs"].items()
+        if "permissions" in job
+    }
+    assert more == ({"publish": {"id-token": "write"}} if name == "release" else {})
+    used = re.findall(r"uses: (\S+)", text)
+    assert used
+    assert [each for each in used if not re.search(r"@(release/)?v\d+$", each)] == []
+
+
+def test_the_workflows_and_sessions_call_the_scripts() -> None:
+    """What they call is there, and may be run."""
+    texts = [each.read_text(encoding="utf-8") for each in [*WORKFLOWS, ROOT / "noxfile.py"]]
+    called = set(re.findall(r"\.ci/\w+(?:\.py)?", "\n".join(texts)))
+    assert {".ci/run", ".ci/full", ".ci/lint", ".ci/dist"} <= called
+    assert [each for each in sorted(called) if not os.access(ROOT / each, os.X_OK)] == []
+    assert len(WORKFLOWS) == 3
+
+
+def test_pre_commit_needs_no_other_host() -> None:
+    """Its hooks run what the environment has."""
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert [each["repo"] for each in config["repos"]] == ["local"]
+    hooks = [hook for each in config["repos"] for hook in each["hooks"]]
+    assert [hook["id"] for hook in hooks] == ["ruff", "ruff-format", "mypy"]
+    assert {hook["language"] for hook in hooks} == {"system"}
+
+
+def test_no_index_is_named() -> None:
+    """Where packages come from is up to who installs them."""
+    named = re.compile(r"index-url|https?://[\w.]*pypi|files\.pythonhosted", re.IGNORECASE)
+    files = [*WORKFLOWS, *ROOT.glob("*.*"), *ROOT.glob("constraints/*"), *ROOT.glob(".ci/*")]
+    texts = {each.name: each.read_text(encoding="utf-8") for each in files if each.is_file()}
+    assert [name for name, text in texts.items() if named.search(text)] == []
