@@ -356,7 +356,9 @@ def receiver() -> Iterator[Receiver]:
 
 def control(variables: Mapping[str, str], path: str, **body: Any) -> dict[str, Any]:
     with urllib3.PoolManager() as pool:
-        reply = pool.request("POST", f"{variables['PLAID_BASE_URL']}/_sandbox{path}", json=body)
+        url = f"{variables['PLAID_BASE_URL']}/_sandbox{path}"
+        kind = {"Content-Type": "application/json"}
+        reply = pool.request("POST", url, body=json.dumps(body), headers=kind)
     told: dict[str, Any] = json.loads(reply.data)
     return told
 

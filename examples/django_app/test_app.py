@@ -21,6 +21,7 @@ from typing import Any
 import django
 import pytest
 from cryptography.fernet import Fernet
+from django.conf import settings
 
 FOLDER = Path(__file__).parent
 temporary = tempfile.TemporaryDirectory()
@@ -39,10 +40,12 @@ os.environ |= {
 }
 sys.path.insert(0, str(FOLDER))
 django.setup()
+settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # a quick one
 
 from banks import views
 from banks.models import LeaseRow, LinkRow, Profile, make_demo_users
 from banks.store import DjangoStore
+from django.contrib.auth.hashers import MD5PasswordHasher
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connections, transaction
@@ -73,15 +76,16 @@ class Browser:
         self.client.get("/login")
         assert self.ask("POST", "/api/login", user=name, password=name) == (204, {})
 
+    def send(self, method: str, path: str, body: str | bytes) -> Any:
+        """The answer to a request in JSON."""
+        csrf = {"X-CSRFToken": self.client.cookies["csrftoken"].value}
+        return self.client.generic(
+            method, path, body, content_type="application/json", headers=csrf
+        )
+
     def ask(self, method: str, path: str, **body: object) -> tuple[int, Json]:
         """The status and the JSON of the answer."""
-        answer = self.client.generic(
-            method,
-            path,
-            json.dumps(body),
-            content_type="application/json",
-            headers={"X-CSRFToken": self.client.cookies["csrftoken"].value},
-        )
+        answer = self.send(method, path, json.dumps(body))
         return answer.status_code, answer.json() if answer.content else {}
 
     def go_through_link(self, masks: list[str] | None = None, **wanted: object) -> Json:
@@ -129,7 +133,7 @@ class Browser:
 def wait_for_the_threads() -> None:
     """Wait until the work after the webhooks is done."""
     for each in threading.enumerate():
-        if each.name.endswith("(in_thread)"):
+        if each.name.endswith("(look_after_alone)"):
             each.join(timeout=60)
 
 
@@ -256,7 +260,7 @@ def test_the_same_accounts_again_are_refused(ada: Browser) -> None:
 
     status, answer = ada.ask("POST", "/api/links", **ada.go_through_link(["0000"]))
 
-    assert (status, answer["error"]) == (409, "You have connected these accounts already.")
+    assert (status, answer["error"]) == (409, views.DUPLICATE)
     assert len(ada.state["links"]) == 1
 
 
@@ -307,6 +311,41 @@ def test_new_accounts_are_added(
     assert {each.mask for each in books} == {"0000", new.mask}
 
 
+def test_accounts_are_added_to_a_healthy_bank(
+    ada: Browser, local_layer: LocalLayer, users: dict[str, Profile]
+) -> None:
+    """Without `add_accounts`, Link in update mode would show no accounts to choose."""
+    item_id = ada.connect(["0000"])
+
+    ada.go_through_link(["0000", "1111"], item_id=item_id, add_accounts=True)
+
+    assert ada.ask("POST", f"/api/links/{item_id}/refresh") == (200, {"health": "healthy"})
+    books = local_layer.books(users["ada"].business_id)
+    assert {each.mask for each in books} == {"0000", "1111"}
+
+
+def test_a_webhook_whose_work_fails(ada: Browser, caplog: pytest.LogCaptureFixture) -> None:
+    """It is answered all the same, and `tidy_up` does the work, with what the webhook said."""
+    item_id = ada.connect(["0000"])
+    ada.plaid.new_account(ada.plaid.items[0])
+    ada.plaid.fail("/item/get", error_code="INTERNAL_SERVER_ERROR", times=None)
+    caplog.clear()
+
+    assert ada.hear("NEW_ACCOUNTS_AVAILABLE", item_id) == 200
+    assert ada.health == "healthy"
+    (failure,) = [each for each in caplog.records if each.name == views.__name__]
+    assert "INTERNAL_SERVER_ERROR" in failure.getMessage()
+    assert not failure.exc_info  # the words say it all
+    views.tidy_up()
+    assert ada.health == "healthy"
+    ada.plaid.clear_faults()
+
+    views.tidy_up()
+
+    assert ada.health == "add_accounts"
+    assert views.missed == {}
+
+
 def test_a_webhook_that_is_not_plaids_is_refused(ada: Browser) -> None:
     """Nothing is done."""
     item_id = ada.connect(["0000"])
@@ -348,6 +387,69 @@ def test_an_answer_of_finix_that_was_lost(ada: Browser, local_finix: LocalFinix)
     assert len(local_finix.instruments) == 1
 
 
+def test_what_finix_has_is_not_known(ada: Browser, local_finix: LocalFinix) -> None:
+    """Then the user decides, and cannot disconnect before."""
+    item_id = ada.connect(["0000"])
+    ada.go_through_link(item_id=item_id, partner="finix")
+    pay = f"/api/links/{item_id}/finix"
+    local_finix.fail("POST /payment_instruments", drop="before")
+    assert ada.ask("POST", pay)[0] == 502
+
+    status, answer = ada.ask("DELETE", f"/api/links/{item_id}")
+    assert (status, answer["error"].partition(".")[0]) == (
+        409,
+        "It is not known yet what Finix has",
+    )
+    views.tidy_up()
+    assert local_finix.instruments == ()
+    status, answer = ada.ask("POST", pay)
+    assert (status, answer["again"]) == (409, True)
+    assert local_finix.instruments == ()
+
+    assert ada.ask("POST", pay, again=True) == (200, {"handoff": "done"})
+    assert ada.ask("POST", pay, again=True) == (200, {"handoff": "done"})
+    assert len(local_finix.instruments) == 1
+    assert ada.ask("DELETE", f"/api/links/{item_id}") == (204, {})
+
+
+def test_an_instrument_that_was_disabled(ada: Browser, local_finix: LocalFinix) -> None:
+    """Finix cannot tell whether it is of the same account, so the user says so."""
+    for again in ({}, {"again": True}):
+        item_id = ada.connect(["0000"])
+        ada.go_through_link(item_id=item_id, partner="finix")
+        pay = f"/api/links/{item_id}/finix"
+        if again:
+            refused = {"error": "Finix may have this account already.", "again": True}
+            assert ada.ask("POST", pay) == (409, refused)
+        assert ada.ask("POST", pay, **again) == (200, {"handoff": "done"})
+        assert ada.ask("DELETE", f"/api/links/{item_id}") == (204, {})
+    assert [each.enabled for each in local_finix.instruments] == [False, False]
+
+
+def test_clicks_at_once_make_one_instrument(ada: Browser, local_finix: LocalFinix) -> None:
+    """One that comes too early is asked to wait, and again a little later."""
+    item_id = ada.connect(["0000"])
+    ada.go_through_link(item_id=item_id, partner="finix")
+    ada.plaid.fail("/processor/token/create", delay=5)
+
+    def click() -> tuple[int, str]:
+        try:
+            answer = ada.send("POST", f"/api/links/{item_id}/finix", "{}")
+            return answer.status_code, answer.headers.get("Retry-After", "")
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(click)
+        while not (first.done() or LeaseRow.objects.filter(name__contains="backfill").exists()):
+            pass
+        assert click() == (503, "2")
+        assert first.result()[0] == click()[0] == 200
+    assert len(local_finix.instruments) == 1
+    (item,) = ada.plaid.items
+    assert len(item.processor_tokens) == 2  # Layer's and Finix's
+
+
 def test_disconnecting(ada: Browser, local_finix: LocalFinix) -> None:
     """The instrument is disabled, the Item is removed, and its tokens are forgotten."""
     item_id = ada.connect(["0000"])
@@ -385,6 +487,60 @@ def test_what_layer_did_not_take_is_tried_again(
     assert account["handoff"] == "done"
 
 
+@pytest.mark.parametrize("trouble", ["no profile", "cannot be read"])
+def test_one_bank_that_fails_stops_no_other(
+    ada: Browser, grace: Browser, local_layer: LocalLayer, users: dict[str, Profile], trouble: str
+) -> None:
+    """What waits for Layer is handed over, whatever the other user's row is like."""
+    ids = {}
+    for name, browser in (("ada", ada), ("grace", grace)):
+        business = f"/v1/businesses/{users[name].business_id}"
+        local_layer.fail(f"PUT {business}", status=503, times=None)
+        ids[name] = browser.connect(["0000"])
+    local_layer.clear_faults()
+    first = min(LinkRow.objects.all(), key=lambda each: each.key)
+    broken, other = ("ada", grace) if first.item_id == ids["ada"] else ("grace", ada)
+    if trouble == "no profile":
+        users[broken].delete()
+    else:
+        LinkRow.objects.filter(item_id=ids[broken]).update(sealed="not encrypted")
+
+    views.tidy_up()
+
+    (account,) = other.state["links"][0]["accounts"]
+    assert account["handoff"] == "done"
+
+
+def test_a_link_that_was_not_finished(ada: Browser) -> None:
+    """The bank is connected; `tidy_up` makes the token, and hands it over."""
+    ada.plaid.fail("/processor/token/create", error_code="INTERNAL_SERVER_ERROR", times=None)
+    status, answer = ada.ask("POST", "/api/links", **ada.go_through_link(["0000"]))
+    assert (status, answer["error"]) == (
+        502,
+        "The bank is connected; the rest follows by itself.",
+    )
+    ada.plaid.clear_faults()
+
+    views.tidy_up()
+
+    (link,) = ada.state["links"]
+    assert (link["state"], link["accounts"][0]["handoff"]) == ("complete", "done")
+
+
+def test_a_payment_instrument_that_is_due(ada: Browser, local_finix: LocalFinix) -> None:
+    """Finix took nothing yet, so that `tidy_up` may send it."""
+    item_id = ada.connect(["0000"])
+    ada.go_through_link(item_id=item_id, partner="finix")
+    local_finix.fail("GET /payment_instruments", status=503)
+    assert ada.ask("POST", f"/api/links/{item_id}/finix")[0] == 502
+    assert local_finix.instruments == ()
+
+    views.tidy_up()
+
+    assert len(local_finix.instruments) == 1
+    assert {each["handoff"] for each in ada.state["links"][0]["accounts"]} == {"done"}
+
+
 def test_who_may_ask(ada: Browser) -> None:
     """No one without a session, with a form of another site, or with a wrong password."""
     stranger = Client(enforce_csrf_checks=True)
@@ -393,13 +549,108 @@ def test_who_may_ask(ada: Browser) -> None:
     assert stranger.post("/api/login", {}, content_type="application/json").status_code == 403
     csrf = {"X-CSRFToken": ada.client.cookies["csrftoken"].value}
     assert ada.client.post("/api/link-token", {"a": "b"}, headers=csrf).status_code == 415
-    assert ada.ask("POST", "/api/links", metadata={})[0] == 502
-    broken = {"content_type": "application/json", "headers": csrf}
-    assert ada.client.generic("POST", "/api/link-token", "{", **broken).status_code == 400
     assert ada.ask("POST", "/api/login", user="ada", password="wrong")[0] == 401
     assert ada.client.get("/").status_code == 200
-    assert ada.ask("POST", "/api/logout") == (204, {})
+    assert ada.ask("POST", "/api/logout", user="ada", password="ada") == (204, {})
     assert ada.ask("GET", "/api/state")[0] == 401
+    assert ada.ask("POST", "/api/logout", user="ada", password="ada")[0] == 401
+    assert ada.ask("GET", "/api/state")[0] == 401
+
+
+def test_an_unknown_user_takes_as_long_as_a_known_one(
+    ada: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A password is hashed either way, so that the time does not tell who is a user."""
+    hashed = []
+    plain = MD5PasswordHasher.encode
+
+    def encode(self: MD5PasswordHasher, password: str, *more: Any) -> str:
+        hashed.append(password)
+        return str(plain(self, password, *more))
+
+    monkeypatch.setattr(MD5PasswordHasher, "encode", encode)
+    for user in ("ada", "unknown"):
+        hashed.clear()
+        assert ada.ask("POST", "/api/login", user=user, password="wrong")[0] == 401
+        assert hashed == ["wrong"]
+
+
+WRONG = {  # by the path
+    "/api/login": ["[]", "null", "5", '"ada"', '{"user": 5}', '{"user": null, "password": "ada"}'],
+    "/api/link-token": [
+        "{",
+        b"\xff",
+        "[" * 100_000,
+        "9" * 5_000,
+        "[]",
+        '{"item_id": 5}',
+        '{"partner": []}',
+        '{"add_accounts": "yes"}',
+        '{"partner": "\\ud800"}',
+        '{"partner": "\\u0000"}',
+        '{"a": "' + "b" * 1_000_000 + '"}',
+    ],
+    "/api/links": [
+        "{}",
+        '{"public_token": "public-sandbox-0"}',
+        '{"metadata": {}}',
+        '{"public_token": "", "metadata": {}}',
+        '{"public_token": "access-sandbox-0", "metadata": {}}',
+        '{"public_token": "public-sandbox-0", "metadata": []}',
+        '{"public_token": "public-sandbox-0", "metadata": {"accounts": "all"}}',
+        '{"public_token": "public-sandbox-0", "metadata": {"accounts": [1]}}',
+    ],
+    "/api/links/{item_id}/finix": ["[]", '{"account_id": 5}', '{"again": "no"}', '{"again": null}'],
+}
+
+
+def test_wrong_input_is_refused(ada: Browser) -> None:
+    """It is no error of the server's."""
+    item_id = ada.connect(["0000"])
+    for path, bodies in WRONG.items():
+        for body in bodies:
+            answer = ada.send("POST", path.format(item_id=item_id), body)
+            assert answer.status_code == 400, body
+            assert answer.json() == {"error": views.UNREADABLE}
+    assert ada.ask("POST", "/api/links/%00/refresh")[0] == 404
+    assert ada.ask("POST", "/api/login", user="ada")[0] == 401
+
+
+def test_an_account_that_is_not_there_is_not_paid_with(ada: Browser) -> None:
+    """The user chooses again."""
+    item_id = ada.connect(["0000", "1111"])
+    ada.go_through_link(item_id=item_id, partner="finix")
+
+    status, answer = ada.ask("POST", f"/api/links/{item_id}/finix", account_id="another")
+
+    assert (status, len(answer["choose"])) == (409, 2)
+
+
+def test_a_webhook_that_is_too_large(ada: Browser) -> None:
+    """Django refuses what is larger than DATA_UPLOAD_MAX_MEMORY_SIZE."""
+    assert ada.hear("ERROR", ada.connect(["0000"]), changed=b" " * 1_000_000) == 400
+
+
+def test_the_content_security_policy(ada: Browser) -> None:
+    """It lets Plaid Link in and no other script, by a nonce that is new each time."""
+    nonces = []
+    for path in ("/", "/", "/login"):
+        answer = ada.client.get(path)
+        directives = (each.split() for each in answer["Content-Security-Policy"].split(";"))
+        policy = {name: values for name, *values in directives}
+        nonces.append(policy["style-src"][1])
+        assert policy["script-src"] == ["'self'", nonces[-1], views.SCRIPT]
+        assert policy["connect-src"][:3] == [
+            "'self'",
+            "https://sandbox.plaid.com",
+            "https://production.plaid.com",
+        ]
+        assert policy["frame-ancestors"] == policy["base-uri"] == ["'none'"]
+        page = answer.content.decode()
+        if path == "/":
+            assert f'src="{views.SCRIPT}"' in page
+            assert f'data-nonce="{nonces[-1][7:-1]}"' in page
+    assert len(set(nonces)) == 3
 
 
 def test_the_linker_for_cron(ada: Browser) -> None:

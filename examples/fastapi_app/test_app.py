@@ -1,16 +1,25 @@
 """Tests of the application, against the local Plaid and its partners: `python -m pytest` here."""
 
+import asyncio
+import hashlib
+import json
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import httpx2
 import pytest
-from app import make_app
+from app import make_app, secrets_beside
 from fastapi.testclient import TestClient
 
 from plaid_processors.sandbox import LocalFinix, LocalLayer, PlaidSandbox
+from plaid_processors.store import SqlStore
 
+JSON = {"Content-Type": "application/json"}
 Sign = Callable[[str], TestClient]
 
 
@@ -42,7 +51,7 @@ def sign_in(environ: dict[str, str]) -> Iterator[Sign]:
     with TestClient(app):  # starts it, and stops it at the end
 
         def browser(user: str) -> TestClient:
-            client = TestClient(app, headers={"Content-Type": "application/json"})
+            client = TestClient(app, headers=JSON)
             answer = client.post("/api/login", json={"user": user, "password": user})
             assert answer.status_code == 204
             return client
@@ -81,6 +90,15 @@ def shown(ada: TestClient) -> dict[str, Any]:
 def told(ada: TestClient) -> str:
     """What the page says happened."""
     return "\n".join(each["text"] for each in ada.get("/api/state").json()["steps"])
+
+
+def until(true: Callable[[], object]) -> None:
+    """Wait until something is true, which is done in the background."""
+    for _ in range(600):
+        if true():
+            return
+        time.sleep(0.05)
+    pytest.fail("it did not come true")
 
 
 def send(ada: TestClient, plaid_sandbox: PlaidSandbox, code: str, item_id: str) -> None:
@@ -124,6 +142,7 @@ def test_the_same_bank_twice_is_refused(ada: TestClient, plaid_sandbox: PlaidSan
     again = ada.post("/api/links", json=in_link(ada, plaid_sandbox, masks=["0000"]))
 
     assert again.status_code == 409
+    assert again.json()["error"].endswith("Use Add accounts at that bank.")
     assert [each.exchanged for each in plaid_sandbox.items] == [True, False]
 
 
@@ -146,7 +165,7 @@ def test_another_users_bank_is_not_there(
 
 
 def test_without_a_session_nothing_is_answered(ada: TestClient) -> None:
-    stranger = TestClient(ada.app, headers={"Content-Type": "application/json"})
+    stranger = TestClient(ada.app, headers=JSON)
 
     assert stranger.get("/api/state").status_code == 401
     assert stranger.post("/api/link-token", json={}).status_code == 401
@@ -183,7 +202,8 @@ def test_new_accounts_are_added(ada: TestClient, plaid_sandbox: PlaidSandbox) ->
     send(ada, plaid_sandbox, "NEW_ACCOUNTS_AVAILABLE", item_id)
     assert shown(ada)["health"] == "add_accounts"
 
-    update = ada.post("/api/link-token", json={"item_id": item_id}).json()["link_token"]
+    wanted = {"item_id": item_id, "add_accounts": True}
+    update = ada.post("/api/link-token", json=wanted).json()["link_token"]
     plaid_sandbox.complete_link(update, masks=["0000", new.mask])  # and no longer 3333
 
     assert ada.post(f"/api/links/{item_id}/refresh").json() == {"health": "healthy"}
@@ -255,7 +275,9 @@ def test_what_failed_after_the_exchange_is_finished_by_a_second_try(
 ) -> None:
     plaid_sandbox.strict = False
     body = in_link(ada, plaid_sandbox, masks=["0000"])
-    assert ada.post("/api/links", json=body).status_code == 502
+    failed = ada.post("/api/links", json=body)
+    assert failed.status_code == 502
+    assert failed.json() == {"error": "The bank is connected; the rest follows by itself."}
     plaid_sandbox.clear_faults()
 
     assert ada.post("/api/links", json=body).status_code == 201
@@ -274,13 +296,9 @@ def test_what_was_due_is_handed_over_at_the_next_start(
     assert [each["handoff"] for each in shown(ada)["accounts"]] == ["due"]
     local_layer.clear_faults()
 
-    with TestClient(make_app(environ), headers={"Content-Type": "application/json"}) as ada:
+    with TestClient(make_app(environ), headers=JSON) as ada:
         ada.post("/api/login", json={"user": "ada", "password": "ada"})
-        for _ in range(600):  # it is done in the background
-            if [each["handoff"] for each in shown(ada)["accounts"]] == ["done"]:
-                return
-            time.sleep(0.05)
-    pytest.fail("it was not handed over")
+        until(lambda: [each["handoff"] for each in shown(ada)["accounts"]] == ["done"])
 
 
 def test_secrets_are_made_once_for_their_owner_alone(environ: dict[str, str]) -> None:
@@ -293,3 +311,275 @@ def test_secrets_are_made_once_for_their_owner_alone(environ: dict[str, str]) ->
     make_app(environ)
 
     assert {each.name: each.read_text() for each in files} == secrets
+
+
+def test_two_processes_make_one_key_file(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(secrets_beside, [str(tmp_path / "links.db")] * 8))
+
+    assert set(made[0]) == {"LINK_KEYS", "SESSION_SECRET"}
+    assert all(each == made[0] for each in made)
+    assert [each.name for each in tmp_path.iterdir()] == ["links.db.env"]
+
+
+@pytest.mark.parametrize("name", ["LINK_KEYS", "SESSION_SECRET"])
+def test_without_a_key_there_is_one_sentence(environ: dict[str, str], name: str) -> None:
+    keys = {"LINK_KEYS": "x", "SESSION_SECRET": "x", name: ""}
+    with pytest.raises(SystemExit, match=r"^Set [^.]*, as README.md says\.$"):
+        make_app({**environ, **keys, "DATABASE_URL": "postgresql+psycopg://127.0.0.1:1/x"})
+
+
+@pytest.mark.parametrize("name", ["DEMO_LAYER_BUSINESSES", "DEMO_FINIX_IDENTITIES"])
+def test_no_demo_users_in_production(environ: dict[str, str], name: str) -> None:
+    other = {each: value for each, value in environ.items() if not each.startswith("DEMO_")}
+    with pytest.raises(SystemExit, match=r"^Unset DEMO_…: [^.]*\.$"):
+        make_app({**other, name: environ[name], "PLAID_ENV": "production"})
+
+
+def test_the_policy_lets_in_link_and_what_has_the_pages_nonce(
+    ada: TestClient, plaid_sandbox: PlaidSandbox
+) -> None:
+    nonces = set()
+    for _ in range(2):
+        page = ada.get("/")
+        policy = page.headers["Content-Security-Policy"]
+        rules = dict(each.strip().split(" ", 1) for each in policy.split(";"))
+        (nonce,) = re.findall(r'data-nonce="([^"]+)"', page.text)
+        nonces.add(nonce)
+        script = f"{plaid_sandbox.url}/link/v2/stable/link-initialize.js"
+        assert f'src="{script}"' in page.text
+        assert rules["script-src"] == f"'self' 'nonce-{nonce}' {script}"
+        assert rules["frame-src"] == plaid_sandbox.url
+        plaids = {"https://sandbox.plaid.com", "https://production.plaid.com", plaid_sandbox.url}
+        assert {*rules["connect-src"].split()} == {"'self'", *plaids}
+        assert rules["base-uri"] == rules["frame-ancestors"] == "'none'"
+    assert len(nonces) == 2
+
+
+def test_only_a_local_plaid_serves_links_script(environ: dict[str, str]) -> None:
+    proxied = make_app({**environ, "PLAID_BASE_URL": "https://proxy.example.com"})
+    with TestClient(proxied, headers=JSON) as ada:
+        ada.post("/api/login", json={"user": "ada", "password": "ada"})
+        page = ada.get("/")
+
+    policy = page.headers["Content-Security-Policy"]
+    assert 'src="https://cdn.plaid.com/link/v2/stable/link-initialize.js"' in page.text
+    assert "frame-src https://cdn.plaid.com;" in policy
+    assert "proxy.example.com" not in page.text + policy
+
+
+def test_wrong_input_is_refused(ada: TestClient, plaid_sandbox: PlaidSandbox) -> None:
+    item_id = connect(ada, plaid_sandbox)
+    token = a_token("public")
+    metadata: dict[str, Any] = {"accounts": [], "institution": None}
+    for path, body in (
+        ("/api/links", []),
+        ("/api/links", "text"),
+        ("/api/links", None),
+        ("/api/links", {}),
+        ("/api/links", {"public_token": 1, "metadata": metadata}),
+        ("/api/links", {"public_token": token, "metadata": []}),
+        ("/api/links", {"public_token": token, "metadata": "text"}),
+        ("/api/links", {"public_token": "text", "metadata": metadata}),
+        ("/api/links", {"public_token": token, "metadata": {"accounts": [{"id": "x"}]}}),
+        ("/api/links", {"public_token": token, "metadata": {"accounts": 1}}),
+        ("/api/links", {"public_token": token, "metadata": {"accounts": [1]}}),
+        ("/api/links", {"public_token": token, "metadata": {"metadata": metadata}}),
+        ("/api/link-token", {"item_id": []}),
+        ("/api/link-token", {"item_id": "\ud800"}),
+        ("/api/link-token", {"item_id": item_id, "add_accounts": "yes"}),
+        ("/api/link-token", {"partner": ["finix"]}),
+        (f"/api/links/{item_id}/finix", {"account_id": 1}),
+        (f"/api/links/{item_id}/finix", {"again": "yes"}),
+        ("/api/login", {"user": ["ada"], "password": "ada"}),
+        ("/api/login", {"user": "ada", "password": "\ud800"}),
+        ("/api/login", {"user": "ada\x00", "password": "ada"}),
+        ("/api/login", {"user": "ada"}),
+    ):
+        answer = ada.post(path, content=json.dumps(body))
+        assert (answer.status_code, bool(answer.json()["error"])) == (400, True), (path, body)
+    for text in ("[" * 100_000 + "]" * 100_000, "{", b"\xff"):
+        assert ada.post("/api/links", content=text).status_code == 400
+
+
+def test_a_body_has_at_most_a_megabyte(ada: TestClient) -> None:
+    long = b'{"item_id": "' + b"x" * 1_000_000 + b'"}'
+    assert ada.post("/api/link-token", content=long).status_code == 413
+    assert ada.post("/webhooks/plaid", content=long).status_code == 413
+
+
+def test_no_more_of_a_body_is_read(ada: TestClient) -> None:
+    read = []
+
+    async def body() -> AsyncIterator[bytes]:  # without a Content-Length
+        for _ in range(100):
+            read.append(1)
+            yield b"x" * 100_000
+
+    async def sent() -> int:
+        transport = httpx2.ASGITransport(ada.app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://app") as browser:
+            return (await browser.post("/webhooks/plaid", content=body(), headers=JSON)).status_code
+
+    assert asyncio.run(sent()) == 413
+    assert len(read) < 20
+
+
+def test_an_unknown_users_password_is_hashed_too(
+    ada: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, hashed = hashlib.scrypt, []
+
+    def counted(password: bytes, **how: Any) -> bytes:
+        hashed.append(password)
+        return real(password, **how)
+
+    monkeypatch.setattr(hashlib, "scrypt", counted)
+    for user in ("ada", "nobody"):
+        wrong = ada.post("/api/login", json={"user": user, "password": "wrong"})
+        assert wrong.status_code == 401
+
+    assert hashed == [b"wrong"] * 2
+
+
+def test_logout_never_signs_in(ada: TestClient) -> None:
+    ada.post("/api/logout", json={"user": "ada", "password": "ada"})
+
+    assert ada.get("/api/state").status_code == 401
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tidy_up` waits for a moment only."""
+    monkeypatch.setattr("app.TIDY_EVERY", 0.1)
+
+
+def test_one_item_that_fails_stops_no_other(
+    environ: dict[str, str],
+    sign_in: Sign,
+    plaid_sandbox: PlaidSandbox,
+    local_layer: LocalLayer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    make_app(environ)
+    store = SqlStore(environ["DATABASE_URL"], keys=secrets_of(environ)["LINK_KEYS"].split(","))
+    store.create_tables()
+    token = {"processor": "layer", "account_id": "gone", "processor_token": a_token("processor")}
+    store.adopt(
+        access_token=a_token("access"),
+        client_user_id="a user who is gone",
+        item_id="an Item of nobody's",
+        tokens=[token],
+        handoff="due",
+        client_id=plaid_sandbox.environ["PLAID_CLIENT_ID"],
+    )
+    ada = sign_in("ada")
+    local_layer.fail("POST /oauth2/token", status=503, times=None)
+    connect(ada, plaid_sandbox, masks=("0000",))
+    assert [each["handoff"] for each in shown(ada)["accounts"]] == ["due"]
+    local_layer.clear_faults()
+
+    with TestClient(make_app(environ)):
+        until(lambda: [each["handoff"] for each in shown(ada)["accounts"]] == ["done"])
+
+    assert "layer, Item an Item of nobody's: KeyError" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.usefixtures("often")
+def test_a_webhook_whose_work_failed_is_tried_again(
+    ada: TestClient, plaid_sandbox: PlaidSandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    item_id = connect(ada, plaid_sandbox)
+    plaid_sandbox.reset_login(item_id)
+    plaid_sandbox.fail("/item/get", error_code="INTERNAL_SERVER_ERROR", times=None)
+    send(ada, plaid_sandbox, "ERROR", item_id)
+    assert shown(ada)["health"] == "healthy"
+    assert f"Item {item_id}: PlaidUnavailableError" in caplog.text
+    assert "Traceback" not in caplog.text
+
+    plaid_sandbox.clear_faults()
+
+    until(lambda: shown(ada)["health"] == "repair")
+
+
+def a_token(kind: str) -> str:
+    """What has the form of a token of Plaid's."""
+    return f"{kind}-sandbox-{uuid4()}"
+
+
+def secrets_of(environ: dict[str, str]) -> dict[str, Any]:
+    """The keys that the application made."""
+    return secrets_beside(environ["DATABASE_URL"].removeprefix("sqlite:///"))
+
+
+@pytest.fixture
+def consented(ada: TestClient, plaid_sandbox: PlaidSandbox) -> str:
+    """The path of Ada's bank, of which Finix may have the only account."""
+    item_id = connect(ada, plaid_sandbox, masks=("0000",))
+    update = {"item_id": item_id, "partner": "finix"}
+    plaid_sandbox.complete_link(ada.post("/api/link-token", json=update).json()["link_token"])
+    return f"/api/links/{item_id}"
+
+
+def at_finix(ada: TestClient) -> list[str]:
+    """How far Finix's hand-offs are."""
+    accounts = shown(ada)["accounts"]
+    return [each["handoff"] for each in accounts if each["partner"] == "finix"]
+
+
+@pytest.mark.usefixtures("often")
+def test_what_is_due_at_finix_follows_by_itself(
+    ada: TestClient, consented: str, local_finix: LocalFinix
+) -> None:
+    local_finix.fail("GET /payment_instruments", status=503, times=None)
+    assert ada.post(f"{consented}/finix", json={}).status_code == 502
+    assert at_finix(ada) == ["due"]
+
+    local_finix.clear_faults()
+
+    until(lambda: at_finix(ada) == ["done"])
+    assert len(local_finix.instruments) == 1
+
+
+@pytest.mark.usefixtures("often")
+def test_an_unknown_outcome_at_finix_needs_the_users_word(
+    ada: TestClient, consented: str, plaid_sandbox: PlaidSandbox, local_finix: LocalFinix
+) -> None:
+    local_finix.fail("POST /payment_instruments", drop="unread")
+    assert ada.post(f"{consented}/finix", json={}).status_code == 502
+    assert at_finix(ada) == ["unknown"]
+
+    kept = ada.delete(consented)
+    asked = ada.post(f"{consented}/finix", json={})
+
+    assert (kept.status_code, asked.status_code) == (409, 409)
+    assert kept.json()["error"].startswith("It is not known yet what Finix has.")
+    assert asked.json() == {"error": "Finix may have this account already.", "again": True}
+    assert [each.removed for each in plaid_sandbox.items] == [False]
+    time.sleep(0.5)  # `tidy_up` runs a few times
+    assert [*local_finix.instruments] == []
+    for _ in range(2):  # the second click makes no second instrument
+        word = ada.post(f"{consented}/finix", json={"again": True})
+        assert word.json() == {"handoff": "done"}
+    (instrument,) = local_finix.instruments
+    assert instrument.enabled
+    assert ada.delete(consented).status_code == 204
+    assert [each.enabled for each in local_finix.instruments] == [False]
+
+
+def test_three_clicks_make_one_token(
+    ada: TestClient, consented: str, plaid_sandbox: PlaidSandbox, local_finix: LocalFinix
+) -> None:
+    plaid_sandbox.clear_requests()
+    plaid_sandbox.fail("/item/get", delay=3)  # the first is under way when the others come
+    with ThreadPoolExecutor(3) as pool:
+        clicks = [pool.submit(ada.post, f"{consented}/finix", json={}) for _ in range(3)]
+
+    answers = {each.result().status_code: each.result() for each in clicks}
+    assert set(answers) == {200, 503}
+    assert answers[503].json() == {"error": "This is under way. Please wait a little."}
+    assert "Retry-After" in answers[503].headers
+    paths = [each.path for each in plaid_sandbox.requests]
+    assert paths.count("/processor/token/create") == 1
+    assert len(local_finix.instruments) == 1

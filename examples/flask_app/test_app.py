@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sql
 from app import make_app
 from flask import Flask
 from flask.testing import FlaskClient
@@ -23,33 +26,42 @@ def business(local_layer: LocalLayer) -> str:
 
 
 @pytest.fixture
-def app(
+def environ(
     plaid_sandbox: PlaidSandbox,
     local_layer: LocalLayer,
     local_finix: LocalFinix,
     business: str,
     tmp_path: Path,
-) -> Iterator[Flask]:
-    """The application, with a database of its own and two users: ada and grace."""
-    app = make_app(
-        {
-            **plaid_sandbox.environ,
-            "LAYER_CLIENT_ID": local_layer.client_id,
-            "LAYER_CLIENT_SECRET": local_layer.client_secret,
-            "LAYER_BASE_URL": local_layer.url,
-            "LAYER_AUTH_URL": local_layer.url,
-            "FINIX_USERNAME": local_finix.username,
-            "FINIX_PASSWORD": local_finix.password,
-            "FINIX_BASE_URL": local_finix.url,
-            "DEMO_LAYER_BUSINESSES": f"{business},{local_layer.new_business()}",
-            "DEMO_FINIX_IDENTITIES": f"{local_finix.new_identity()},{local_finix.new_identity()}",
-            "DATABASE_URL": f"sqlite:///{tmp_path}/links.db",
-            "APP_URL": "http://127.0.0.1:1",  # the local Plaid's own webhooks get no answer
-        }
-    )
+) -> dict[str, str]:
+    """The variables of a database of its own and of two users: ada and grace."""
+    return {
+        **plaid_sandbox.environ,
+        "LAYER_CLIENT_ID": local_layer.client_id,
+        "LAYER_CLIENT_SECRET": local_layer.client_secret,
+        "LAYER_BASE_URL": local_layer.url,
+        "LAYER_AUTH_URL": local_layer.url,
+        "FINIX_USERNAME": local_finix.username,
+        "FINIX_PASSWORD": local_finix.password,
+        "FINIX_BASE_URL": local_finix.url,
+        "DEMO_LAYER_BUSINESSES": f"{business},{local_layer.new_business()}",
+        "DEMO_FINIX_IDENTITIES": f"{local_finix.new_identity()},{local_finix.new_identity()}",
+        "DATABASE_URL": f"sqlite:///{tmp_path}/links.db",
+        "APP_URL": "http://127.0.0.1:1",  # the local Plaid's own webhooks get no answer
+    }
+
+
+@pytest.fixture
+def app(environ: dict[str, str]) -> Iterator[Flask]:
+    """The application, without what it does every half minute: `tidy_up` does that once."""
+    app = make_app(environ)
     yield app
-    for close in app.extensions["close"]:
-        close()
+    close(app)
+
+
+def close(app: Flask) -> None:
+    """Close its connections."""
+    for part in app.extensions["parts"]:
+        (part.dispose if isinstance(part, sql.Engine) else part.close)()
 
 
 def told(answer: TestResponse) -> dict[str, Any]:
@@ -73,7 +85,7 @@ def ada(app: Flask) -> FlaskClient:
 def through_link(
     browser: FlaskClient,
     plaid_sandbox: PlaidSandbox,
-    wanted: dict[str, str] | None = None,
+    wanted: dict[str, Any] | None = None,
     **choices: Any,
 ) -> dict[str, Any]:
     """Do what the page does: fetch a link token, open Link; the arguments of onSuccess."""
@@ -143,7 +155,9 @@ def test_a_double_click_makes_one_item(
 def test_the_same_accounts_again_are_refused(ada: FlaskClient, plaid_sandbox: PlaidSandbox) -> None:
     again = through_link(ada, plaid_sandbox, masks=["0000"])
 
-    assert ada.post("/api/links", json=again).status_code == 409
+    refused = ada.post("/api/links", json=again)
+    assert refused.status_code == 409
+    assert "Use Add accounts at that bank." in told(refused)["error"]
     assert [each.exchanged for each in plaid_sandbox.items] == [True, False]
 
 
@@ -202,7 +216,7 @@ def test_a_new_account_is_shared_and_handed_over(
     until(lambda: shown(ada)["health"] == "add_accounts")
 
     masks = ["0000", "1111", new.mask]  # without the credit card
-    through_link(ada, plaid_sandbox, {"item_id": item_id}, masks=masks)
+    through_link(ada, plaid_sandbox, {"item_id": item_id, "add_accounts": True}, masks=masks)
     answer = ada.post(f"/api/links/{item_id}/refresh", json={})
 
     assert answer.json == {"health": "healthy"}
@@ -257,7 +271,9 @@ def test_a_link_outlives_a_failure(
     ada: FlaskClient, plaid_sandbox: PlaidSandbox, local_layer: LocalLayer, business: str
 ) -> None:
     done = through_link(ada, plaid_sandbox, masks=["0000"])
-    assert ada.post("/api/links", json=done).status_code == 502
+    failed = ada.post("/api/links", json=done)
+    assert failed.status_code == 502
+    assert told(failed)["error"] == "The bank is connected; the rest follows by itself."
     assert shown(ada)["state"] == "linked"
 
     plaid_sandbox.clear_faults()
@@ -267,3 +283,236 @@ def test_a_link_outlives_a_failure(
     assert shown(ada)["state"] == "complete"
     assert ada.post("/api/links", json=done).json == {"item_id": item_id}
     assert (len(plaid_sandbox.items), len(local_layer.books(business))) == (1, 1)
+
+
+def test_accounts_are_added_to_a_healthy_bank(
+    ada: FlaskClient, plaid_sandbox: PlaidSandbox, local_layer: LocalLayer, business: str
+) -> None:
+    done = through_link(ada, plaid_sandbox, masks=["0000"])
+    item_id = told(ada.post("/api/links", json=done))["item_id"]
+
+    wanted = {"item_id": item_id, "add_accounts": True}
+    through_link(ada, plaid_sandbox, wanted, masks=["0000", "1111"])
+    assert ada.post(f"/api/links/{item_id}/refresh", json={}).json == {"health": "healthy"}
+
+    assert [each.mask for each in local_layer.books(business)] == ["0000", "1111"]
+
+
+@pytest.fixture
+def paying(ada: FlaskClient, plaid_sandbox: PlaidSandbox) -> str:
+    """Ada's Item with one account and her consent for Finix; its path."""
+    done = through_link(ada, plaid_sandbox, masks=["0000"])
+    item_id = str(told(ada.post("/api/links", json=done))["item_id"])
+    through_link(ada, plaid_sandbox, {"item_id": item_id, "partner": "finix"})
+    return f"/api/links/{item_id}"
+
+
+def enabled(local_finix: LocalFinix) -> list[bool]:
+    """Whether each payment instrument is enabled."""
+    return [each.enabled for each in local_finix.instruments]
+
+
+def tokens_asked(plaid_sandbox: PlaidSandbox) -> int:
+    """How many processor tokens were asked for."""
+    return [each.path for each in plaid_sandbox.requests].count("/processor/token/create")
+
+
+def finix_state(browser: FlaskClient) -> list[str]:
+    """How far Finix's hand-offs are."""
+    accounts = shown(browser)["accounts"]
+    return [each["handoff"] for each in accounts if each["partner"] == "finix"]
+
+
+def test_an_unknown_outcome_at_finix_needs_the_users_word(
+    app: Flask, ada: FlaskClient, paying: str, local_finix: LocalFinix
+) -> None:
+    local_finix.fail("POST /payment_instruments", drop="unread")
+    assert ada.post(f"{paying}/finix", json={}).status_code == 502
+    assert finix_state(ada) == ["unknown"]
+
+    app.extensions["tidy_up"]()  # it does not decide
+    refused = ada.delete(paying, json={})
+    assert refused.status_code == 409
+    assert "not known yet what Finix has" in told(refused)["error"]
+    asked = ada.post(f"{paying}/finix", json={})
+    assert asked.status_code == 409
+    assert asked.json == {"error": "Finix may have this account already.", "again": True}
+    assert enabled(local_finix) == []
+
+    assert ada.post(f"{paying}/finix", json={"again": True}).json == {"handoff": "done"}
+    assert ada.post(f"{paying}/finix", json={"again": True}).json == {"handoff": "done"}
+    assert enabled(local_finix) == [True]
+    assert ada.delete(paying, json={}).status_code == 204
+    assert enabled(local_finix) == [False]
+
+
+def test_what_finix_made_is_found(ada: FlaskClient, paying: str, local_finix: LocalFinix) -> None:
+    local_finix.fail("POST /payment_instruments", drop="after")
+    assert ada.post(f"{paying}/finix", json={}).status_code == 502
+
+    assert ada.post(f"{paying}/finix", json={}).json == {"handoff": "done"}
+    assert len(local_finix.instruments) == 1
+
+
+def test_three_clicks_at_once_make_one_token_and_one_instrument(
+    app: Flask, ada: FlaskClient, paying: str, plaid_sandbox: PlaidSandbox, local_finix: LocalFinix
+) -> None:
+    before = tokens_asked(plaid_sandbox)
+    browsers = [ada, signed_in(app, "ada"), signed_in(app, "ada")]
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(lambda each: each.post(f"{paying}/finix", json={}), browsers))
+
+    assert {each.status_code for each in answers} <= {200, 503}
+    for answer in answers:
+        if answer.status_code == 503:
+            assert answer.headers["Retry-After"]
+            assert told(answer)["error"] == "This is under way. Please wait a little."
+    assert finix_state(ada) == ["done"]
+    assert len(local_finix.instruments) == 1
+    assert tokens_asked(plaid_sandbox) == before + 1
+
+
+def test_tidy_up_hands_over_what_is_due_and_passes_over_what_fails(
+    app: Flask,
+    ada: FlaskClient,
+    plaid_sandbox: PlaidSandbox,
+    local_layer: LocalLayer,
+    business: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    linker, *_ = app.extensions["parts"]
+    for name in ("nobody", "no one"):  # users that are gone
+        linker.link_sandbox("layer", client_user_id=name)
+    local_layer.fail(status=503, times=None)
+    done = through_link(ada, plaid_sandbox, masks=["0000"])
+    assert ada.post("/api/links", json=done).status_code == 201
+    local_layer.clear_faults()
+    assert [each["handoff"] for each in shown(ada)["accounts"]] == ["due"]
+    caplog.clear()
+
+    app.extensions["tidy_up"]()
+
+    assert "hand_to_layer('nobody', " in caplog.text
+    assert "hand_to_layer('no one', " in caplog.text
+    assert [each["handoff"] for each in shown(ada)["accounts"]] == ["done"]
+    assert [each.mask for each in local_layer.books(business)] == ["0000"]
+
+
+@pytest.mark.plaid_fault("/item/get", status=500, times=None)
+def test_a_webhook_whose_work_fails_is_logged(
+    app: Flask,
+    ada: FlaskClient,
+    item_id: str,
+    plaid_sandbox: PlaidSandbox,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    plaid_sandbox.reset_login(item_id)
+    hook = plaid_sandbox.webhook("ITEM", "ERROR", item_id=item_id)
+    taken = app.test_client().post("/webhooks/plaid", data=hook.body, headers=hook.headers)
+    assert taken.status_code == 200
+    until(lambda: f"look_after('ada', '{item_id}'" in caplog.text)
+    assert "Traceback" not in caplog.text
+    assert shown(ada)["health"] == "healthy"
+
+    plaid_sandbox.clear_faults()
+
+    assert ada.post(f"/api/links/{item_id}/refresh", json={}).json == {"health": "repair"}
+
+
+def test_wrong_input_is_refused(ada: FlaskClient) -> None:
+    public = "public-sandbox-00000000-0000-4000-8000-000000000000"
+    metadata: dict[str, Any] = {"accounts": [], "institution": None}
+    for path, body in (
+        ("/api/links", []),
+        ("/api/links", "text"),
+        ("/api/links", {}),
+        ("/api/links", {"public_token": 1, "metadata": metadata}),
+        ("/api/links", {"public_token": public, "metadata": []}),
+        ("/api/links", {"public_token": public, "metadata": "text"}),
+        ("/api/links", {"public_token": "text", "metadata": metadata}),
+        ("/api/links", {"public_token": public, "metadata": {"accounts": 1}}),
+        ("/api/links", {"public_token": public, "metadata": {"accounts": [1]}}),
+        ("/api/links", {"public_token": public, "metadata": {"accounts": [{}]}}),
+        ("/api/links", {"public_token": public, "metadata": {"accounts": [{"id": "\ud800"}]}}),
+        ("/api/links", {"public_token": public, "metadata": {**metadata, "institution": "text"}}),
+        ("/api/link-token", {"add_accounts": True}),
+        ("/api/login", {"user": "ada"}),
+    ):
+        answer = ada.post(path, json=body)
+        assert answer.status_code == 400, (path, body, answer.text)
+        assert told(answer)["error"]
+    for text in ("null", "{", "\xff"):
+        answer = ada.post("/api/links", data=text, content_type="application/json")
+        assert answer.status_code == 400
+
+
+def test_a_body_has_at_most_a_megabyte(app: Flask, ada: FlaskClient) -> None:
+    long = "x" * 1_000_001
+    assert ada.post("/api/link-token", json={"item_id": long}).status_code == 413
+    assert app.test_client().post("/webhooks/plaid", data=long).status_code == 413
+
+
+def test_the_policy_lets_in_link_and_what_has_the_pages_nonce(
+    ada: FlaskClient, plaid_sandbox: PlaidSandbox
+) -> None:
+    first, second = ada.get("/"), ada.get("/")
+
+    for answer in (first, second):
+        directives = dict(
+            each.strip().split(" ", 1)
+            for each in answer.headers["Content-Security-Policy"].split(";")
+        )
+        found = re.search(r'data-nonce="([^"]+)"', answer.text)
+        assert found is not None
+        script = f"{plaid_sandbox.url}/link/v2/stable/link-initialize.js"
+        assert directives["script-src"] == f"'self' 'nonce-{found[1]}' {script}"
+        assert f'src="{script}"' in answer.text
+        assert directives["style-src"] == f"'self' 'nonce-{found[1]}'"
+        assert directives["frame-src"] == plaid_sandbox.url
+        for source in ("'self'", "https://sandbox.plaid.com", "https://production.plaid.com"):
+            assert source in directives["connect-src"].split()
+        assert directives["base-uri"] == directives["frame-ancestors"] == "'none'"
+    assert first.headers["Content-Security-Policy"] != second.headers["Content-Security-Policy"]
+
+
+def test_only_a_local_plaid_serves_links_script(environ: dict[str, str]) -> None:
+    app = make_app({**environ, "PLAID_BASE_URL": "https://proxy.example.com"})
+    page = signed_in(app, "ada").get("/")
+    close(app)
+
+    assert 'src="https://cdn.plaid.com/link/v2/stable/link-initialize.js"' in page.text
+    assert "frame-src https://cdn.plaid.com;" in page.headers["Content-Security-Policy"]
+    assert "proxy.example.com" not in page.text + page.headers["Content-Security-Policy"]
+
+
+def test_logging_out_never_signs_in(app: Flask) -> None:
+    browser = app.test_client()
+    answer = browser.post("/api/logout", json={"user": "ada", "password": "ada"})
+    assert answer.status_code == 401
+    assert browser.get("/api/state").status_code == 401
+
+
+@pytest.mark.parametrize("name", ["LINK_KEYS", "SESSION_SECRET"])
+def test_only_with_sqlite_it_makes_the_keys(environ: dict[str, str], name: str) -> None:
+    keys = {"LINK_KEYS": "x", "SESSION_SECRET": "x", name: ""}
+    with pytest.raises(KeyError, match=name):
+        make_app({**environ, **keys, "DATABASE_URL": "postgresql+psycopg://127.0.0.1:1/x"})
+
+
+@pytest.mark.usefixtures("app")
+def test_the_keys_are_made_once(environ: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "links.db.env"
+    made = file.read_text()
+    assert file.stat().st_mode & 0o777 == 0o600
+
+    close(make_app(environ))
+
+    assert file.read_text() == made
+
+
+def test_no_demo_users_in_production(environ: dict[str, str]) -> None:
+    app = make_app({**environ, "PLAID_ENV": "production"})
+    answer = app.test_client().post("/api/login", json={"user": "ada", "password": "ada"})
+    close(app)
+
+    assert answer.status_code == 401

@@ -89,12 +89,13 @@ class World:
         lines = (folder / ".env").read_text().splitlines()
         pairs = [line.partition("=") for line in lines if line and not line.startswith("#")]
         self.variables = {name: value.strip("'\"") for name, _, value in pairs}
+        self.url = self.variables["PLAID_BASE_URL"]
         self.business = self.variables["DEMO_LAYER_BUSINESSES"].split(",")[0]  # ada's
         self.identity = self.variables["DEMO_FINIX_IDENTITIES"].split(",")[0]
 
     def control(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Ask the local Plaid's control plane."""
-        url = f"{self.variables['PLAID_BASE_URL']}/_sandbox{path}"
+        url = f"{self.url}/_sandbox{path}"
         answer = httpx.request(method, url, json=body if method == "POST" else None)
         assert answer.status_code == 200, answer.text
         told: dict[str, Any] = answer.json()
@@ -173,7 +174,7 @@ class Served:
             yield browser
 
     def forget_leases(self) -> None:
-        """End the leases of a process that was killed; else they last for about a minute."""
+        """End the leases of a process that was killed; else they last for a minute and a half."""
         databases = list((self.folder / "examples" / self.app).rglob("*.db"))
         assert databases
         for path in databases:

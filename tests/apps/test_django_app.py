@@ -5,16 +5,25 @@ On SQLite and on a real PostgreSQL, where `check_store` proves its store too.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 
 ROOT = Path(__file__).parent.parent.parent
 APP = ROOT / "examples" / "django_app"
+SETTINGS = f"""
+import json, sys
+sys.path.insert(0, {str(APP)!r})
+from banks import settings
+print(json.dumps({{name: getattr(settings, name) for name in ("LINK_KEYS", "LINK_URL")}}))
+"""
 
 both_databases = pytest.mark.parametrize(
     "database",
@@ -64,24 +73,76 @@ def test_the_store_passes_the_test_of_every_store() -> None:
     assert "2 passed" in done.stdout
 
 
-def test_keys_without_which_it_does_not_start(tmp_path: Path) -> None:
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    """Variables with which it starts, on a SQLite file of the test."""
+    names = ("PLAID_CLIENT_ID", "PLAID_SECRET", "LAYER_CLIENT_ID", "LAYER_CLIENT_SECRET")
+    return {
+        "DATABASE_URL": f"sqlite:///{tmp_path}/banks.db",
+        **dict.fromkeys((*names, "FINIX_USERNAME", "FINIX_PASSWORD"), "none"),
+        **{f"{name}_ENV": "sandbox" for name in ("PLAID", "LAYER", "FINIX")},
+    }
+
+
+def test_keys_without_which_it_does_not_start(environ: dict[str, str], tmp_path: Path) -> None:
     """On PostgreSQL they are in the environment; on SQLite in a file that others cannot read."""
     manage = str(APP / "manage.py")
-    done = run(manage, "check", DATABASE_URL="postgresql://127.0.0.1:1/none")
-    assert done.returncode != 0
-    assert "KeyError: 'LINK_KEYS'" in done.stderr
+    given = {"DATABASE_URL": "postgresql://127.0.0.1:1/none"}
+    for name in ("LINK_KEYS", "SESSION_SECRET"):
+        done = run(manage, "check", **environ | given)
+        assert done.returncode != 0
+        where = "README.md, under Keys, says where it comes from."
+        assert done.stderr == f"{name} is not set: {where}\n"
+        given[name] = Fernet.generate_key().decode()
 
-    partners = {f"{name}_ENV": "sandbox" for name in ("PLAID", "LAYER", "FINIX")}
-    names = ("PLAID_CLIENT_ID", "PLAID_SECRET", "LAYER_CLIENT_ID", "LAYER_CLIENT_SECRET")
-    partners |= dict.fromkeys((*names, "FINIX_USERNAME", "FINIX_PASSWORD"), "none")
-    url = f"sqlite:///{tmp_path}/banks.db"
-    done = run(manage, "migrate", DATABASE_URL=url, **partners)
+    done = run(manage, "migrate", **environ)
     assert done.returncode == 0, done.stderr
     key_file = tmp_path / "banks.db.env"
     assert key_file.stat().st_mode & 0o777 == 0o600
     keys = key_file.read_text()
-    assert re.fullmatch(r"LINK_KEYS=.{44}\nSESSION_SECRET=.{44}", keys)
+    assert re.fullmatch(r"LINK_KEYS=.{44}\nSESSION_SECRET=.{44}\n", keys)
+    assert {each.name for each in tmp_path.iterdir()} == {"banks.db", "banks.db.env"}
 
-    done = run(manage, "check", DATABASE_URL=url, **partners)
+    done = run(manage, "check", **environ)
     assert done.returncode == 0, done.stderr
     assert key_file.read_text() == keys
+
+
+def test_processes_that_start_at_once_have_the_same_keys(environ: dict[str, str]) -> None:
+    """The first one's file counts, and no other reads it before it is whole."""
+    with ThreadPoolExecutor() as pool:
+        done = list(pool.map(lambda _: run("-c", SETTINGS, **environ), range(4)))
+
+    assert [each.stderr for each in done] == [""] * 4
+    assert len({each.stdout for each in done}) == 1
+    assert "LINK_KEYS" in done[0].stdout
+
+
+@pytest.mark.parametrize(
+    ("plaid", "link"),
+    [
+        ("", "https://cdn.plaid.com"),
+        ("http://127.0.0.1:8080/", "http://127.0.0.1:8080"),
+        ("http://localhost:8080", "http://localhost:8080"),
+        ("https://plaid-proxy.example.com", "https://cdn.plaid.com"),
+        ("http://localhost.example.com", "https://cdn.plaid.com"),
+    ],
+)
+def test_where_links_script_is_from(environ: dict[str, str], plaid: str, link: str) -> None:
+    """It must be Plaid's own, or in development the local Plaid's."""
+    done = run("-c", SETTINGS, PLAID_BASE_URL=plaid, **environ)
+
+    assert json.loads(done.stdout)["LINK_URL"] == link
+
+
+def test_demo_users_are_for_sandbox_alone(environ: dict[str, str]) -> None:
+    """Their passwords are their names."""
+    environ["DEMO_LAYER_BUSINESSES"] = "one,another"
+    for name, starts in (("sandbox", True), ("", True), ("production", False)):
+        environ["PLAID_ENV"] = name
+
+        done = run("-c", SETTINGS, **environ)
+
+        assert (done.returncode == 0) is starts
+        refusal = "Take DEMO_… out: its users' passwords are their names.\n"
+        assert done.stderr == ("" if starts else refusal)

@@ -29,7 +29,7 @@ class Step(models.Model):
 
 def make_demo_users() -> None:
     """Users of a local world. Your sign-up makes both ids at the partners, and keeps them."""
-    if "DEMO_LAYER_BUSINESSES" in os.environ:
+    if os.environ.get("DEMO_LAYER_BUSINESSES"):
         businesses = os.environ["DEMO_LAYER_BUSINESSES"].split(",")
         identities = os.environ["DEMO_FINIX_IDENTITIES"].split(",")
         for name, business, identity in zip(("ada", "grace"), businesses, identities, strict=True):

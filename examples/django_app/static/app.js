@@ -98,14 +98,17 @@ function buttonsOf(link) {
   if (["repair", "stop"].includes(link.health)) {
     made.push(button(link, "repair", "Repair", updateMode, "main"));
   }
-  if (link.health === "add_accounts") {
-    made.push(button(link, "add", "Add accounts", updateMode, "main"));
+  if (["healthy", "add_accounts"].includes(link.health)) { // "add_accounts": the bank has new ones
+    const look = link.health === "add_accounts" ? "main" : "quiet";
+    made.push(button(link, "add", "Add accounts", addAccounts, look));
   }
   if (link.state === "linked" && link.health === "healthy") { // such as after an outage at Plaid
     made.push(button(link, "again", "Try again", () => askUntilThere("POST", pathOf(link, "/refresh"))));
   }
-  const paid = link.accounts.some((each) => each.partner === "finix" && each.handoff === "done");
-  if (!paid && ["healthy", "add_accounts"].includes(link.health)) {
+  // What was begun can be finished, whatever the health: before that, the bank cannot be disconnected.
+  const finix = link.accounts.filter((each) => each.partner === "finix");
+  const paid = finix.length > 0 && finix.every((each) => each.handoff === "done");
+  if (!paid && (finix.length > 0 || ["healthy", "add_accounts"].includes(link.health))) {
     made.push(button(link, "finix", "Pay with Finix", payWithFinix));
   }
   made.push(button(link, "disconnect", "Disconnect", disconnect, "quiet danger"));
@@ -131,6 +134,7 @@ function cardOf(link) {
     rows.get(each.account_id).append(chip);
   }
   card.append(element("ul", "accounts", ...rows.values()));
+  if (link.item_id) card.append(element("p", "hint item", "Item ", element("code", "", link.item_id)));
   card.append(element("div", "actions", ...buttonsOf(link)));
   return card;
 }
@@ -216,6 +220,7 @@ async function openLink(token) {
   return new Promise((resolve, reject) => {
     const link = window.Plaid.create({
       token,
+      cspNonce: document.body.dataset.nonce, // the content security policy lets Link's styles in by it
       onSuccess: (publicToken, metadata) => {
         resolve({ public_token: publicToken, metadata });
         link.destroy();
@@ -242,27 +247,40 @@ async function connect() {
 }
 
 // In update mode there is nothing to exchange: the server looks what has changed.
-async function updateMode(link, partner) {
-  const done = await openLink(await linkToken({ item_id: link.item_id, partner }));
+async function updateMode(link, wanted) {
+  const done = await openLink(await linkToken({ item_id: link.item_id, ...wanted }));
   if (done) await askUntilThere("POST", pathOf(link, "/refresh"));
   return done !== null;
 }
 
-async function payWithFinix(link, chosen, consented = false) {
+const addAccounts = (link) => updateMode(link, { add_accounts: true });
+
+// Asks again with what the server found missing: the account, the consent, or the user's word.
+async function payWithFinix(link, wanted = {}, consented = false) {
+  // With the user's word it may make a second instrument: that is asked once only.
+  const send = wanted.again ? ask : askUntilThere;
   try {
-    await ask("POST", pathOf(link, "/finix"), chosen ? { account_id: chosen } : {});
+    await send("POST", pathOf(link, "/finix"), wanted);
   } catch (error) {
-    if (error.body?.choose?.length) {
+    const { choose, consent, again } = error.body ?? {};
+    if (choose?.length) {
       const accountId = await dialog({
         title: "Which account should payments use?",
         text: "Finix takes one account.",
         ok: "Use this account",
-        choices: error.body.choose,
+        choices: choose,
       });
-      if (accountId) await payWithFinix(link, accountId, consented);
-    } else if (error.body?.consent && !consented) {
+      if (accountId) await payWithFinix(link, { ...wanted, account_id: accountId }, consented);
+    } else if (consent && !consented) {
       // The user agreed to what Layer reads. Link asks for what Finix reads, and we ask again.
-      if (await updateMode(link, "finix")) await payWithFinix(link, chosen, true);
+      if (await updateMode(link, { partner: "finix" })) await payWithFinix(link, wanted, true);
+    } else if (again && !wanted.again) {
+      const sure = await dialog({
+        title: "Make another payment instrument?",
+        text: "Finix may have this account already: look there first.",
+        ok: "Make another",
+      });
+      if (sure) await payWithFinix(link, { ...wanted, again: true }, consented);
     } else {
       throw error;
     }
