@@ -29,13 +29,12 @@ from plaid_processors.store import SqlStore, StoredLink
 
 HERE, log = Path(__file__).parent, logging.getLogger(__name__)
 Json = dict[str, Any]
-Text = Annotated[str, Body(embed=True)]  # a field of the request's JSON
+Text = Annotated[str, Body(embed=True, pattern=r"^[^\x00]*$")]  # what PostgreSQL can keep
 Flag = Annotated[bool, Body(embed=True, strict=True)]
-THERE = "You have connected some of these accounts already. Use Add accounts at that bank."
 ANSWERS: dict[type[Exception], tuple[int, Json]] = {
     RequestValidationError: (400, {"error": "The server does not understand this request."}),
     pp.WebhookVerificationError: (400, {"error": "This is no webhook of Plaid's."}),
-    pp.DuplicateItemError: (409, {"error": THERE}),
+    pp.DuplicateItemError: (409, {"error": "Connected already. Use Add accounts at that bank."}),
     HandoffRefusedError: (409, {"error": "Finix may have this account already.", "again": True}),
     pp.LinkIncompleteError: (502, {"error": "The bank is connected; the rest follows by itself."}),
     pp.LinkInProgressError: (503, {"error": "This is under way. Please wait a little."}),
@@ -44,27 +43,24 @@ hashed = partial(scrypt, salt=token_bytes(16), n=2**14, r=8, p=5)  # yours: a sa
 
 
 def make_app(environ: dict[str, str] | None = None) -> FastAPI:
-    """The application, by the variables of the environment and of the file .env."""
     given: Json = {**dotenv_values(".env"), **os.environ} if environ is None else {**environ}
     url = sql.make_url(given.get("DATABASE_URL") or f"sqlite:///{HERE}/links.db")
     file = Path(f"{url.database}.env")  # in production a secret manager sets what is in it
     if url.get_backend_name() == "sqlite" and not file.exists():
         file.touch(0o600)
         file.write_text(f"LINK_KEYS={Fernet.generate_key().decode()}\nSESSION_SECRET={token_hex()}")
-    env = {**dotenv_values(file), **given}
-    app_url = env.get("APP_URL") or "http://127.0.0.1:8000"
-    plaid = (env.get("PLAID_BASE_URL") or "").rstrip("/")  # only a local Plaid serves Link itself
+    env = {name: value for name, value in {**dotenv_values(file), **given}.items() if value}
+    app_url = env.get("APP_URL", "http://127.0.0.1:8000")
+    plaid = env.get("PLAID_BASE_URL", "").rstrip("/")  # only a local Plaid serves Link itself
     home = plaid if plaid.startswith("http://127.0.0.1:") else "https://cdn.plaid.com"
     engine = sql.create_engine(url)
     store = SqlStore(engine, keys=env["LINK_KEYS"].split(","))
-    number = sql.Column("number", sql.Integer, primary_key=True)
     texts = [sql.Column(name, sql.Text) for name in ("user", "at", "text", "item_id", "health")]
-    steps = sql.Table("app_steps", store.metadata, number, *texts)  # the page's, beside the store's
+    steps = sql.Table("app_steps", store.metadata, *texts)  # beside the store's tables
     store.create_tables()
     linker = pp.AsyncProcessorLinker.from_env(env, store=store, timeout=10, deadline=20)
     layer = AsyncLayerSender.from_env(env, timeout=10)
     finix = AsyncFinixSender.from_env(env, timeout=10)
-    links = partial(store.links, client_id=linker.client.client_id)
     backfill = partial(backfill_item, pp.ProcessorLinker(linker.client, store=store), "finix")
     demo = "DEMO_LAYER_BUSINESSES" in env and linker.client.environment == "sandbox"
     passwords = {name: hashed(name.encode()) for name in ("ada", "grace") if demo}  # yours: rows
@@ -83,6 +79,10 @@ def make_app(environ: dict[str, str] | None = None) -> FastAPI:
     app.add_middleware(SessionMiddleware, env["SESSION_SECRET"], https_only=app_url[:5] == "https")
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     render = Jinja2Templates(HERE / "templates").TemplateResponse
+
+    def links(user: str | None = None, **which: str) -> list[StoredLink]:
+        found = store.links(client_id=linker.client.client_id, client_user_id=user, **which)
+        return [each for each in found if each.state != "removed"]
 
     def step(user: str, text: str, **seen: str) -> None:  # for the page: no token, no number
         now = datetime.now(UTC).isoformat()
@@ -110,19 +110,18 @@ def make_app(environ: dict[str, str] | None = None) -> FastAPI:
             try:
                 log.info("recovered: %s", await linker.recover(older_than=0))
                 for state in ("due", "unknown"):  # what Layer may have can be sent again
-                    for link in await to_thread(list, links(processor="layer", handoff=state)):
+                    for link in await to_thread(links, processor="layer", handoff=state):
                         await hand_to_layer(link.client_user_id, str(link.item_id))
             except Exception:
                 log.exception("this is tried again")
             await sleep(30)
 
     def who(request: Request) -> str:  # the session says it; no form of another site sends JSON
-        kind, user = request.headers.get("content-type", ""), str(request.session.get("user"))
-        if request.method != "GET" and not kind.startswith("application/json"):
+        if request.method != "GET" and request.headers.get("content-type") != "application/json":
             raise HTTPException(415, "Content-Type must be application/json.")
-        if user not in passwords:
+        if (user := request.session.get("user")) not in passwords:
             raise HTTPException(401, "Please sign in.")
-        return user
+        return str(user)
 
     def own(item_id: str, user: str = Depends(who)) -> StoredLink:
         link = store.find(item_id, client_user_id=user)
@@ -170,20 +169,18 @@ def make_app(environ: dict[str, str] | None = None) -> FastAPI:
     @app.get("/api/state")
     def state(user: str = Depends(who)) -> Json:
         with engine.connect() as db:
-            query = steps.select().filter_by(user=user).order_by(number)
-            rows = [dict(each) for each in db.execute(query).mappings()]
+            rows = db.execute(steps.select().filter_by(user=user).order_by("at")).mappings().all()
         health = {each["item_id"]: each["health"] for each in rows}  # as it was seen last
         shown = []
-        for link in sorted(links(client_user_id=user), key=lambda each: str(each.created_at)):
+        for link in sorted(links(user), key=lambda each: str(each.created_at)):
             handoffs = {each.key: each.state for each in link.handoffs}
-            accounts = [
-                {"account_id": each.account.account_id, "label": each.account.label,
-                 "partner": each.processor, "handoff": handoffs.get(each.key)}
-                for each in (link.result.entries if link.result else ())]  # fmt: skip
-            bank = link.result and link.result.institution_name
-            seen = {"state": link.state, "health": health.get(link.item_id) or "healthy"}
-            shown.append({"item_id": link.item_id, "bank": bank, **seen, "accounts": accounts})
-        return {"user": user, "links": shown, "steps": rows}
+            shown.append({
+                "item_id": link.item_id, "bank": link.result and link.result.institution_name,
+                "state": link.state, "health": health.get(link.item_id) or "healthy", "accounts": [
+                    {"account_id": each.account.account_id, "label": each.account.label,
+                     "partner": each.processor, "handoff": handoffs.get(each.key)}
+                    for each in (link.result.entries if link.result else ())]})  # fmt: skip
+        return {"user": user, "links": shown, "steps": [dict(each) for each in rows]}
 
     @app.post("/api/link-token")
     async def link_token(
@@ -200,15 +197,12 @@ def make_app(environ: dict[str, str] | None = None) -> FastAPI:
 
     @app.post("/api/links", status_code=201)
     async def link(public_token: Text, metadata: Json, user: str = Depends(who)) -> Json:
-        known = await to_thread(list, links(client_user_id=user))
         try:
-            result = await linker.link(
-                "layer", public_token=public_token, metadata=metadata, client_user_id=user,
-                earlier=[each.result for each in known if each.result and each.state != "removed"],
+            result = await linker.link("layer", public_token=public_token, metadata=metadata,
+                earlier=[each.result for each in await to_thread(links, user) if each.result],
                 on_exchange=lambda item: to_thread(step, user, f"Stored: {item.institution_name}"),
-                on_token=lambda made: to_thread(
-                    step, user, f"Token: {made.account.label} (fingerprint {made.fingerprint})"),
-            )  # fmt: skip
+                on_token=lambda new: to_thread(step, user, f"Token, fingerprint {new.fingerprint}"),
+                client_user_id=user)  # fmt: skip
         except (pp.PublicTokenError, KeyError, TypeError, ValueError) as error:
             raise HTTPException(400, "This is no result of Link's that can be used.") from error
         await hand_to_layer(user, str(result.item_id))
@@ -234,21 +228,17 @@ def make_app(environ: dict[str, str] | None = None) -> FastAPI:
             raise made.error or HTTPException(409, f"Finix cannot have this bank: {made.reason}")
         unpaid = all(each.processor != "finix" or each.state != "done" for each in link.handoffs)
         await linker.hand_over(item_id, finix, identity=identities[user], again=again and unpaid)
-        await to_thread(step, user, "Finix has a payment instrument")
         return JSONResponse({"handoff": "done"})
 
     @app.delete("/api/links/{item_id}", status_code=204)
     async def disconnect(link: OwnLink) -> None:
         at_finix = [each for each in link.handoffs if each.processor == "finix"]
         if any(each.state in ("sending", "unknown") for each in at_finix):
-            words = "It is not known yet what Finix has. Press Pay with Finix first."
-            raise HTTPException(409, words)
-        for each in at_finix:
-            if each.reference:
-                await finix.disable(each.reference)
+            raise HTTPException(409, "It is not known yet what Finix has. Pay with Finix first.")
+        for reference in [each.reference for each in at_finix if each.reference]:
+            await finix.disable(reference)
         await linker.remove(item_id=link.item_id, reason_code="OTHER")  # Layer keeps its books
         await to_thread(store.erase, str(link.item_id))
-        await to_thread(step, link.client_user_id, "Item removed at Plaid, its tokens forgotten")
 
     @app.post("/webhooks/plaid")
     async def webhook(request: Request, later: BackgroundTasks) -> None:
