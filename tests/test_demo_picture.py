@@ -24,7 +24,7 @@ def test_the_picture_is_text_and_loads_nothing() -> None:
     root = ElementTree.fromstring(source)
     words = " ".join(each.text or "" for each in root.iter("{http://www.w3.org/2000/svg}text"))
     assert 'create_link_token("layer", …)' in words
-    assert 'link("finix", public_token=…, …)' in words
+    assert 'link("finix", …, on_exchange=…)' in words
     assert "prefers-color-scheme: dark" in source
     assert re.findall(r"https?://[^\"]+", source) == ["http://www.w3.org/2000/svg"]
     assert not re.search(r"<(image|script|use|a)\b|@import|@font-face|url\(", source)

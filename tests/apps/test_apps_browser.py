@@ -93,7 +93,8 @@ def test_the_readme_has_three_commands(app: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("app", ["flask_app", pytest.param("fastapi_app", marks=pytest.mark.full)])
+@pytest.mark.full  # test_django_app.py has the third
+@pytest.mark.parametrize("app", ["flask_app", "fastapi_app"])
 def test_its_own_tests_pass(app: str) -> None:
     """Those that a team copies with it."""
     done = subprocess.run(
