@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
+from attrs import evolve
 
 from plaid_processors import (
     Account,
@@ -76,8 +77,87 @@ def test_finix_refusal_names_rule_and_way_out(
     assert "enabled for one account" in str(error)
 
 
+PENDING = evolve(CHECKING, verification_status="pending_manual_verification")
+FAILED = evolve(CARD, subtype="checking", verification_status="verification_failed")
+UNSAID = Account(account_id="unsaid-1", name="Mine")
+ALL_CHECKING = PartnerAdapter(processor="p", products=("auth",), subtypes=("checking",))
+
+
+@rows(
+    ("adapter", "accounts", "found", "way_out"),
+    [
+        (FinixAdapter(), (CHECKING, SAVINGS), "2 accounts (checking ", "Pass account_id="),
+        (FinixAdapter(), (CARD,), "the only account (credit card ", "one that fits"),
+        (FinixAdapter(), (CARD, NEW), "none of the 2 accounts (credit card ", "one that fits"),
+        (FinixAdapter(), (), "there is no account", "one that fits"),
+        (FinixAdapter(), (UNSAID,), "Link gave no subtype of ", "verify_accounts=True"),
+        (FinixAdapter(), (PENDING,), " is pending_manual_verification", "resume the result, when"),
+        (ALL_CHECKING, (SAVINGS,), "the only account (savings ", "connect other accounts"),
+        (ALL_CHECKING, (FAILED, FAILED), " is verification_failed; ", "connect other accounts"),
+    ],
+)
+def test_a_refusal_says_what_was_found_and_the_way_out(
+    adapter: PartnerAdapter, accounts: tuple[Account, ...], found: str, way_out: str
+) -> None:
+    """The rule, the accounts that there are, and what helps here."""
+    with pytest.raises(AccountSelectionError) as caught:
+        adapter.select_accounts(accounts)
+    said = str(caught.value)
+    assert f"{adapter.processor} takes {adapter.rule}, but " in said
+    assert found in said
+    assert way_out in said
+    assert all(each.label in said for each in accounts)
+
+
+@rows(
+    ("adapter", "rule"),
+    [
+        (FinixAdapter(), "one account, checking or savings"),
+        (LayerAdapter(), "all accounts, of any type"),
+        (
+            PartnerAdapter(processor="p", as_given=True),
+            "exactly the accounts it is given, of any type",
+        ),
+    ],
+)
+def test_a_rule_in_words(adapter: PartnerAdapter, rule: str) -> None:
+    """As the pages and the refusals say it."""
+    assert adapter.rule == rule
+
+
+@rows(
+    ("status", "way_out"),
+    [
+        ("verification_failed", "enabled for one account"),
+        ("verification_expired", "enabled for one account"),
+        ("database_insights_fail", "enabled for one account"),
+        ("pending_automatic_verification", "when Plaid has verified it"),
+        ("pending_manual_verification", "when Plaid has verified it"),
+        ("unsent", "when Plaid has verified it"),
+        ("database_insights_pending", "when Plaid has verified it"),
+    ],
+)
+def test_each_status_of_an_account_that_is_not_verified(status: str, way_out: str) -> None:
+    """It does not fit a partner that reads its numbers; whether to wait depends on the status."""
+    account = evolve(CHECKING, verification_status=status)
+    assert not FinixAdapter().fits(account)
+    assert LayerAdapter().fits(account)
+    with pytest.raises(AccountSelectionError, match=way_out):
+        FinixAdapter().select_accounts((account,))
+
+
 def test_rules_are_adjustable_by_keyword() -> None:
     """A partner's rule can be changed for one's own agreement with it."""
+    for kind in (FinixAdapter, LayerAdapter):
+        own = kind(products=["auth"], subtypes=["checking"], permissions=["auth"])
+        assert (own.products, own.subtypes, own.permissions) == (
+            ("auth",),
+            ("checking",),
+            ("auth",),
+        )
+    plain = PartnerAdapter(processor="p")
+    assert (plain.products, plain.subtypes, plain.permissions) == ((), None, None)
+    assert (plain.single, plain.as_given) == (False, False)
     finix = FinixAdapter(products=["auth"], subtypes=["checking"], single=False)
     assert finix.products == ("auth",)
     assert finix.select_accounts((SAVINGS, CHECKING)) == (CHECKING,)
@@ -117,23 +197,25 @@ def test_name_of_the_wrong_type(name: object) -> None:
 
 
 @rows(
-    ("options", "error"),
+    ("options", "error", "words"),
     [
-        ({"processor": ""}, ValueError),
-        ({"processor": " "}, ValueError),
-        ({"processor": None}, TypeError),
-        ({"processor": "x", "products": "auth"}, TypeError),
-        ({"processor": "x", "subtypes": "checking"}, TypeError),
-        ({"processor": "x", "products": (1,)}, TypeError),
-        ({"processor": "x", "products": TOKEN}, TypeError),
-        ({"processor": "x", "single": "yes"}, TypeError),
-        ({"processor": "x", "subtypes": ()}, ValueError),
-        ({}, TypeError),
+        ({"processor": ""}, ValueError, "^processor must be"),
+        ({"processor": " "}, ValueError, "^processor must be"),
+        ({"processor": None}, TypeError, "^processor must be a string, not NoneType"),
+        ({"processor": 5}, TypeError, "^processor must be a string, not int"),
+        ({"processor": "x", "products": "auth"}, TypeError, "a sequence of names"),
+        ({"processor": "x", "subtypes": "checking"}, TypeError, "a sequence of names"),
+        ({"processor": "x", "products": (1,)}, TypeError, "a sequence of names"),
+        ({"processor": "x", "products": TOKEN}, TypeError, "a sequence of names"),
+        ({"processor": "x", "single": "yes"}, TypeError, "^single must be .*, not str"),
+        ({"processor": "x", "as_given": 1}, TypeError, "^as_given must be .*, not int"),
+        ({"processor": "x", "subtypes": ()}, ValueError, "^subtypes is empty"),
+        ({}, TypeError, "processor"),
     ],
 )
-def test_malformed_adapter(options: dict[str, object], error: type[Exception]) -> None:
+def test_malformed_adapter(options: dict[str, object], error: type[Exception], words: str) -> None:
     """An adapter that cannot be right is refused when it is made, and what was given not shown."""
-    with pytest.raises(error) as caught:
+    with pytest.raises(error, match=words) as caught:
         PartnerAdapter(**options)  # type: ignore[arg-type]
     assert TOKEN not in str(caught.value)
 

@@ -141,8 +141,9 @@ def test_no_account_is_chosen_where_no_page_says_a_rule(
         lambda: faulty_linker.link_sandbox(name, products=["auth"]),
         lambda: faulty_linker.issue(name, access_token="access-1"),
     ):
-        with pytest.raises(AccountSelectionError, match="no source says which accounts"):
+        with pytest.raises(AccountSelectionError, match="no source says which accounts") as caught:
             call()
+        assert caught.value.processor == name
     assert faulty.requests == []
 
 

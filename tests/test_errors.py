@@ -271,12 +271,24 @@ def test_invalid_product(path: str, kind: type[PlaidApiError]) -> None:
     assert type(error) is kind
 
 
-@rows(("status", "unknown"), [(400, False), (429, False), (500, True), (503, True)])
-def test_outcome_of_an_error(status: int, unknown: bool) -> None:
+@rows(
+    ("status", "code", "unknown"),
+    [
+        (400, "C", False),
+        (400, "INTERNAL_SERVER_ERROR", True),
+        (429, "C", False),
+        (499, "C", False),
+        (500, "C", True),
+        (503, "C", True),
+    ],
+)
+def test_outcome_of_an_error(status: int, code: str, unknown: bool) -> None:
     """After a server's own fault it is unknown whether Plaid acted."""
-    error = api_error("/x", status, {"error_type": "API_ERROR", "error_code": "C"})
+    body = {"error_type": "API_ERROR", "error_code": code, "request_id": "req-1"}
+    error = api_error("/x", status, body)
     assert error is not None
     assert error.outcome_unknown is unknown
+    assert (error.http_status, error.request_id, error.endpoint) == (status, "req-1", "/x")
 
 
 # --- decided on what Plaid sent
@@ -369,6 +381,15 @@ def test_a_secret_is_masked_in_texts_and_not_in_codes(
     for each in (secret, ACCESS_TOKEN, PUBLIC_TOKEN):
         assert each not in shown
     assert "wrong …" in caught.value.error_message
+
+
+@rows("name", ["error_type", "error_code"])
+def test_a_secret_in_a_code(name: str) -> None:
+    """Letters alone are a code, whatever the key; what has a digit is none, and is masked."""
+    for secret, shown in (("CORRECT_HORSE_BATTERY_STAPLE", "same"), ("5E" * 15, "…")):
+        body = {"error_type": "T", "error_code": "C", name: secret}
+        error = api_error("/x", 400, body, (secret,))
+        assert getattr(error, name) == (secret if shown == "same" else shown)
 
 
 @rows(

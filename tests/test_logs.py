@@ -65,6 +65,15 @@ def test_a_key_that_was_named(log: Log) -> None:
     """Keys look like nothing in particular: those given are masked altogether."""
     log.logger.info("with %s", SECRET)
     assert log.text == "with …\n"
+    try:
+        fail(RuntimeError(f"key {SECRET}"))
+    except RuntimeError:
+        log.logger.exception("failed")
+    assert "RuntimeError: key …" in log.text
+    assert SECRET not in log.text
+    record = logging.makeLogRecord({"msg": "m", "stack_info": f"f({SECRET})", "key": [SECRET]})
+    RedactingFilter(secrets=(SECRET,)).filter(record)
+    assert (record.stack_info, vars(record)["key"]) == ("f(…)", "['…']")
 
 
 def test_an_exception_and_its_chain(log: Log) -> None:
@@ -101,6 +110,13 @@ def test_what_another_handler_formatted_before(log: Log) -> None:
         log.logger.exception("failed")
     assert ACCESS not in log.text
     assert "RuntimeError: access-sandbox-…89ab" in log.text
+
+
+def test_an_exception_of_another_process() -> None:
+    """A record that was sent over a socket has the text of its exception only."""
+    record = logging.makeLogRecord({"msg": "failed", "exc_text": f"RuntimeError: {ACCESS}"})
+    assert RedactingFilter().filter(record)
+    assert record.exc_text == "RuntimeError: access-sandbox-…89ab"
 
 
 def test_the_stack(log: Log) -> None:
@@ -157,8 +173,10 @@ def test_a_call_that_does_not_fit(log: Log, capsys: pytest.CaptureFixture[str]) 
     log.logger.info("%d tokens", ACCESS)
     log.logger.info("%s and %s", ACCESS)
     log.logger.info("odd", extra={"odd": Unspeakable()})
+    log.logger.info(f"{ACCESS} of %d", Unspeakable())
     assert ACCESS not in log.text + capsys.readouterr().err
-    assert log.text.count("access-sandbox-…89ab") == 2
+    assert log.text.count("access-sandbox-…89ab") == 3
+    assert "<tuple>" in log.text  # of the arguments, whose repr fails, the type is left
 
 
 def test_records_without_a_token_are_left_alone() -> None:
@@ -217,6 +235,8 @@ def test_a_long_text_takes_no_long_time() -> None:
     log = Log()
     log.logger.info("a-" * 200_000 + ACCESS)
     assert "access-sandbox-…89ab" in log.text
+    log.logger.info(ACCESS + " " + "a-" * 200_000)  # where no token ends the search
+    assert ACCESS not in log.text
 
 
 def test_a_link_that_stores_nothing_is_warned_of_once(faulty: FaultyPlaid) -> None:

@@ -188,11 +188,44 @@ def test_resume_narrows_by_an_adapter_of_ones_own(
     assert faulty.asked(NARROW)[0]["products"] == ["auth"]
 
 
+@rows("given", [None, ("auth", "balance")], ids=["kept", "given"])
+def test_resume_keeps_the_permissions_unless_an_adapter_is_given(
+    given: tuple[str, ...] | None, faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+) -> None:
+    """What the link was asked for with holds; an adapter that resume is given is newer."""
+    faulty.on(NARROW, DONE)
+    faulty.on(CREATE, close)
+    new = PartnerAdapter(processor="brand_new", permissions=("auth",))
+    with pytest.raises(LinkIncompleteError) as caught:
+        faulty_linker.link(new, public_token=PUBLIC_TOKEN, accounts=TWO[:1], narrow=True)
+    faulty.on(CREATE, reply({"processor_token": "processor-sandbox-1", "request_id": "r"}))
+    newer = None if given is None else PartnerAdapter(processor="brand_new", permissions=given)
+    assert faulty_linker.resume(caught.value.result, partner=newer, narrow=True).complete
+    assert faulty.asked(NARROW)[0]["products"] == [*(given or ("auth",))]
+
+
+def test_resume_narrows_what_has_no_accounts_yet(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+) -> None:
+    """Also where the accounts could not be fetched, and the link did not ask for it."""
+    faulty.on(NARROW, DONE)
+    faulty.on(ACCOUNTS, close)
+    with pytest.raises(LinkIncompleteError) as caught:
+        faulty_linker.link("layer", public_token=PUBLIC_TOKEN)
+    assert faulty_linker.resume(caught.value.result, accounts=TWO, narrow=True).complete
+    assert len(faulty.asked(NARROW)) == 2
+
+
 def test_narrow_is_yes_or_no(faulty: FaultyPlaid, faulty_linker: ProcessorLinker) -> None:
     """A text that would count as yes is refused."""
     with pytest.raises(TypeError, match="narrow must be True or False"):
         faulty_linker.link("layer", public_token=PUBLIC_TOKEN, accounts=TWO, narrow="no")  # type: ignore[arg-type]
     assert faulty.requests == []
+    faulty.on(CREATE, close)
+    with pytest.raises(LinkIncompleteError) as caught:
+        faulty_linker.link("layer", public_token=PUBLIC_TOKEN, accounts=TWO)
+    with pytest.raises(TypeError, match=r"^narrow must be True or False"):
+        faulty_linker.resume(caught.value.result, narrow="no")  # type: ignore[arg-type]
 
 
 def test_issue_that_cannot_narrow_keeps_what_it_issued(
@@ -221,12 +254,20 @@ def test_partial_does_not_cover_a_failed_narrowing(
     assert len(caught.value.result.processor_tokens) == 1
 
 
-@rows("partner", ["brale", "moov", "stripe", ["finix", "stripe"]])
+@rows(
+    ("partner", "words"),
+    [
+        ("brale", r"what brale reads: pass PartnerAdapter\(permissions="),
+        ("moov", r"what moov reads: pass PartnerAdapter\(permissions="),
+        ("stripe", "Stripe's token cannot be narrowed"),
+        (["finix", "stripe"], "Stripe's token cannot be narrowed"),
+    ],
+)
 def test_nobody_says_what_the_partner_reads(
-    partner: Any, faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+    partner: Any, words: str, faulty: FaultyPlaid, faulty_linker: ProcessorLinker
 ) -> None:
     """Where no source says what a partner reads, nothing is sent."""
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConfigurationError, match=words):
         faulty_linker.link(partner, public_token=PUBLIC_TOKEN, accounts=TWO[:1], narrow=True)
     assert faulty.requests == []
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plaid_processors.redaction import mask, redact, secrets_among
+from plaid_processors.redaction import fingerprint, mask, mask_repr, redact, secrets_among
 
 from .support.rows import rows
 
@@ -27,6 +29,7 @@ texts = st.text(max_size=20)
 def test_no_token_of_plaids_shape_gets_through(token: str, before: str, after: str) -> None:
     """Whatever stands around it, a token of Plaid's shape does not survive."""
     assert token not in redact(before + token + after)
+    assert redact(token) == mask(token)  # no part of it is left
 
 
 @given(secret=odd_secrets, before=texts, after=texts)
@@ -48,6 +51,7 @@ def test_a_secret_within_another(one: str, more: str) -> None:
     shown = redact(f"{one}{more} {one}", (one, one + more))
     assert one not in shown
     assert more not in shown
+    assert more not in redact(f"{more}{one}", (one, more + one))
 
 
 @given(text=st.text("abc XYZ,.:/…", max_size=60))
@@ -80,6 +84,7 @@ def test_mask_of_an_odd_secret_shows_nothing(secret: str) -> None:
     [
         ("access-sandbox-de3ce8ef-33f8-452c-a685-8671031fc0f6", "access-sandbox-…c0f6"),
         ("processor-sandbox-0asd1-a92nc", "processor-sandbox-…"),
+        ("processor-sandbox-0asd1-a92nc4", "processor-sandbox-…2nc4"),
         ("btok_5oEetfLzPklE1fwJZ7SG", "btok_…Z7SG"),
         ("5e" * 15, "…"),
         ("", "…"),
@@ -88,6 +93,19 @@ def test_mask_of_an_odd_secret_shows_nothing(secret: str) -> None:
 def test_mask_examples(secret: str, shown: str) -> None:
     """Tokens of the shapes in Plaid's docs are masked so."""
     assert mask(secret) == shown
+
+
+def test_the_repr_of_a_secret_that_is_not_there() -> None:
+    """None is shown as None, and any other value masked."""
+    assert mask_repr(None) == "None"
+    assert mask_repr("5e" * 15) == "'…'"
+
+
+def test_the_fingerprint_of_any_text() -> None:
+    """Half of a surrogate pair, which is no UTF-8, has one too."""
+    digits = re.compile(r"[0-9a-f]{12}")
+    assert digits.fullmatch(fingerprint("access-sandbox-\ud800"))
+    assert fingerprint("access-sandbox-\ud800") != fingerprint("access-sandbox-\ud801")
 
 
 @rows(
@@ -102,6 +120,7 @@ def test_mask_examples(secret: str, shown: str) -> None:
         ("client_id", False),
         ("YOUR_PLAID_SECRET", False),
         ("INVALID", False),
+        ("short-12", True),
         ("short-1", False),
         ("", False),
         (None, False),

@@ -237,7 +237,7 @@ def test_an_account_without_a_subtype_is_not_passed_over(
     assert faulty.requests == []
 
 
-@rows("subtype", [None, "", {"name": "checking"}])
+@rows("subtype", [None, "", "null", "unknown", "UNKNOWN", {"name": "checking"}])
 def test_without_a_subtype_the_way_out_is_named(
     faulty: FaultyPlaid, faulty_linker: ProcessorLinker, subtype: Any
 ) -> None:
@@ -256,8 +256,9 @@ def test_no_accounts_are_refused(
     faulty: FaultyPlaid, faulty_linker: ProcessorLinker, empty: Any, verify: bool
 ) -> None:
     """No accounts are not the same as accounts not given."""
-    with pytest.raises(ValueError, match="account"):
-        link(faulty_linker, "layer", empty, verify_accounts=verify)
+    with pytest.raises(AccountSelectionError, match="account") as caught:
+        link(faulty_linker, ["layer", "finix"], empty, verify_accounts=verify)
+    assert caught.value.processor == "layer, finix"
     assert faulty.requests == []
 
 
@@ -283,7 +284,19 @@ def test_ids_that_are_not_there(
     with pytest.raises(AccountSelectionError, match=words) as caught:
         link(faulty_linker, "layer", [CHECKING, CARD], **options)
     assert "id-checking" in str(caught.value)
+    assert caught.value.processor == "layer"
     assert faulty.requests == []
+
+
+def test_an_id_where_there_are_no_accounts(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+) -> None:
+    """An Item without accounts has none of that id, and the refusal says so."""
+    faulty.on(ACCOUNTS, reply({"accounts": []}))
+    with pytest.raises(LinkIncompleteError) as caught:
+        faulty_linker.link("layer", public_token=PUBLIC_TOKEN, account_id="a-card")
+    assert isinstance(caught.value.__cause__, AccountSelectionError)
+    assert "there are none" in str(caught.value.__cause__)
 
 
 @rows(
@@ -334,13 +347,13 @@ def test_a_bound_account_that_does_not_fit(
         ({"account_id": "a", "account_ids": {"layer": ["a"]}}, ValueError, "not both"),
         ({"account_ids": {"finix": ["a"]}}, ValueError, "finix.*layer"),
         ({"account_ids": {"layer": []}}, ValueError, "account"),
-        ({"account_ids": {"layer": [5]}}, TypeError, "string"),
-        ({"account_ids": {"layer": 5}}, TypeError, "."),
+        ({"account_ids": {"layer": [5]}}, TypeError, "^account_ids must be .*strings"),
+        ({"account_ids": {"layer": 5}}, TypeError, "^account_ids"),
         ({"account_ids": ["a"]}, TypeError, "mapping"),
         ({"account_ids": "a"}, TypeError, "mapping"),
         ({"account_id": ""}, ValueError, "account"),
-        ({"account_id": 5}, TypeError, "."),
-        ({"account_id": ["a"]}, TypeError, "."),
+        ({"account_id": 5}, TypeError, "^account_id must be"),
+        ({"account_id": ["a"]}, TypeError, "^account_id must be"),
         ({"accounts": "text"}, TypeError, "accounts"),
         ({"accounts": CHECKING}, TypeError, "list"),
         ({"accounts": 5}, TypeError, "accounts"),
@@ -352,8 +365,8 @@ def test_a_bound_account_that_does_not_fit(
         ({"metadata": {"accounts": "text"}}, TypeError, "accounts"),
         ({"on_exchange": 5}, TypeError, "on_exchange"),
         ({"on_token": "print"}, TypeError, "on_token"),
-        ({"partial": "no"}, TypeError, "partial"),
-        ({"verify_accounts": "no"}, TypeError, "verify_accounts"),
+        ({"partial": "no"}, TypeError, "^partial must be"),
+        ({"verify_accounts": "no"}, TypeError, "^verify_accounts must be"),
         ({"public_token": None}, TypeError, "public_token"),
         ({"public_token": b"public"}, TypeError, "public_token"),
         ({"public_token": ""}, ValueError, "public_token"),
@@ -540,6 +553,22 @@ def test_own_rules_that_are_wrong(
 
     with pytest.raises((ValueError, TypeError)):
         link(faulty_linker, Wrong(processor="wrong"), [CHECKING])
+    assert faulty.requests == []
+
+
+def test_an_own_rule_that_picks_nothing(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+) -> None:
+    """The refusal names the partner and has the accounts, as that of any rule."""
+
+    class Never(PartnerAdapter):
+        def select_accounts(self, accounts):  # type: ignore[no-untyped-def]
+            return ()
+
+    with pytest.raises(AccountSelectionError, match="its rule picked no account") as caught:
+        link(faulty_linker, Never(processor="never"), [CHECKING])
+    assert caught.value.processor == "never"
+    assert [each.account_id for each in caught.value.accounts] == ["id-checking"]
     assert faulty.requests == []
 
 

@@ -106,6 +106,30 @@ def test_status_of_a_gateway_is_told(faulty: FaultyPlaid, make_linker: Make) -> 
     assert (caught.value.http_status, caught.value.retryable) == (502, True)
 
 
+@rows(
+    ("status", "retryable", "unknown"),
+    [
+        (300, False, False),
+        (302, False, False),
+        (403, False, False),
+        (408, True, True),
+        (429, True, False),
+        (499, False, False),
+        (500, True, True),
+    ],
+)
+@rows("body", [b"<html></html>", GOOD])
+def test_what_a_gateway_refuses_was_not_done(
+    status: int, retryable: bool, unknown: bool, body: Any, faulty: FaultyPlaid, make_linker: Make
+) -> None:
+    """Only where Plaid may have been asked is the outcome unknown, whatever the body says."""
+    faulty.on(ACCOUNTS, reply(body, status))
+    with pytest.raises(PlaidConnectionError, match=f"HTTP {status}") as caught:
+        make_linker().accounts(ACCESS_TOKEN)
+    found = (caught.value.http_status, caught.value.retryable, caught.value.outcome_unknown)
+    assert found == (status, retryable, unknown)
+
+
 def test_a_redirect_is_not_followed(faulty: FaultyPlaid, make_linker: Make) -> None:
     """Keys and tokens are not sent on to where a redirect points."""
     with FaultyPlaid() as other:
