@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(words: Sequence[str]) -> int:
     parser = make_parser()
     try:
+        parser.refuse_unknown_command(words)
         arguments, rest = parser.parse_known_args(words)
         if rest:
             getattr(arguments, "refuse_rest", parser.refuse_rest)(rest)

@@ -31,9 +31,9 @@ from .output import tell
 
 SUMMARY = "check your set-up, and say what is wrong"
 EXAMPLES = """\
-With your keys in PLAID_CLIENT_ID and PLAID_SECRET. In the Sandbox it makes a whole
-link for each partner, in production link tokens only. Exit status 1 if something is
-wrong:
+With your keys in PLAID_CLIENT_ID and PLAID_SECRET. In the Sandbox it makes a
+whole link for each partner, in production link tokens only. Exit status 1 if
+something is wrong:
   plaid-processors doctor layer finix"""
 
 

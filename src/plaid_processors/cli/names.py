@@ -37,6 +37,11 @@ def partner(text: str) -> str:
     raise argparse.ArgumentTypeError(f"unknown partner {redact(text)!r}: {way_out}")
 
 
+def accounts(text: str) -> str:
+    """How many accounts a partner takes: ``one``, ``all``, or what it is ``given``."""
+    return _one_of("value", text, text.strip().lower(), ("one", "all", "given"))
+
+
 def product(text: str) -> str:
     """A product that Link is opened with for some partner."""
     known = sorted({each for one in partners() for each in one.adapter.products})

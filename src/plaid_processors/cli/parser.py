@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from typing_extensions import override
 
@@ -17,7 +18,16 @@ from .output import write_error
 
 PROG = "plaid-processors"
 
-_COMMANDS = (demo, sandbox, trigger, partners, doctor, backfill, recover, refresh)
+COMMANDS = {
+    "demo": demo,
+    "sandbox": sandbox,
+    "trigger": trigger,
+    "partners": partners,
+    "doctor": doctor,
+    "backfill": backfill,
+    "recover": recover,
+    "refresh": refresh,
+}
 
 _ALSO_MEANT = {"help": "--help", "version": "--version"}
 
@@ -39,17 +49,15 @@ class Parser(argparse.ArgumentParser):
             write_error(message)
         raise Ended(status)
 
-    @override
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        # argparse lists the choices only.
-        if action.choices is None or value in action.choices:
+    def refuse_unknown_command(self, words: Sequence[str]) -> None:
+        """Refuse a command that there is not; argparse would list the others only."""
+        # The options before a command take no values, so the first word is the command.
+        given = next((word for word in words if not word.startswith("-")), None)
+        if given is None or given in COMMANDS:
             return
-        if not isinstance(action, argparse._SubParsersAction):
-            raise argparse.ArgumentError(action, unknown("value", str(value), [*action.choices]))
-        meant = _ALSO_MEANT.get(str(value))
-        if meant is not None:
-            self.error(f"unknown command {value!r}: did you mean {meant}?")
-        self.error(unknown("command", str(value), [*action.choices]))
+        if given in _ALSO_MEANT:
+            self.error(f"unknown command {given!r}: did you mean {_ALSO_MEANT[given]}?")
+        self.error(unknown("command", given, COMMANDS))
 
     def refuse_rest(self, rest: list[str]) -> NoReturn:
         """Refuse arguments that are left over; an option may be a slip."""
@@ -60,19 +68,6 @@ class Parser(argparse.ArgumentParser):
         self.error(f"unrecognized arguments: {' '.join(rest)}{meant}")
 
 
-class _Help(argparse.HelpFormatter):
-    """Wraps the text of a description; an example is a line that begins with spaces."""
-
-    @override
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        # Each example, and each run of lines that is none.
-        parts = re.findall(r"^ .*$|(?:^[^ \n].*\n?)+", text, re.MULTILINE)
-        return "\n".join(
-            part if part.startswith(" ") else super(_Help, self)._fill_text(part, width, indent)
-            for part in parts
-        )
-
-
 def make_parser() -> Parser:
     """The parser of the whole command line."""
     parser = Parser(
@@ -80,19 +75,18 @@ def make_parser() -> Parser:
         description="From Plaid Link's public_token to your partner's processor_token.",
         epilog=f"Begin with this, which needs no keys:\n  {PROG} demo\n"
         f"Each command has its own help, such as:\n  {PROG} doctor --help",
-        formatter_class=_Help,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,  # a new option must not change what an old script means
     )
     parser.add_argument("-V", "--version", action="version", version=f"{PROG} {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in _COMMANDS:
-        name = module.__name__.rpartition(".")[2]
+    for name, module in COMMANDS.items():
         command = commands.add_parser(
             name,
             help=module.SUMMARY,
             description=f"{module.SUMMARY[0].upper()}{module.SUMMARY[1:]}.",
             epilog=module.EXAMPLES,
-            formatter_class=_Help,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
         command.set_defaults(run=module.run, refuse=command.error, refuse_rest=command.refuse_rest)

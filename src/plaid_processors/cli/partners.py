@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from ..adapters.base import PartnerAdapter
 from ..adapters.catalogue import LIFETIMES, STRIPE, Partner, partners
-from .names import partner, product, subtype
+from .names import accounts, partner, product, subtype
 from .output import tell
 
 SUMMARY = "list Plaid's partners, or show one with its source"
@@ -28,9 +28,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--accounts",
-        type=str.lower,
-        choices=("one", "all", "given"),
-        help="those that take one account, all, or exactly those that they are given",
+        type=accounts,
+        help="one, all or given: those that take one account, all, or what they are given",
     )
     command.add_argument(
         "--product", type=product, help="those that Link is opened for with it, such as auth"

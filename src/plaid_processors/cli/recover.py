@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from attrs import evolve
-
-from ..linker import ProcessorLinker
-from ..store.books import all_records
-from ..store.records import HandoffState, LinkQuery
 from .linker import UndoneError, named_linker
 from .options import add_limits, add_linker
 from .output import tell
@@ -27,10 +22,8 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Recover, and tell of each link that is not finished."""
-    with named_linker(arguments.linker) as linker:
-        left = _left(linker, arguments.older_than)
-        with Progress().meanwhile(f"links to look at: {left}"):
-            report = linker.recover(older_than=arguments.older_than, limit=arguments.limit)
+    with named_linker(arguments.linker) as linker, Progress().meanwhile("finishing what was left"):
+        report = linker.recover(older_than=arguments.older_than, limit=arguments.limit)
     for state in ("unknown", "failed"):
         for each in getattr(report, state):
             tell(f"{state}: {each}")
@@ -39,13 +32,3 @@ def run(arguments: argparse.Namespace) -> None:
         raise UndoneError(
             f"links that are not finished: {len(report.unknown) + len(report.failed)}"
         )
-
-
-def _left(linker: ProcessorLinker, older_than: float) -> int:
-    assert linker.store is not None
-    client = linker.client
-    mine = LinkQuery(
-        client_id=client.client_id, environment=client.environment.value, older_than=older_than
-    )
-    queries = (evolve(mine, under_way=True), evolve(mine, handoff=HandoffState.SENDING))
-    return len({each.key for query in queries for each in all_records(linker.store, query)})
