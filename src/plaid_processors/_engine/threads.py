@@ -196,8 +196,7 @@ class Running:
 
         It asks for admission itself: a start that is interrupted, or one too many, harms nothing.
         """
-        idle = sum(attempt is None for attempt in self._running.copy().values())
-        if self._waiting.qsize() > idle and self._counted() < self._most:
+        if self._counted() < self._most and self._waiting.qsize() > self._idle():
             try:
                 # Not by Thread.start on the caller's thread: it waits on a Condition.
                 _thread.start_new_thread(self._start, ())
@@ -210,6 +209,9 @@ class Running:
             threading.Thread(target=self._work, daemon=True).start()
         except RuntimeError:  # the system has no other thread: this one will do
             self._work()
+
+    def _idle(self) -> int:
+        return sum(attempt is None for attempt in self._running.copy().values())
 
     def _counted(self) -> int:
         attempts = self._running.copy().values()
@@ -230,7 +232,9 @@ class Running:
                 del attempt  # and with it what it holds: tokens, answers
                 with self._admission:
                     self._running[me] = None
-                    if self._counted() > self._most:  # another took its place while it hung
+                    # More than that are there only when some hang, whose callers have left: one that
+                    # hung is done, and another took its place.
+                    if len(self._running) > self._most and self._counted() > self._most:
                         del self._running[me]
                         return
         finally:
