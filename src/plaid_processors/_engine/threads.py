@@ -232,8 +232,8 @@ class Running:
                 del attempt  # and with it what it holds: tokens, answers
                 with self._admission:
                     self._running[me] = None
-                    # More than that are there only when some hang, whose callers have left: one that
-                    # hung is done, and another took its place.
+                    # More than that are there only when some hang whose callers have left: this
+                    # one hung, and another took its place.
                     if len(self._running) > self._most and self._counted() > self._most:
                         del self._running[me]
                         return
