@@ -49,15 +49,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
     return ByPage(config, log)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> None:
-    """`pytest` alone uses two processes, as most of the time is waiting; `-n 0` uses one."""
-    everything = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    worker = hasattr(config, "workerinput")
-    if everything and not worker and config.pluginmanager.hasplugin("xdist"):
-        option = config.option
-        if option.numprocesses is None and not (option.usepdb or option.trace):
-            option.numprocesses = 2
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """More processes than cores, since much of the time is waiting; `-n0` uses one."""
+    return (os.cpu_count() or 1) + 2
 
 
 def pytest_configure() -> None:

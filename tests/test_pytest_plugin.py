@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-# Loaded before the runs inside this process, which would each load it again.
-import plaid_processors.sandbox.pytest_kit  # noqa: F401
+# Loaded before the runs inside this process, which would load it again: SQLAlchemy warns of that.
+import plaid_processors.sandbox.pytest_kit
+import plaid_processors.store.database  # noqa: F401
 
 pytest_plugins = ["pytester"]
 
