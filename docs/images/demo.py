@@ -60,7 +60,7 @@ def shown(printed: str) -> list[str]:
             lines += ["", *_few_accounts(part.splitlines())]
     lines += ["", last]
     count = itertools.count()
-    steady = [re.sub(r"(→ .*?) +\d+ ms +←", lambda to: f"{to[1]:<34} ←", line) for line in lines]
+    steady = [re.sub(r"(→ .*?) +[\d,]+ ms +←", lambda to: f"{to[1]:<34} ←", line) for line in lines]
     steady = [re.sub(r"(?<=-sandbox-…)\w{4}", lambda _: _digits(next(count)), e) for e in steady]
     return [re.sub(r"(?<=instrument …)\w{4}", _digits(0), line) for line in steady]
 
