@@ -135,6 +135,7 @@ class Served:
     def __init__(self, app: str, folder: Path) -> None:
         self.app, self.folder, self.log = app, folder, folder / "server.log"
         skip = shutil.ignore_patterns(".env", "*.db*", "*.sqlite3*", "__pycache__")
+        self.log.touch()
         shutil.copytree(ROOT / "examples" / app, folder / "examples" / app, ignore=skip)
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))

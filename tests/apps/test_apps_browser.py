@@ -191,8 +191,16 @@ def test_a_users_way(page: Any, served: Served, the_world: World) -> None:  # no
     refused = _reports(page)
     with served.running():
         _sign_in(page, served)
+        page.get_by_text("No bank is connected yet").wait_for()
+        _check_policy(page, the_world.url)
+        page.evaluate(
+            "() => { const { create } = Plaid; "
+            "window.Plaid = { create: (config) => create({ ...config, token: said(config) }) }; "
+            "function said({ token, cspNonce }) { window.cspNonce = cspNonce; return token; } }"
+        )
         page.get_by_role("button", name="Connect a bank").click()
         LinkPane(page).connect(masks=["0000", "1111", "3333"])
+        assert page.evaluate("cspNonce") == page.locator("body").get_attribute("data-nonce")
         page.get_by_role("heading", name="First Platypus Bank").wait_for()
         chips = page.locator('[data-partner="layer"][data-handoff="done"]')
         chips.nth(2).wait_for()
@@ -234,6 +242,32 @@ def test_a_users_way(page: Any, served: Served, the_world: World) -> None:  # no
     assert refused == []
 
 
+def _check_policy(page: Any, plaid: str) -> None:  # noqa: F811
+    """What Plaid's page asks for: Link gets the nonce of this page, and nothing is unsafe but that.
+
+    Link sets style attributes, for which there is no nonce.
+    """
+    answer = page.reload()
+    policy = dict(
+        each.strip().split(" ", 1)
+        for each in answer.headers["content-security-policy"].split(";")
+        if each.strip()
+    )
+    nonce = page.locator("body").get_attribute("data-nonce")
+    assert f"'nonce-{nonce}'" in policy["script-src"].split()
+    assert any(each.startswith(plaid) for each in policy["script-src"].split())
+    assert f"'nonce-{nonce}'" in policy["style-src"].split()
+    wanted = {"'self'", "https://sandbox.plaid.com", "https://production.plaid.com", plaid}
+    assert wanted <= set(policy["connect-src"].split())
+    assert policy["frame-src"].rstrip("/") == plaid
+    assert policy["base-uri"] == policy["frame-ancestors"] == "'none'"
+    unsafe = {name for name, sources in policy.items() if "unsafe" in sources}
+    assert unsafe == {"style-src-attr"}
+    again = page.reload().headers["content-security-policy"]
+    assert again != answer.headers["content-security-policy"]
+    page.get_by_text("No bank is connected yet").wait_for()
+
+
 def _disconnect(page: Any) -> None:  # noqa: F811
     page.get_by_role("button", name="Disconnect").click()
     page.locator("#dialog-ok").click()
@@ -247,7 +281,11 @@ def test_another_instrument_needs_the_users_word(
     served: Served,
     the_world: World,
 ) -> None:
-    """Where Finix has one of an earlier connection, the page asks before it makes a second."""
+    """Where Finix has one of an earlier connection, the page asks before it makes a second.
+
+    On a phone: nothing is wider than the screen.
+    """
+    page.set_viewport_size({"width": 390, "height": 800})
     pay = page.get_by_role("button", name="Pay with Finix")
     done = page.locator('[data-partner="finix"][data-handoff="done"]')
     question = page.get_by_text("Finix may have this account already: look there first.")
@@ -271,62 +309,8 @@ def test_another_instrument_needs_the_users_word(
         question.wait_for()
         page.get_by_role("button", name="Make another").click()
         done.wait_for()
-        assert sorted(the_world.instruments()) == [("0000", False), ("0000", True)]
-
-
-@pytest.mark.browser
-def test_the_policy_of_the_page(page: Any, served: Served, the_world: World) -> None:  # noqa: F811
-    """What Plaid's page asks for: Link gets the nonce of this page, and nothing is unsafe but that.
-
-    Link sets style attributes, for which there is no nonce.
-    """
-    with served.running():
-        _sign_in(page, served)
-        page.get_by_text("No bank is connected yet").wait_for()
-        answer = page.reload()
-        policy = dict(
-            each.strip().split(" ", 1)
-            for each in answer.headers["content-security-policy"].split(";")
-            if each.strip()
-        )
-        nonce, plaid = page.locator("body").get_attribute("data-nonce"), the_world.url
-        assert f"'nonce-{nonce}'" in policy["script-src"].split()
-        assert any(each.startswith(plaid) for each in policy["script-src"].split())
-        assert f"'nonce-{nonce}'" in policy["style-src"].split()
-        wanted = {"'self'", "https://sandbox.plaid.com", "https://production.plaid.com", plaid}
-        assert wanted <= set(policy["connect-src"].split())
-        assert policy["frame-src"].rstrip("/") == plaid
-        assert policy["base-uri"] == policy["frame-ancestors"] == "'none'"
-        unsafe = {name for name, sources in policy.items() if "unsafe" in sources}
-        assert unsafe == {"style-src-attr"}
-        again = page.reload().headers["content-security-policy"]
-        assert again != answer.headers["content-security-policy"]
-
-        page.get_by_text("No bank is connected yet").wait_for()
-        page.evaluate(
-            "() => { const { create } = Plaid; "
-            "window.Plaid = { create: (config) => create({ ...config, token: said(config) }) }; "
-            "function said({ token, cspNonce }) { window.cspNonce = cspNonce; return token; } }"
-        )
-        page.get_by_role("button", name="Connect a bank").click()
-        LinkPane(page).connect()
-        assert page.evaluate("cspNonce") == page.locator("body").get_attribute("data-nonce")
-
-
-@pytest.mark.browser
-@pytest.mark.parametrize("app", ONE_FIRST)
-def test_the_page_on_a_phone(page: Any, served: Served) -> None:  # noqa: F811
-    """Nothing is wider than the screen."""
-    page.set_viewport_size({"width": 390, "height": 800})
-    with served.running():
-        page.goto(served.url)
-        page.get_by_label("User").fill("grace")
-        page.get_by_label("Password").fill("grace")
-        page.keyboard.press("Enter")
-        page.get_by_role("button", name="Connect a bank").click()
-        LinkPane(page).connect()
-        page.locator('[data-handoff="done"]').wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert sorted(the_world.instruments()) == [("0000", False), ("0000", True)]
 
 
 @pytest.mark.browser
