@@ -329,7 +329,10 @@ class LinkStore(Protocol):
     def page(
         self, query: LinkQuery, *, after: str = "", limit: int = MOST_IN_A_PAGE
     ) -> Sequence[LinkRecord]:
-        """The records that fit, in the order of their keys, that come after a key."""
+        """The records that fit, in the order of their keys, that come after a key.
+
+        A page of fewer than ``limit`` records is the last one.
+        """
         ...
 
     def lease(self, lease: Lease) -> bool:
