@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve
+from attrs import evolve, fields
 from cryptography.fernet import Fernet
 
 from plaid_processors import (
@@ -29,7 +29,9 @@ from plaid_processors import (
 )
 from plaid_processors.sandbox import LocalSandbox
 from plaid_processors.store import (
+    Handoff,
     HandoffState,
+    LinkQuery,
     LinkRecord,
     LinkState,
     MemoryStore,
@@ -108,6 +110,110 @@ def record_of(store: Store, item_id: str | None) -> LinkRecord:
     record = store.get(found(store, item_id).key)
     assert record is not None
     return record
+
+
+# --- For a store of one's own
+
+NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
+LAYERS = Handoff(processor="layer", account_id="a", state=HandoffState.DUE)
+FINIXS = Handoff(
+    processor="finix",
+    account_id="b",
+    state=HandoffState.UNKNOWN,
+    reference="PI1",
+    target="ID1",
+    fingerprint="0123",
+    before=("PI0",),
+    error="no answer",
+    updated_at=NOON,
+)
+FULL = LinkRecord(
+    key="0" * 64,
+    client_id="client",
+    environment="sandbox",
+    client_user_id="Zoë 🏦",
+    state=LinkState.UNKNOWN,
+    under_way=True,
+    item_id="item-1",
+    institution_id="ins_1",
+    access_hash="f" * 64,
+    processors=("layer", "finix"),
+    handoffs=(LAYERS, FINIXS),
+    reason="a reason",
+    sealed="sealed",
+    sealed_by="key",
+    version=7,
+    created_at=NOON - timedelta(days=1),
+    updated_at=NOON + timedelta(microseconds=1),
+)
+BARE = LinkRecord(
+    key="", client_id="", environment="", client_user_id="", state=LinkState.STARTED, sealed=""
+)
+
+
+def test_a_record_goes_through_json() -> None:
+    """All of it, whatever is known; what a later version has added is left out."""
+    for each in fields(LinkRecord):
+        assert getattr(FULL, each.name) != each.default
+    for each in fields(Handoff):
+        assert getattr(FINIXS, each.name) != each.default
+    for record in (FULL, BARE, evolve(FULL, handoffs=(evolve(FINIXS, before=()),))):
+        form = record.to_dict()
+        assert type(form["state"]) is str
+        assert json.loads(json.dumps(form)) == form
+        assert LinkRecord.from_dict(form) == record
+        ways: Any = form["handoffs"]
+        later = {**form, "new": 1, "handoffs": [{**each, "newer": None} for each in ways]}
+        assert LinkRecord.from_dict(later) == record
+
+
+@rows(
+    "wrong",
+    [
+        {},
+        [],
+        None,
+        {**FULL.to_dict(), "key": None},
+        {**FULL.to_dict(), "state": "sealed"},
+        {**FULL.to_dict(), "created_at": "sealed"},
+        {**FULL.to_dict(), "handoffs": None},
+        {**FULL.to_dict(), "handoffs": [{"state": "due"}]},
+    ],
+)
+def test_what_is_no_record_is_refused(wrong: Any) -> None:
+    """The error does not show what is stored."""
+    with pytest.raises(ValueError, match=r"^not a stored link: \w+$") as refused:
+        LinkRecord.from_dict(wrong)
+    assert refused.value.__suppress_context__
+
+
+def test_what_a_record_becomes_when_it_is_saved() -> None:
+    """Its version and times, by the clock of the store; a hand-off's own if it has not changed."""
+    added = FULL.saved(None, NOON)
+    assert (added.version, added.created_at, added.updated_at) == (1, NOON, NOON)
+    assert [each.updated_at for each in added.handoffs] == [NOON, NOON]
+
+    later = NOON + timedelta(hours=1)
+    sent = evolve(added.handoffs[0], state=HandoffState.DONE)
+    changed = evolve(added, state=LinkState.COMPLETE, handoffs=(sent, added.handoffs[1]))
+    saved = evolve(changed, created_at=None).saved(added, later)
+    assert saved == evolve(
+        changed,
+        version=2,
+        updated_at=later,
+        handoffs=(evolve(sent, updated_at=later), added.handoffs[1]),
+    )
+
+
+def test_what_is_old_by_the_stores_clock() -> None:
+    """Not by this machine's, unless no time is given. `check_store` proves the rest of a query."""
+    query = LinkQuery(older_than=60)
+    record = evolve(FULL, updated_at=NOON)
+    assert query.fits(record, NOON + timedelta(seconds=61))
+    assert not query.fits(record, NOON + timedelta(seconds=60))
+    assert query.fits(evolve(FULL, updated_at=datetime.now(UTC) - timedelta(seconds=90)))
+    assert not query.fits(evolve(FULL, updated_at=datetime.now(UTC)))
+    assert not query.fits(BARE)
 
 
 # --- find and links

@@ -7,7 +7,7 @@ one of the two, that one reports the comment.
 import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, assert_type
 
@@ -611,17 +611,23 @@ class OwnCipher:
 class OwnStore(Store):
     """A store of the user's."""
 
+    def __init__(self, cipher: Cipher) -> None:
+        super().__init__(cipher)
+        self.rows: dict[str, dict[str, object]] = {}
+
     def add(self, record: LinkRecord) -> LinkRecord:
-        return record
+        return record.saved(None, datetime.now(UTC))
 
     def get(self, key: str) -> LinkRecord | None:
-        return None
+        return LinkRecord.from_dict(self.rows[key])
 
     def save(self, record: LinkRecord) -> LinkRecord | None:
+        self.rows[record.key] = record.saved(record, datetime.now(UTC)).to_dict()
         return None
 
     def page(self, query: LinkQuery, *, after: str = "", limit: int = 200) -> Sequence[LinkRecord]:
-        return []
+        records = [LinkRecord.from_dict(each) for each in self.rows.values()]
+        return [each for each in records if query.fits(each)]
 
     def lease(self, lease: Lease) -> bool:
         return lease.seconds > 0

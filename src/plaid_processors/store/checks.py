@@ -176,6 +176,9 @@ def _check_pages(store: LinkStore) -> None:
     between = wanted[9].key[:-1]  # no record has this key
     _same(list(store.page(LinkQuery(), after=between, limit=1)), wanted[9:10], "after a lost key")
     _same(list(store.page(LinkQuery(), after=wanted[-1].key)), [], "after the last key")
+    rare = _there(store.save(evolve(wanted[-1], processors=("finix",))), "save")
+    found = list(store.page(LinkQuery(processor="finix")))
+    _same(found, [rare], "the one record that fits, the last of many: a short page ends the search")
 
 
 def _check_queries(store: LinkStore) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from datetime import datetime
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
-from attrs import field, frozen
+from attrs import asdict, evolve, field, fields, frozen
 
 from ..results import LinkResult, ProcessorToken
+
+_Kept = TypeVar("_Kept", "Handoff", "LinkRecord")
 
 MOST_IN_A_PAGE = 200
 """How many records a page of `LinkStore.page` has at most, unless it is asked for fewer."""
@@ -129,6 +131,70 @@ class LinkRecord:
     created_at: datetime | None = None
     updated_at: datetime | None = None
 
+    def saved(self, before: LinkRecord | None, now: datetime) -> LinkRecord:
+        """The record that `LinkStore.add` and `LinkStore.save` keep: with its version and times.
+
+        A hand-off that has changed gets the time; one that has not keeps its own.
+
+        Args:
+            before: the record of this key that is stored, whose version this one has; None if this
+                one is added.
+            now: the time, by the store's clock.
+        """
+        known = {each.key: each for each in before.handoffs} if before else {}
+        return evolve(
+            self,
+            version=before.version + 1 if before else 1,
+            created_at=before.created_at if before else now,
+            updated_at=now,
+            handoffs=tuple(
+                each if each == known.get(each.key) else evolve(each, updated_at=now)
+                for each in self.handoffs
+            ),
+        )
+
+    def to_dict(self) -> dict[str, object]:
+        """A JSON-ready form: texts, numbers, lists; times in ISO 8601.
+
+        The tokens in it are encrypted, as they are in ``sealed``.
+        """
+        return asdict(self, value_serializer=_to_json)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> LinkRecord:
+        """Read what `to_dict` wrote. What a later version of the package added is left out.
+
+        Args:
+            data: the form, such as from a column of JSON.
+
+        Raises:
+            ValueError: this is no such form.
+        """
+        try:
+            handoffs = tuple(_read(Handoff, each) for each in data["handoffs"])
+            return _read(cls, {**data, "handoffs": handoffs})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # The error's own text may show what is stored.
+            raise ValueError(f"not a stored link: {type(error).__name__}") from None
+
+
+def _to_json(_owner: object, _field: object, value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, tuple):
+        return [*value]
+    return value.value if isinstance(value, StrEnum) else value
+
+
+def _read(kind: type[_Kept], stored: Mapping[str, Any]) -> _Kept:
+    given = {each.name: stored.get(each.name) for each in fields(kind)}
+    known = {name: value for name, value in given.items() if value is not None}
+    for name in {"created_at", "updated_at"} & known.keys():
+        known[name] = datetime.fromisoformat(known[name])
+    for name in {"before", "processors"} & known.keys():
+        known[name] = tuple(known[name])
+    return kind(**known)
+
 
 @frozen(kw_only=True)
 class LinkQuery:
@@ -162,6 +228,37 @@ class LinkQuery:
     under_way: bool | None = None
     older_than: float | None = None
     not_sealed_by: str | None = None
+
+    def fits(self, record: LinkRecord, now: datetime | None = None) -> bool:
+        """Whether a record is one of those that are asked for.
+
+        A store may search what its database can search, and leave the rest to this.
+
+        Args:
+            record: a record that is stored.
+            now: the time, by the store's clock; None: by this machine's.
+        """
+        handoffs = [
+            each.state
+            for each in record.handoffs
+            if self.processor is None or each.processor == self.processor
+        ]
+        saved_at = record.updated_at
+        age = ((now or datetime.now(UTC)) - saved_at).total_seconds() if saved_at else 0.0
+        return (
+            self.client_id in (None, record.client_id or self.client_id)
+            and self.environment in (None, record.environment)
+            and self.client_user_id in (None, record.client_user_id)
+            and self.item_id in (None, record.item_id)
+            and self.access_hash in (None, record.access_hash)
+            and (self.states is None or record.state in self.states)
+            and (self.processor is None or self.processor in record.processors)
+            and self.without_processor not in record.processors
+            and (self.handoff is None or self.handoff in handoffs)
+            and self.under_way in (None, record.under_way)
+            and (self.older_than is None or age > self.older_than)
+            and (self.not_sealed_by is None or record.sealed_by != self.not_sealed_by)
+        )
 
 
 @frozen(kw_only=True)
@@ -232,7 +329,10 @@ class LinkStore(Protocol):
     def page(
         self, query: LinkQuery, *, after: str = "", limit: int = MOST_IN_A_PAGE
     ) -> Sequence[LinkRecord]:
-        """The records that fit, in the order of their keys, that come after a key."""
+        """The records that fit, in the order of their keys, that come after a key.
+
+        A page of fewer than ``limit`` records is the last one.
+        """
         ...
 
     def lease(self, lease: Lease) -> bool:
