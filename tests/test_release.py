@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import importlib.util
 import io
@@ -301,6 +302,10 @@ def _readme(clone: Clone) -> None:
     clone.write("README.md", "The first version is not released yet.")
 
 
+def _security(clone: Clone) -> None:
+    clone.write("SECURITY.md", "| 0.1.x | yes; it is not\n  released yet |")
+
+
 def _deprecated(clone: Clone) -> None:
     clone.write("src/plaid_processors/old.py", '@deprecated("use new(); old() goes in 0.1")\n')
 
@@ -320,6 +325,7 @@ def test_what_is_in_the_way_of_a_release(clone: Clone) -> None:
         (_changelog, "the CHANGELOG's first section is 0.2.0, not 0.1.0"),
         (_no_date, "does not begin with `Released YYYY-MM-DD.`"),
         (_readme, "README.md says that something is not released yet"),
+        (_security, "SECURITY.md says that something is not released yet"),
         (_deprecated, "old.py has what is deprecated and should go in 0.1"),
         (_tag, "the tag v0.1.0 is there already"),
         (_later, "v0.10.0 came out before, and 0.1.0 is no patch of an earlier minor"),
@@ -510,16 +516,85 @@ def test_a_workflow_may_do_what_it_needs_alone(name: str) -> None:
     assert more == ({"publish": {"id-token": "write"}} if name == "release" else {})
     used = re.findall(r"uses: (\S+)", text)
     assert used
-    assert [each for each in used if not re.search(r"@(release/)?v\d+$", each)] == []
+    assert [each for each in used if not re.search(r"@v\d+(\.\d+\.\d+)?$", each)] == []
+
+
+def commands(workflow_name: str, job: str) -> list[str]:
+    """What the steps of a job run."""
+    steps = workflow(workflow_name)["jobs"][job]["steps"]
+    return [step["run"] for step in steps if "run" in step]
+
+
+def code_of(path: str) -> str:
+    """A script of ours without its comments; it ends where one of its commands fails."""
+    text = (ROOT / path).read_text(encoding="utf-8")
+    assert os.access(ROOT / path, os.X_OK), path
+    assert "\nset -euo pipefail\n" in text
+    return re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE)
 
 
 def test_the_workflows_and_sessions_call_the_scripts() -> None:
-    """What they call is there, and may be run."""
-    texts = [each.read_text(encoding="utf-8") for each in [*WORKFLOWS, ROOT / "noxfile.py"]]
-    called = set(re.findall(r"\.ci/\w+(?:\.py)?", "\n".join(texts)))
-    assert {".ci/run", ".ci/full", ".ci/lint", ".ci/dist"} <= called
-    assert [each for each in sorted(called) if not os.access(ROOT / each, os.X_OK)] == []
-    assert len(WORKFLOWS) == 3
+    """And `.ci/run` the other scripts: the checks are run, and a failure ends the run."""
+    assert [each.stem for each in WORKFLOWS] == ["ci", "full", "release"]
+    assert commands("ci", "run")[-1] == ".ci/run"
+    assert commands("full", "full")[-2:] == [".ci/run", ".ci/full"]
+    sessions = {
+        function.name: [
+            call.args[0].value
+            for call in ast.walk(function)
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "session.run"
+            if isinstance(call.args[0], ast.Constant)
+        ]
+        for function in ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8")).body
+        if isinstance(function, ast.FunctionDef) and function.decorator_list
+    }
+    assert sessions == {
+        "tests": ["pytest"],
+        "lint": [".ci/lint"],
+        "docs": ["mkdocs", "python"],
+        "dist": [".ci/dist"],
+        "run": [".ci/run"],
+        "full": [".ci/full"],
+    }
+    for name in ("lint", "full", "versions", "release", "constraints"):
+        assert code_of(f".ci/{name}")
+    called = re.findall(r'^(?:PATH=\S+ |"\$bin/python" )?\.ci/.*', code_of(".ci/run"), re.MULTILINE)
+    assert [re.findall(r"\.ci/([\w.]+)", each) for each in called] == [
+        ["lint"],
+        ["check_api.py"],
+        ["dist"],
+        ["check_constraints.py"],
+        ["versions"],
+    ]
+    assert "|" not in "".join(called)
+    assert re.search(r"^twine .*check --strict ", code_of(".ci/dist"), re.MULTILINE)
+    assert re.search(r'^  cmp "\$each" "\$work/again/', code_of(".ci/dist"), re.MULTILINE)
+
+
+def test_what_is_published_was_tested() -> None:
+    """By a job that needs the one that runs `.ci/run`, and only if the tag is the version's."""
+    jobs = workflow("release")["jobs"]
+    assert list(jobs) == ["build", "publish"]
+    assert (jobs["publish"]["needs"], jobs["publish"]["environment"]) == ("build", "release")
+    assert commands("release", "publish") == []
+    *_, agrees, run, _sums = commands("release", "build")
+    assert re.search(r"^CONSTRAINTS=\S+ DIST=dist \.ci/run$", run)
+    for tag, status in ((f"v{VERSION}", 0), (VERSION, 1), ("v9.9.9", 1)):
+        shell = ["bash", "-e", "-c", agrees]
+        done = subprocess.run(
+            shell, cwd=ROOT, env={**os.environ, "GITHUB_REF_NAME": tag}, check=False
+        )
+        assert done.returncode == status, tag
+
+
+def test_environments_are_left_out() -> None:
+    """Of git and of deptry, wherever nox or a contributor makes one."""
+    (pattern,) = re.findall(r"--exclude '(.+)'", code_of(".ci/lint"))
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    for folder in (".nox/", ".venv/", "venv/", "build/", "dist/"):
+        assert re.match(pattern, f"{folder}lib/module.py"), folder
+        assert folder in ignored
+    assert not any(re.match(pattern, each) for each in ("tests/dist.py", "noxfile.py", ".ci/dist"))
 
 
 def test_pre_commit_needs_no_other_host() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import json
+import os
 import re
 import runpy
 import subprocess
@@ -63,6 +64,18 @@ def test_every_dependency_of_a_user_has_a_lower_bound() -> None:
         each for extra in extras for each in PROJECT["optional-dependencies"][extra]
     ]
     assert [each for each in needed if ">=" not in each] == []
+
+
+def test_without_a_python_nothing_is_well(tmp_path: Path) -> None:
+    """The runs of the wheel fail where there is nothing to run it with."""
+    done = subprocess.run(
+        [ROOT / ".ci/versions", ROOT / "README.md", tmp_path],
+        env={**os.environ, "PYTHON": "no-such-python"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, "no Python from 3.11 on is here\n")
 
 
 # Windows, which was not tried: what it lacks is taken away here
