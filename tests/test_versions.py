@@ -25,6 +25,8 @@ import plaid_processors
 from plaid_processors import ProcessorLinker
 from plaid_processors.sandbox import LocalSandbox, server
 
+from .support.rows import rows
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(plaid_processors.__file__).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -310,6 +312,20 @@ print(json.dumps(told))
         assert not re.search(r"\bjwt\b", told), case
         assert is_import_error == work.startswith(("import", "from plaid_processors.sandbox")), case
         assert is_import_error or kind == "ConfigurationError", case
+
+
+@rows("broken", ["starlette.applications", "anyio.to_thread", "jwt.algorithms"])
+def test_a_broken_install_is_no_missing_extra(broken: str) -> None:
+    """What is wrong inside a package that is there is said as Python says it."""
+    code = f"""
+import sys
+sys.modules[{broken!r}] = None
+try:
+    import plaid_processors.sandbox
+except ImportError as error:
+    print(error)
+"""
+    assert python(code) == f"import of {broken} halted; None in sys.modules\n"
 
 
 def test_no_extra_is_needed_to_import_the_rest() -> None:
