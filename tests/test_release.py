@@ -396,7 +396,11 @@ def test_the_constraints_hold_every_requirement() -> None:
         changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
         assert re.search(rf"^## {VERSION}\n\nNot released yet", changelog, re.MULTILINE)
         return
-    lines = [each for each in file.read_text().splitlines() if not each.startswith("#")]
+    text = file.read_text(encoding="utf-8")
+    address = f"{PROJECT['project']['urls']['Source']}/raw/v{VERSION}/constraints/{VERSION}.txt"
+    for each in (f'"plaid-processors[store,webhooks]=={VERSION}"', address):
+        assert each in text
+    lines = [each for each in text.splitlines() if not each.startswith("#")]
     pins = [re.fullmatch(r"([\w.-]+)==([\w.]+)", line) for line in lines]
     assert None not in pins, "a line that pins nothing"
     versions = {canonicalize_name(pin[1]): pin[2] for pin in pins if pin}
