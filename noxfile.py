@@ -28,6 +28,8 @@ def docs(session: nox.Session) -> None:
     """The documentation site, with warnings as errors; `nox -s docs -- serve` shows it."""
     _install(session, "docs")
     session.run("mkdocs", *(session.posargs or ("build", "--strict")))
+    if not session.posargs:
+        session.run("python", "-m", "tests.support.site", "site")
 
 
 @nox.session

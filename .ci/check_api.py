@@ -2,7 +2,8 @@
 
 Compared is what modules list in ``__all__``, with the members and signatures of its classes, and
 the pytest plugin's fixtures by name. A break ends with exit status 1: in a patch always, in a new
-minor version (until 1.0; then a major one) unless the CHANGELOG's section of the version names it.
+minor version (until 1.0; then a major one) unless the CHANGELOG's section of the version names it,
+in backticks under Changed or Removed: an argument, a field and a member by their own names.
 """
 
 from __future__ import annotations
@@ -30,23 +31,20 @@ def main() -> int:
         return 0
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     sections = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", changelog, re.DOTALL | re.MULTILINE))
-    tag = (
-        _git("describe", "--tags", "--abbrev=0", "--match", "v[0-9]*", fails=True).decode().strip()
-    )
+    version = _version((ROOT / "src" / PACKAGE / "_version.py").read_text(encoding="utf-8"))
+    tag = _last_release(version)
     if not tag:
         if len(sections) > 1:
             print("the CHANGELOG has earlier releases, but no tag is here: git fetch --tags")
             return 1
         print("no release yet: the first one sets the base")
         return 0
-    version = _version((ROOT / "src" / PACKAGE / "_version.py").read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
         with tarfile.open(fileobj=BytesIO(_git("archive", tag, "src"))) as archive:
             archive.extractall(folder, filter="data")
         found = sorted(set(breaks(Path(folder, "src"), ROOT / "src")))
-    told = sections.get(version, "") if _may_break(tag.removeprefix("v"), version) else ""
-    named = set(re.findall(r"\w+", told))
-    untold = [each for each in found if not {*each[0].split(".")[-1:], each[1]} & named]
+    told = _named(sections.get(version, "")) if _may_break(tag.removeprefix("v"), version) else ()
+    untold = [each for each in found if each[1] not in told]
     for path, _, words in found:
         print(f"{path}: {words}")
     print(f"{version} against {tag}: breaks: {len(found)}, not allowed: {len(untold)}")
@@ -63,8 +61,41 @@ def breaks(old: Path, new: Path) -> Iterator[tuple[str, str, str]]:
     both = before.keys() & after.keys()
     either = _holder(before, both), _holder(after, both)
     for each in griffe.find_breaking_changes(*either):
-        of = getattr(each.old_value or each.new_value, "name", each.obj.name)
+        value = each.old_value or each.new_value
+        of = value.name if isinstance(value, griffe.Parameter) else each.obj.name
         yield each.obj.path, of, f"{each.kind.value}: {of}"
+    for path in both:
+        if (was := before[path]) and (now := after[path]):
+            yield from _other_breaks(was, now)
+
+
+def _other_breaks(was: griffe.Object, now: griffe.Object) -> Iterator[tuple[str, str, str]]:
+    """What griffe does not compare: `async`, what is returned, and the values of a StrEnum."""
+    if isinstance(was, griffe.Class) and isinstance(now, griffe.Class):
+        for name, member in was.all_members.items():
+            other = now.all_members.get(name)
+            if other is not None and not name.startswith("_"):
+                yield from _other_breaks(_itself(member), _itself(other))
+    for what, of in (("async", _is_async), ("type", _type), ("value", _value)):
+        if (before := of(was)) is not None and before != (after := of(now)):
+            yield now.path, now.name, f"its {what} was {before}, and is {after}"
+
+
+def _is_async(each: griffe.Object) -> str | None:
+    return ("yes" if "async" in each.labels else "no") if each.is_function else None
+
+
+def _type(each: griffe.Object) -> str | None:
+    """Of what a function returns, or of a field or property, without the names of modules."""
+    known = isinstance(each, griffe.Function | griffe.Attribute) and each.annotation is not None
+    return re.sub(r"\b\w+\.", "", str(each.annotation)) if known else None
+
+
+def _value(each: griffe.Object) -> str | None:
+    holder = each.parent
+    if isinstance(holder, griffe.Class) and "StrEnum" in " ".join(map(str, holder.bases)):
+        return str(each.value) if isinstance(each, griffe.Attribute) else None
+    return None
 
 
 def exported(source: Path) -> dict[str, griffe.Object | None]:
@@ -79,7 +110,7 @@ def exported(source: Path) -> dict[str, griffe.Object | None]:
         for name in module.exports or ():
             member = module.members.get(str(name))
             if member is not None:
-                found = member.final_target if isinstance(member, griffe.Alias) else member
+                found = _itself(member)
                 if not found.is_module:
                     names[f"{module.path}.{name}"] = found
     for fixture in package.modules[PLUGIN.partition(".")[2]].functions.values():
@@ -96,6 +127,10 @@ def _modules(module: griffe.Module) -> Iterator[griffe.Module]:
             yield from _modules(each)
 
 
+def _itself(member: griffe.Object | griffe.Alias) -> griffe.Object:
+    return member.final_target if isinstance(member, griffe.Alias) else member
+
+
 def _holder(names: dict[str, griffe.Object | None], wanted: set[str]) -> griffe.Module:
     """A module with these objects and nothing else, to compare with another."""
     holder = griffe.Module(PACKAGE)
@@ -104,6 +139,20 @@ def _holder(names: dict[str, griffe.Object | None], wanted: set[str]) -> griffe.
             found.public = True
             holder.members[path] = found
     return holder
+
+
+def _last_release(version: str) -> str:
+    """Its tag; where this commit is the release itself, the tag before."""
+    released = f"v{version}" in _git("tag", "--points-at", "HEAD", fails=True).decode().split()
+    own = ["--exclude", f"v{version}"] if released else []
+    command = ["describe", "--tags", "--abbrev=0", "--match", "v[0-9]*", *own]
+    return _git(*command, fails=True).decode().strip()
+
+
+def _named(section: str) -> set[str]:
+    """The names in backticks under Changed and Removed of a version's section."""
+    parts = re.findall(r"^### (?:Changed|Removed)\n(.*?)(?=^### |\Z)", section, re.DOTALL | re.M)
+    return set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]+)`", "".join(parts)))))
 
 
 def _version(text: str) -> str:

@@ -27,9 +27,10 @@ def complaints(version: str) -> Iterator[str]:
     if f'__version__ = "{version}"\n' not in source:
         yield f"src/plaid_processors/_version.py does not say {version}"
     yield from _of_changelog(version)
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
-        own = page.name == "releasing.md"  # which says how to release
-        if not own and "not released yet" in page.read_text(encoding="utf-8").lower():
+    for page in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]):
+        # The first is looked at above, the other says how to release.
+        own = page.name in ("CHANGELOG.md", "releasing.md")
+        if not own and "not released yet" in " ".join(_read(page).lower().split()):
             yield f"{page.relative_to(ROOT)} says that something is not released yet"
     for path in sorted((ROOT / "src").rglob("*.py")):
         for end in re.findall(r"goes in (\d+\.\d+)", path.read_text(encoding="utf-8")):
@@ -61,7 +62,7 @@ def _order(version: str) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", version)[:3]]
 
 
-def _read(path: str) -> str:
+def _read(path: str | Path) -> str:
     return (ROOT / path).read_text(encoding="utf-8")
 
 

@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from plaid_processors import partners
 from plaid_processors.cli import progress
 from plaid_processors.cli.parser import make_parser
 from plaid_processors.sandbox import LocalSandbox
@@ -62,17 +63,17 @@ def shop(plaid: LocalSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         database=f"sqlite:///{tmp_path}/links.db",
         key=Fernet.generate_key().decode(),
     )
-    (tmp_path / "shop18.py").write_text(text, encoding="utf-8")
+    (tmp_path / "shop_app.py").write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    import shop18  # type: ignore[import-not-found]
+    import shop_app  # type: ignore[import-not-found]
 
-    with shop18.make() as linker:
+    with shop_app.make() as linker:
         for _ in range(3):
             linker.link_sandbox("layer", client_user_id="user-42")
     yield tmp_path
-    shop18.store.close()
-    del sys.modules["shop18"]
+    shop_app.store.close()
+    del sys.modules["shop_app"]
 
 
 # --- help
@@ -140,6 +141,13 @@ def test_the_examples_are_commands() -> None:
         (["partners", "--accounts", "x"], "choose one, all or given"),
         (["partners", "finx"], "unknown partner 'finx': did you mean 'finix'?"),
         (["partners", "zzz"], "unknown partner 'zzz': plaid-processors partners lists them"),
+        (["partners", "fin"], "unknown partner 'fin': did you mean 'finix'?"),
+        (["partners", "Silicon V"], "did you mean 'svb_api'?"),
+        (["partners", "a"], "unknown partner 'a': plaid-processors partners lists them"),
+        (["doctor", "lay"], "did you mean 'layer'?"),
+        (["partners", "finix", "dwolla"], "one partner at a time: leave out dwolla"),
+        (["backfill", "finix", "unit", "--linker", "a:b"], "one partner at a time: leave out unit"),
+        (["partners", "finix", "--jsn"], "unrecognized arguments: --jsn: did you mean --json?"),
         (["doctor", "lyer"], "unknown partner 'lyer': did you mean 'layer'?"),
         (["backfill", "finx", "--linker", "a:b"], "did you mean 'finix'?"),
         (["partners", "finix", "--product", "auth"], "leave out --product"),
@@ -163,6 +171,11 @@ def test_a_slip(arguments: list[str], words: str) -> None:
     [
         (["FINIX"], ["finix"]),
         (["Modern Treasury"], ["modern_treasury"]),
+        (["modern-treasury"], ["modern_treasury"]),
+        (["TabaPay"], ["taba_pay"]),
+        (["checkout.com"], ["checkout"]),
+        (["Roll by ADP"], ["adp_roll"]),
+        (["silicon  valley bank"], ["svb_api"]),
         (["--product", "AUTH"], ["--product", "auth"]),
         (["--subtype", "CREDIT_CARD"], ["--subtype", "credit card"]),
         (["--accounts", "One"], ["--accounts", "one"]),
@@ -173,6 +186,13 @@ def test_names_in_any_case(one: list[str], other: list[str]) -> None:
     done = run("partners", *one)
     assert done.returncode == 0
     assert done.stdout == run("partners", *other).stdout
+
+
+def test_partners_by_their_own_names() -> None:
+    """Each name that the list prints is taken."""
+    for each in partners():
+        (one,) = json.loads(run("partners", each.name, "--json").stdout)
+        assert one["processor"] == each.processor
 
 
 def test_doctor_takes_names_in_any_case(plaid: LocalSandbox) -> None:
@@ -186,7 +206,7 @@ def test_doctor_takes_names_in_any_case(plaid: LocalSandbox) -> None:
 
 @pytest.mark.usefixtures("shop")
 def test_backfill_takes_a_name_in_any_case() -> None:
-    done = run("backfill", "Finix", "--linker", "shop18:make", "--dry-run")
+    done = run("backfill", "Finix", "--linker", "shop_app:make", "--dry-run")
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -257,10 +277,15 @@ def test_the_list_fits_a_terminal(columns: int, there: bool) -> None:
 # --- a pipe that is closed, a disk that is full
 
 
-def run_into(output: int, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """A whole run of the command into an open file."""
+def run_into(
+    output: int,
+    *arguments: str,
+    program: Sequence[str] = ("-m", "plaid_processors"),
+    **variables: str,
+) -> subprocess.CompletedProcess[str]:
+    """A whole run of the command, or of another program, into an open file."""
     return subprocess.run(
-        [sys.executable, "-m", "plaid_processors", *arguments],
+        [sys.executable, *program, *arguments],
         env=environ(**variables),
         stdout=output,
         stderr=subprocess.PIPE,
@@ -279,27 +304,41 @@ def closed() -> Iterator[int]:
     os.close(writer)
 
 
-@rows(
-    "arguments",
-    [
-        ["demo"],
-        ["sandbox", "--port", "0"],
-        ["partners"],
-        ["partners", "--json"],
-        ["doctor", "finix"],
-        ["doctor", "finix", "--json"],
-        ["recover", "--linker", "shop18:make"],
-        ["refresh", "--linker", "shop18:make", "--older-than", "0s"],
-        ["backfill", "layer", "--linker", "shop18:make", "--dry-run"],
-        ["--help"],
-    ],
-    ids=" ".join,
-)
+_FORKED = """
+import json, os, sys
+import plaid, uvicorn.logging, plaid_processors.store  # what each would import
+from plaid_processors.cli import main
+for words in json.loads(sys.argv[1]):
+    child = os.fork()
+    if child == 0:
+        sys.exit(main(words))
+    print(*words, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=sys.stderr)
+"""
+
+
 @pytest.mark.usefixtures("shop")
-def test_a_pipe_that_is_closed(arguments: list[str], closed: int, plaid: LocalSandbox) -> None:
-    """`… | head` is no error: status 0, and not a word."""
-    done = run_into(closed, *arguments, **keys_and_address(plaid))
+def test_a_pipe_that_is_closed(closed: int, plaid: LocalSandbox) -> None:
+    """`… | head` is no error: status 0, and not a word.
+
+    All but the first are forked by one process, which has imported what they need.
+    """
+    variables = keys_and_address(plaid)
+    done = run_into(closed, "partners", **variables)
     assert (done.returncode, done.stderr) == (0, "")
+    commands = [
+        "demo",
+        "sandbox --port 0",
+        "partners --json",
+        "doctor finix",
+        "doctor finix --json",
+        "recover --linker shop_app:make",
+        "refresh --linker shop_app:make --older-than 0s",
+        "backfill layer --linker shop_app:make --dry-run",
+        "--help",
+    ]
+    words = json.dumps([each.split() for each in commands])
+    done = run_into(closed, words, program=["-c", _FORKED], **variables)
+    assert done.stderr.splitlines() == [f"{each} 0" for each in commands]
 
 
 def test_a_failure_into_a_pipe_that_is_closed(closed: int) -> None:
@@ -346,8 +385,8 @@ def test_a_disk_that_is_full(arguments: list[str]) -> None:
 @rows(
     ("arguments", "words"),
     [
-        (["refresh", "--linker", "shop18:make", "--older-than", "0s"], "1 of 3 Items: 1 refr"),
-        (["backfill", "finix", "--linker", "shop18:make"], "1 of 3: 0 issued, 1 skipped"),
+        (["refresh", "--linker", "shop_app:make", "--older-than", "0s"], "1 of 3 Items: 1 refr"),
+        (["backfill", "finix", "--linker", "shop_app:make"], "1 of 3: 0 issued, 1 skipped"),
     ],
 )
 def test_progress_in_a_log(
@@ -369,16 +408,16 @@ class PowerCutError(BaseException):
 @pytest.mark.usefixtures("shop")
 def test_progress_of_recover(plaid: LocalSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """For how long it has been at work."""
-    import shop18
+    import shop_app
 
     def cut(_item: object) -> None:
         raise PowerCutError
 
-    with shop18.make() as linker, pytest.raises(PowerCutError):
+    with shop_app.make() as linker, pytest.raises(PowerCutError):
         linker.link_sandbox("layer", client_user_id="user-43", on_exchange=cut)
     plaid.fail("/processor/token/create", delay=0.5, times=None)
     monkeypatch.setattr(progress, "IN_A_LOG", 0.05)
-    done = run("recover", "--linker", "shop18:make", "--older-than", "0s")
+    done = run("recover", "--linker", "shop_app:make", "--older-than", "0s")
     assert done.stdout == "1 finished, 0 unknown, 0 failed\n"
     assert done.stderr.startswith("finishing what was left, for 0 s\n")
 
@@ -414,9 +453,9 @@ NOTHING = {"PLAID_CLIENT_ID": CLIENT_ID, "PLAID_SECRET": SECRET}
     "arguments",
     [
         ["demo", "--live"],
-        ["backfill", "finix", "--linker", "shop18:make"],
-        ["recover", "--linker", "shop18:make"],
-        ["refresh", "--linker", "shop18:make"],
+        ["backfill", "finix", "--linker", "shop_app:make"],
+        ["recover", "--linker", "shop_app:make"],
+        ["refresh", "--linker", "shop_app:make"],
         ["trigger", "ITEM", "ERROR", "--to", "http://127.0.0.1:1/hook"],
     ],
     ids=" ".join,
@@ -446,6 +485,7 @@ def test_doctor_without_a_local_plaid() -> None:
         (["demo", "--live"], 1, "PLAID_CLIENT_ID and PLAID_SECRET not set"),
         (["doctor"], 1, "something is wrong: the environment variables"),
         (["recover", "--linker", "shop:linker"], 2, "No module named 'shop'"),
+        (["backfill", "finix", "--linker", "a:b", "--budget", "foo://"], 2, "storage must be mem"),
         (["backfill", "finix", "--linker", "json:loads"], 2, "json:loads cannot be called"),
         (["sandbox", "--port", "0", "--env-file", "none/.env"], 1, "cannot write none/.env: No"),
         (["trigger", "ITEM", "ERROR", "--to", "http://h"], 1, "no local Plaid at http://127.0"),
@@ -466,6 +506,6 @@ def test_in_an_empty_folder(
 @pytest.mark.usefixtures("shop")
 def test_a_report_that_cannot_be_written() -> None:
     """The file is named, and nothing is done."""
-    options = ["--linker", "shop18:make", "--report", "none/report.jsonl"]
+    options = ["--linker", "shop_app:make", "--report", "none/report.jsonl"]
     done = run("backfill", "finix", *options)
     assert told(done) == "cannot write none/report.jsonl: No such file or directory"

@@ -27,10 +27,11 @@ from plaid_processors._engine.http import HttpAnswer, HttpFailure, HttpOutcome
 from plaid_processors._plaid.answers import api_error, outcome_of
 from plaid_processors._plaid.requests import get_accounts
 
+from .support.reference import REFERENCE
 from .support.rows import rows
 
 ROOT = Path(__file__).parent.parent
-SHARED = ROOT.parent / "shared" / "plaid-reference" / "errors.tsv"
+SHARED = REFERENCE / "plaid-reference" / "errors.tsv"
 OWN = Path(plaid_processors.__file__).parent / "sandbox" / "data" / "errors.tsv"
 RELIABILITY = ROOT / "docs" / "reliability.md"
 
@@ -89,7 +90,7 @@ def check(rows: list[dict[str, str]]) -> None:
 
 
 TABLES = [OWN, *([SHARED] if SHARED.exists() else [])]
-"""The project's own, and Plaid's reference where it stands beside this folder."""
+"""The project's own, and Plaid's reference where it is here."""
 
 
 @rows("table", TABLES, ids=["own", "shared"][: len(TABLES)])

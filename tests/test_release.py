@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import importlib.util
+import io
 import os
 import re
 import shutil
@@ -11,6 +13,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from email.message import Message
 from pathlib import Path
 from types import ModuleType
@@ -34,14 +37,50 @@ CHANGELOG = "# Changelog\n\n## {}\n\n{}\n\n### Added\n\n- All.\n"
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
 
-class Clone:
-    """A repository with this source, in which releases can be made."""
+SMALL = {
+    "__init__.py": """
+from .linker import AsyncLinker, Linker, State, Token
+__all__ = ["AsyncLinker", "Linker", "State", "Token"]
+""",
+    "linker.py": """
+from enum import StrEnum
+from attrs import frozen
 
-    def __init__(self, folder: Path) -> None:
+@frozen
+class Token:
+    expiration: str = ""
+
+class State(StrEnum):
+    DONE = "done"
+
+class Linker:
+    def link(self, partner: str, *, partial: bool = False) -> Token: ...
+    @property
+    def state(self) -> State: ...
+
+class AsyncLinker:
+    async def link(self, partner: str, *, partial: bool = False) -> Token: ...
+""",
+    "pytest_plugin.py": """
+import pytest
+
+@pytest.fixture
+def local_layer(): ...
+""",
+    "_version.py": '__version__ = ""\n',
+}
+
+
+class Clone:
+    """A repository with a small package, or with this source, in which releases can be made."""
+
+    def __init__(self, folder: Path, *, small: bool = True) -> None:
         self.folder = folder
         ignored = shutil.ignore_patterns("__pycache__")
-        for each in ("src", ".ci", "docs/_site"):
+        for each in (".ci", "docs/_site", *([] if small else ["src"])):
             shutil.copytree(ROOT / each, folder / each, ignore=ignored)
+        for name, text in SMALL.items() if small else ():
+            self.write(f"src/plaid_processors/{name}", text)
         shutil.copy(ROOT / "README.md", folder)
         self.write("CHANGELOG.md", CHANGELOG.format("0.1.0", "Released 2026-01-31."))
         self.write(".gitignore", "__pycache__/\ndist/\n")
@@ -94,8 +133,10 @@ class Clone:
         )
 
     def check_api(self) -> tuple[int, str]:
-        done = self.run(sys.executable, ".ci/check_api.py")
-        return done.returncode, done.stdout + done.stderr
+        """In this process, which is quicker."""
+        with redirect_stdout(io.StringIO()) as printed:
+            status = script(self.folder / ".ci/check_api.py").main()
+        return status, printed.getvalue()
 
     def check_release(self, version: str) -> tuple[int, str]:
         done = self.run(sys.executable, ".ci/check_release.py", version)
@@ -107,71 +148,131 @@ def clone(tmp_path: Path) -> Clone:
     return Clone(tmp_path / "clone")
 
 
+def script(path: Path) -> ModuleType:
+    """A program of .ci as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 LINKER = "src/plaid_processors/linker.py"
-ARGUMENT = "        partial: bool = False,\n"
+SYNC, ASYNC = "class Linker", "class AsyncLinker"
+PARTIAL = ", *, partial: bool = False"
 
 
 def test_before_the_first_release_there_is_nothing_to_compare(clone: Clone) -> None:
     """The first release sets the base. Where a later one has no tag, that is seen."""
-    assert clone.check_api() == (0, "no release yet: the first one sets the base\n")
+    base = "no release yet: the first one sets the base\n"
+    assert clone.check_api() == (0, base)
+    clone.git("tag", "v0.1.0")
+    assert clone.check_api() == (0, base)  # as where it is published
+    clone.git("tag", "--delete", "v0.1.0")
     clone.write("CHANGELOG.md", clone.read("CHANGELOG.md") + "\n## 0.0.9\n\nReleased 2026-01-01.\n")
     status, words = clone.check_api()
     assert (status, "git fetch --tags" in words) == (1, True)
 
 
-def test_a_removed_argument_of_link_is_seen(clone: Clone) -> None:
+def test_a_removed_argument_of_link_is_seen(tmp_path: Path) -> None:
     """What breaks the callers of the last release ends with exit status 1, and is named."""
+    clone = Clone(tmp_path / "clone", small=False)
     clone.commit("v0.1.0")
-    clone.change(LINKER, ARGUMENT, "", after="    def link(")
-    status, words = clone.check_api()
-    assert status == 1
-    assert "linker.ProcessorLinker.link: Parameter was removed: partial" in words
-    assert "breaks: 1, not allowed: 1" in words
+    clone.change(LINKER, "        partial: bool = False,\n", "", after="    def link(")
+    clone.commit()
+    done = clone.run(sys.executable, ".ci/check_api.py")
+    assert done.returncode == 1
+    assert "linker.ProcessorLinker.link: Parameter was removed: partial" in done.stdout
+    assert "breaks: 1, not allowed: 1" in done.stdout
 
 
 def test_what_is_exported_is_compared(clone: Clone) -> None:
     """So are names, fields of results, members of enums, fixtures, and arguments that are new."""
     clone.commit("v0.1.0")
-    clone.change("src/plaid_processors/__init__.py", '    "SessionState",\n', "")
-    clone.change(
-        "src/plaid_processors/results.py", "    expiration: datetime = ", "    expires: datetime = "
-    )
-    clone.change(LINKER, ARGUMENT, f"{ARGUMENT}        more: int,\n", after="    def link(")
+    clone.change("src/plaid_processors/__init__.py", '["AsyncLinker", ', "[")
     clone.change("src/plaid_processors/pytest_plugin.py", "def local_layer(", "def local_layers(")
+    clone.change(LINKER, PARTIAL, f"{PARTIAL}, more: int", after=SYNC)
+    clone.change(LINKER, "DONE =", "OVER =")
+    clone.change(LINKER, "expiration: str", "expires: str")
+    clone.commit()
     status, words = clone.check_api()
     assert status == 1
     for each in (
-        "plaid_processors.SessionState: is not exported any more",
-        "results.LinkToken.expiration: Public object was removed",
-        "results.LinkToken.__init__: Parameter was removed: expiration",
-        "linker.ProcessorLinker.link: Parameter was added as required: more",
+        "plaid_processors.AsyncLinker: is not exported any more",
+        "linker.Linker.link: Parameter was added as required: more",
+        "linker.State.DONE: Public object was removed",
+        "linker.Token.expiration: Public object was removed",
+        "linker.Token.__init__: Parameter was removed: expiration",
         "pytest_plugin.local_layer: is not exported any more",
+        "breaks: 6, not allowed: 6",
     ):
         assert each in words
+
+
+@rows(
+    ("after", "old", "new", "seen"),
+    [
+        (ASYNC, "async def link", "def link", "AsyncLinker.link: its async was yes, and is no"),
+        (SYNC, "def link", "async def link", "Linker.link: its async was no, and is yes"),
+        (SYNC, "-> Token", "-> str", "Linker.link: its type was Token, and is str"),
+        (SYNC, "-> State", "-> str", "Linker.state: its type was State, and is str"),
+        ("", 'DONE = "done"', 'DONE = "over"', "State.DONE: its value was 'done', and is 'over'"),
+        ("", 'expiration: str = ""', 'expiration: int = ""', "its type was str, and is int"),
+    ],
+)
+def test_what_griffe_leaves_out_is_compared(
+    after: str, old: str, new: str, seen: str, clone: Clone
+) -> None:
+    """Whether a call is awaited, what it returns, and the values of enums."""
+    if not clone.git("tag"):
+        clone.commit("v0.1.0")
+    clone.change(LINKER, old, new, after=after)
+    clone.commit()
+    status, words = clone.check_api()
+    clone.git("reset", "-q", "--hard", "v0.1.0")
+    assert (status, seen in words, "breaks: 1" in words) == (1, True, True), words
 
 
 def test_what_is_not_exported_is_not_compared(clone: Clone) -> None:
     """Rooms of the house may be rebuilt, and more may be exported."""
     path = "src/plaid_processors/more.py"
     clone.write(path, '__all__ = ["shown"]\ndef shown(a): ...\ndef hidden(a, b): ...\n')
+    clone.write("src/plaid_processors/cli.py", "def run(): ...\n")
     clone.commit("v0.1.0")
-    (clone.folder / "src/plaid_processors/cli/demo.py").unlink()
+    (clone.folder / "src/plaid_processors/cli.py").unlink()
     clone.write(path, '__all__ = ["shown"]\ndef shown(a, b=1): ...\ndef hidden(c): ...\n')
+    clone.commit()
     assert clone.check_api() == (0, "0.1.0 against v0.1.0: breaks: 0, not allowed: 0\n")
 
 
-@pytest.mark.slow
 def test_a_minor_version_may_break_what_it_names(clone: Clone) -> None:
-    """A patch may not; a minor version has to name in the CHANGELOG what breaks."""
+    """A patch may not; a minor version has to name what breaks, under Changed or Removed."""
     clone.commit("v0.1.0")
-    clone.change(LINKER, ARGUMENT, "", after="    def link(")
-    told = "### Removed\n\n- `partial` of `link`."
-    outcomes = []
-    for version, words in (("0.1.1", told), ("0.2.0", "### Added"), ("0.2.0", told)):
+    clone.change(LINKER, PARTIAL, "", after=SYNC)
+    for version, words, status in (
+        ("0.1.1", "### Removed\n\n- `partial` of `link`.", 1),
+        ("0.2.0", "### Removed\n\n- `partial` of `link`.", 0),
+        ("0.2.0", "### Changed\n\n- `link(partial=True)` is `link_some`.", 0),
+        ("0.2.0", "### Added", 1),
+        ("0.2.0", "### Added\n\n- A faster link page in the demo.", 1),
+        ("0.2.0", "### Removed\n\n- An argument of `link`.", 1),
+        ("0.2.0", "### Removed\n\n- What is partial.", 1),
+        ("0.2.0", "### Removed\n\n- None.\n\n### Added\n\n- `partial` of `link_all`.", 1),
+    ):
         clone.set_version(version)
         clone.write("CHANGELOG.md", f"# Changelog\n\n## {version}\n\n{words}\n\n## 0.1.0\n\nAll.\n")
-        outcomes.append(clone.check_api()[0])
-    assert outcomes == [1, 1, 0]
+        assert clone.check_api()[0] == status, (version, words)
+
+
+def test_a_release_is_compared_with_the_one_before(clone: Clone) -> None:
+    """Also on its own tag, where the workflow that publishes it looks."""
+    clone.commit("v0.1.0")
+    clone.change(LINKER, PARTIAL, "", after=SYNC)
+    clone.set_version("0.1.1")
+    clone.commit("v0.1.1")
+    status, words = clone.check_api()
+    assert (status, "0.1.1 against v0.1.0: breaks: 1" in words) == (1, True), words
 
 
 def test_a_release_that_may_be(clone: Clone) -> None:
@@ -201,6 +302,10 @@ def _readme(clone: Clone) -> None:
     clone.write("README.md", "The first version is not released yet.")
 
 
+def _security(clone: Clone) -> None:
+    clone.write("SECURITY.md", "| 0.1.x | yes; it is not\n  released yet |")
+
+
 def _deprecated(clone: Clone) -> None:
     clone.write("src/plaid_processors/old.py", '@deprecated("use new(); old() goes in 0.1")\n')
 
@@ -220,6 +325,7 @@ def test_what_is_in_the_way_of_a_release(clone: Clone) -> None:
         (_changelog, "the CHANGELOG's first section is 0.2.0, not 0.1.0"),
         (_no_date, "does not begin with `Released YYYY-MM-DD.`"),
         (_readme, "README.md says that something is not released yet"),
+        (_security, "SECURITY.md says that something is not released yet"),
         (_deprecated, "old.py has what is deprecated and should go in 0.1"),
         (_tag, "the tag v0.1.0 is there already"),
         (_later, "v0.10.0 came out before, and 0.1.0 is no patch of an earlier minor"),
@@ -290,7 +396,11 @@ def test_the_constraints_hold_every_requirement() -> None:
         changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
         assert re.search(rf"^## {VERSION}\n\nNot released yet", changelog, re.MULTILINE)
         return
-    lines = [each for each in file.read_text().splitlines() if not each.startswith("#")]
+    text = file.read_text(encoding="utf-8")
+    address = f"{PROJECT['project']['urls']['Source']}/raw/v{VERSION}/constraints/{VERSION}.txt"
+    for each in (f'"plaid-processors[store,webhooks]=={VERSION}"', address):
+        assert each in text
+    lines = [each for each in text.splitlines() if not each.startswith("#")]
     pins = [re.fullmatch(r"([\w.-]+)==([\w.]+)", line) for line in lines]
     assert None not in pins, "a line that pins nothing"
     versions = {canonicalize_name(pin[1]): pin[2] for pin in pins if pin}
@@ -369,19 +479,10 @@ def test_the_links_of_the_index_page_are_absolute() -> None:
     )
 
 
-def check_dist() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("check_dist", ROOT / ".ci/check_dist.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_check_of_the_archives_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file too few or too many, and a link that leads nowhere, are seen."""
     monkeypatch.chdir(ROOT)
-    check = check_dist()
+    check = script(ROOT / ".ci/check_dist.py")
     package = {
         path.relative_to(ROOT / "src").as_posix()
         for path in (ROOT / "src/plaid_processors").rglob("*")
@@ -419,16 +520,85 @@ def test_a_workflow_may_do_what_it_needs_alone(name: str) -> None:
     assert more == ({"publish": {"id-token": "write"}} if name == "release" else {})
     used = re.findall(r"uses: (\S+)", text)
     assert used
-    assert [each for each in used if not re.search(r"@(release/)?v\d+$", each)] == []
+    assert [each for each in used if not re.search(r"@v\d+(\.\d+\.\d+)?$", each)] == []
+
+
+def commands(workflow_name: str, job: str) -> list[str]:
+    """What the steps of a job run."""
+    steps = workflow(workflow_name)["jobs"][job]["steps"]
+    return [step["run"] for step in steps if "run" in step]
+
+
+def code_of(path: str) -> str:
+    """A script of ours without its comments; it ends where one of its commands fails."""
+    text = (ROOT / path).read_text(encoding="utf-8")
+    assert os.access(ROOT / path, os.X_OK), path
+    assert "\nset -euo pipefail\n" in text
+    return re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE)
 
 
 def test_the_workflows_and_sessions_call_the_scripts() -> None:
-    """What they call is there, and may be run."""
-    texts = [each.read_text(encoding="utf-8") for each in [*WORKFLOWS, ROOT / "noxfile.py"]]
-    called = set(re.findall(r"\.ci/\w+(?:\.py)?", "\n".join(texts)))
-    assert {".ci/run", ".ci/full", ".ci/lint", ".ci/dist"} <= called
-    assert [each for each in sorted(called) if not os.access(ROOT / each, os.X_OK)] == []
-    assert len(WORKFLOWS) == 3
+    """And `.ci/run` the other scripts: the checks are run, and a failure ends the run."""
+    assert [each.stem for each in WORKFLOWS] == ["ci", "full", "release"]
+    assert commands("ci", "run")[-1] == ".ci/run"
+    assert commands("full", "full")[-2:] == [".ci/run", ".ci/full"]
+    sessions = {
+        function.name: [
+            call.args[0].value
+            for call in ast.walk(function)
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "session.run"
+            if isinstance(call.args[0], ast.Constant)
+        ]
+        for function in ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8")).body
+        if isinstance(function, ast.FunctionDef) and function.decorator_list
+    }
+    assert sessions == {
+        "tests": ["pytest"],
+        "lint": [".ci/lint"],
+        "docs": ["mkdocs", "python"],
+        "dist": [".ci/dist"],
+        "run": [".ci/run"],
+        "full": [".ci/full"],
+    }
+    for name in ("lint", "full", "versions", "release", "constraints"):
+        assert code_of(f".ci/{name}")
+    called = re.findall(r'^(?:PATH=\S+ |"\$bin/python" )?\.ci/.*', code_of(".ci/run"), re.MULTILINE)
+    assert [re.findall(r"\.ci/([\w.]+)", each) for each in called] == [
+        ["lint"],
+        ["check_api.py"],
+        ["dist"],
+        ["check_constraints.py"],
+        ["versions"],
+    ]
+    assert "|" not in "".join(called)
+    assert re.search(r"^twine .*check --strict ", code_of(".ci/dist"), re.MULTILINE)
+    assert re.search(r'^  cmp "\$each" "\$work/again/', code_of(".ci/dist"), re.MULTILINE)
+
+
+def test_what_is_published_was_tested() -> None:
+    """By a job that needs the one that runs `.ci/run`, and only if the tag is the version's."""
+    jobs = workflow("release")["jobs"]
+    assert list(jobs) == ["build", "publish"]
+    assert (jobs["publish"]["needs"], jobs["publish"]["environment"]) == ("build", "release")
+    assert commands("release", "publish") == []
+    *_, agrees, run, _sums = commands("release", "build")
+    assert re.search(r"^CONSTRAINTS=\S+ DIST=dist \.ci/run$", run)
+    for tag, status in ((f"v{VERSION}", 0), (VERSION, 1), ("v9.9.9", 1)):
+        shell = ["bash", "-e", "-c", agrees]
+        done = subprocess.run(
+            shell, cwd=ROOT, env={**os.environ, "GITHUB_REF_NAME": tag}, check=False
+        )
+        assert done.returncode == status, tag
+
+
+def test_environments_are_left_out() -> None:
+    """Of git and of deptry, wherever nox or a contributor makes one."""
+    (pattern,) = re.findall(r"--exclude '(.+)'", code_of(".ci/lint"))
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    for folder in (".nox/", ".venv/", "venv/", "build/", "dist/"):
+        assert re.match(pattern, f"{folder}lib/module.py"), folder
+        assert folder in ignored
+    assert not any(re.match(pattern, each) for each in ("tests/dist.py", "noxfile.py", ".ci/dist"))
 
 
 def test_pre_commit_needs_no_other_host() -> None:

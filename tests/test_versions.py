@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import json
+import os
 import re
 import runpy
 import subprocess
@@ -23,6 +24,8 @@ import pytest
 import plaid_processors
 from plaid_processors import ProcessorLinker
 from plaid_processors.sandbox import LocalSandbox, server
+
+from .support.rows import rows
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(plaid_processors.__file__).parent
@@ -63,6 +66,18 @@ def test_every_dependency_of_a_user_has_a_lower_bound() -> None:
         each for extra in extras for each in PROJECT["optional-dependencies"][extra]
     ]
     assert [each for each in needed if ">=" not in each] == []
+
+
+def test_without_a_python_nothing_is_well(tmp_path: Path) -> None:
+    """The runs of the wheel fail where there is nothing to run it with."""
+    done = subprocess.run(
+        [ROOT / ".ci/versions", ROOT / "README.md", tmp_path],
+        env={**os.environ, "PYTHON": "no-such-python"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, "no Python from 3.11 on is here\n")
 
 
 # Windows, which was not tried: what it lacks is taken away here
@@ -297,6 +312,20 @@ print(json.dumps(told))
         assert not re.search(r"\bjwt\b", told), case
         assert is_import_error == work.startswith(("import", "from plaid_processors.sandbox")), case
         assert is_import_error or kind == "ConfigurationError", case
+
+
+@rows("broken", ["starlette.applications", "anyio.to_thread", "jwt.algorithms"])
+def test_a_broken_install_is_no_missing_extra(broken: str) -> None:
+    """What is wrong inside a package that is there is said as Python says it."""
+    code = f"""
+import sys
+sys.modules[{broken!r}] = None
+try:
+    import plaid_processors.sandbox
+except ImportError as error:
+    print(error)
+"""
+    assert python(code) == f"import of {broken} halted; None in sys.modules\n"
 
 
 def test_no_extra_is_needed_to_import_the_rest() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +15,12 @@ import pytest
 from plaid_processors.sandbox import LocalSandbox
 from plaid_processors.testing import LinkPane
 
+from ..support.reference import REFERENCE
 from .shop import Shop
 
 pytestmark = pytest.mark.browser
 
-SEEDS = Path(__file__).parents[3] / "shared" / "seeds"
+SEEDS = REFERENCE / "seeds"
 PRINTED_SCRIPT = "https://cdn.plaid.com/link/v2/stable/link-initialize.js"
 LEFT_OUT = """
 <!doctype html><html lang="en"><title>The printed page</title>
@@ -37,7 +37,7 @@ LEFT_OUT = """
 def printed_page(partner: str) -> str:
     """The page of a document: its lines are printed one after the other, numbered."""
     if not SEEDS.exists():
-        pytest.skip("the documents are not beside this folder")
+        pytest.skip("the documents are not here")
     wanted = f"Add {partner.capitalize()} to your app"
     texts = [path.read_text(encoding="utf-8") for path in sorted(SEEDS.glob("*.txt"))]
     (text,) = [text for text in texts if text.startswith(wanted)]

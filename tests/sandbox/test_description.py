@@ -8,7 +8,6 @@ import importlib
 import json
 import re
 import string
-from pathlib import Path
 from typing import Any
 
 import plaid
@@ -21,15 +20,14 @@ from plaid_processors.sandbox.calls import ENDPOINTS
 from plaid_processors.sandbox.partners import processors
 from plaid_processors.sandbox.tables import table
 
+from ..support.reference import REFERENCE
 from ..support.rows import rows
 from .conftest import ALL
 
-DESCRIPTION = Path(__file__).parents[3] / "shared" / "plaid-reference" / "openapi.yml"
+DESCRIPTION = REFERENCE / "plaid-reference" / "openapi.yml"
 Json = dict[str, Any]
 
-pytestmark = pytest.mark.skipif(
-    not DESCRIPTION.exists(), reason="Plaid's description does not lie beside the project"
-)
+pytestmark = pytest.mark.skipif(not DESCRIPTION.exists(), reason="Plaid's description is not here")
 
 
 @functools.cache

@@ -9,8 +9,9 @@ from contextlib import ExitStack
 from typing import TextIO
 
 from ..backfill import BackfillOutcome, BackfillProgress, RateBudget, backfill
-from .linker import UndoneError, named_linker
-from .names import partner
+from ..errors import ConfigurationError
+from .linker import UndoneError, UsageError, named_linker
+from .names import TOO_MANY, partner
 from .options import add_linker, count
 from .output import tell
 from .progress import Progress
@@ -23,6 +24,7 @@ First look, then do it; exit status 1 if it was stopped or an Item failed:
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(too_many=TOO_MANY)
     command.add_argument("partner", type=partner, help="Plaid's name of the partner, such as finix")
     add_linker(command)
     command.add_argument(
@@ -59,7 +61,10 @@ def add_options(command: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Fill in what is missing, and tell how far it is."""
-    budget = RateBudget(arguments.per_minute, storage=arguments.budget)
+    try:
+        budget = RateBudget(arguments.per_minute, storage=arguments.budget)
+    except ConfigurationError as error:
+        raise UsageError(str(error)) from None
     told = _Told()
     with ExitStack() as stack:
         linker = stack.enter_context(named_linker(arguments.linker))

@@ -12,6 +12,8 @@ from ..adapters.catalogue import get_adapter, partners
 from ..errors import UnknownProcessorError
 from ..redaction import redact
 
+TOO_MANY = "one partner at a time"
+
 
 def unknown(what: str, given: str, known: Collection[str]) -> str:
     """Say that it is none of the known, and which may be meant."""
@@ -27,14 +29,27 @@ def listed(names: Collection[str]) -> str:
 
 
 def partner(text: str) -> str:
-    """Plaid's name of a partner, which may be written in any case, with a space or a hyphen."""
-    name = re.sub(r"[\s-]+", "_", text.strip().lower())
+    """Plaid's name of a partner, in any case, with a space or a hyphen; or the partner's own."""
+    own = {each.name.lower(): each.processor for each in partners()}
+    given = " ".join(text.lower().split())
+    name = own.get(given, re.sub(r"[\s-]+", "_", given))
     try:
         return get_adapter(name).processor
     except UnknownProcessorError as error:
-        close = " or ".join(map(repr, error.suggestions))
-    way_out = f"did you mean {close}?" if close else "plaid-processors partners lists them"
+        close = error.suggestions or _beginning_with(given)
+    meant = " or ".join(map(repr, close))
+    way_out = f"did you mean {meant}?" if meant else "plaid-processors partners lists them"
     raise argparse.ArgumentTypeError(f"unknown partner {redact(text)!r}: {way_out}")
+
+
+def _beginning_with(given: str) -> list[str]:
+    """The partners whose names begin with it; none where it says too little."""
+    found = [
+        each.processor
+        for each in partners()
+        if given and (each.processor.startswith(given) or each.name.lower().startswith(given))
+    ]
+    return found if len(found) <= 3 else []
 
 
 def accounts(text: str) -> str:

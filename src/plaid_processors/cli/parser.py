@@ -63,6 +63,9 @@ class Parser(argparse.ArgumentParser):
         """Refuse arguments that are left over; an option may be a slip."""
         known = re.findall(r"--[a-z][a-z-]+", self.format_help())
         wrong = next((each.partition("=")[0] for each in rest if each.startswith("-")), "")
+        too_many = self.get_default("too_many")
+        if too_many and not wrong:
+            self.error(f"{too_many}: leave out {' '.join(rest)}")
         close = get_close_matches(wrong, known, n=1)
         meant = f": did you mean {close[0]}?" if close else ""
         self.error(f"unrecognized arguments: {' '.join(rest)}{meant}")

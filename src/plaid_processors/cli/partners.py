@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from ..adapters.base import PartnerAdapter
 from ..adapters.catalogue import LIFETIMES, STRIPE, Partner, partners
-from .names import accounts, partner, product, subtype
+from .names import TOO_MANY, accounts, partner, product, subtype
 from .output import tell
 
 SUMMARY = "list Plaid's partners, or show one with its source"
@@ -23,9 +23,8 @@ Value = str | int | tuple[str, ...] | None
 
 
 def add_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "name", nargs="?", type=partner, help="Plaid's name of one partner, such as finix"
-    )
+    command.set_defaults(too_many=TOO_MANY)
+    command.add_argument("name", nargs="?", type=partner, help="one partner's name, such as finix")
     command.add_argument(
         "--accounts",
         type=accounts,

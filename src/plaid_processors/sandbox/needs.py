@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+_NEEDED = ("cryptography", "jwt", "starlette", "uvicorn")
 _DISTRIBUTIONS = {"jwt": "PyJWT"}  # the distribution `jwt` is another project
 
 try:
-    import cryptography.hazmat.primitives.asymmetric.ec
-    import starlette.applications
+    import cryptography
+    import starlette
     import uvicorn
     from jwt import PyJWK  # the other project has a module `jwt` too, without this
 except ImportError as error:
-    _module = (error.name or "a package").partition(".")[0]
-    _name = _DISTRIBUTIONS.get(_module, _module)
+    if error.name not in _NEEDED:
+        raise  # it is there, and broken
+    _name = _DISTRIBUTIONS.get(error.name, error.name)
     raise ModuleNotFoundError(
-        f'the local Plaid needs {_name}: pip install "plaid-processors[sandbox]"', name=_module
+        f'the local Plaid needs {_name}: pip install "plaid-processors[sandbox]"', name=error.name
     ) from None
