@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -21,6 +22,12 @@ settings.register_profile("shared", max_examples=40, deadline=None)
 settings.load_profile("shared")
 
 KEYS = {"client_id": "0123456789abcdef01234567", "secret": "5e" * 15}
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c() -> None:
+    """Ctrl-C interrupts: asyncio leaves its own handler where one has interrupted its clean-up."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
