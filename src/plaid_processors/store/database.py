@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakSet, finalize
 
 from sqlalchemy import (
     URL,
@@ -102,6 +102,8 @@ class Database:
             Column("ends_at", _TIME, nullable=False),
         )
         _databases.add(self)
+        if self.owned:  # Python 3.13 warns of connections that are open when they are collected
+            finalize(self, self.engine.dispose).atexit = False
 
     def create_tables(self) -> None:
         tables = self.metadata.sorted_tables
