@@ -126,7 +126,16 @@ def test_not_leaving_after_all(page: Any, recording: Recording, new_token: Any) 
     assert calls("onExit") == []
 
 
-@pytest.mark.parametrize("code", ["ITEM_LOCKED", "INSTITUTION_DOWN", "NO_ACCOUNTS", "INVALID_MFA"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "NO_ACCOUNTS",
+        *(
+            pytest.param(each, marks=pytest.mark.full)
+            for each in ("ITEM_LOCKED", "INSTITUTION_DOWN", "INVALID_MFA")
+        ),
+    ],
+)
 def test_an_error_and_a_way_back(
     page: Any, recording: Recording, new_token: Any, code: str
 ) -> None:

@@ -35,8 +35,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         thread.join()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_no_page_is_wider_than_the_screen(page: Any, address: str, width: int, scheme: str) -> None:
     """What is wide scrolls in its own place; and no page asks another host (see `page`)."""
     page.emulate_media(color_scheme=scheme)
