@@ -50,7 +50,10 @@ def test_no_page_is_wider_than_the_screen(page: Any, address: str, width: int, s
 def test_the_search_needs_no_other_host(page: Any, address: str) -> None:
     """Searching for a call leads to it in the reference."""
     page.goto(address)
-    page.get_by_role("textbox", name="Search").fill("verify_webhook")
+    box = page.get_by_role("textbox", name="Search")
+    box.click()
+    page.get_by_text("Type to start searching").wait_for()  # the index is there
+    box.press_sequentially("verify_webhook")  # it listens to keys
     found = page.locator(".md-search-result__link[href*='reference/linker/']").first
     found.click()
     page.wait_for_url("**/reference/linker/**")
