@@ -156,6 +156,7 @@ def test_the_local_plaid_knows_nothing_of_the_sdk() -> None:
     assert foreign == {("local.py", f"plaid_processors.{name}") for name in convenience}
 
 
+@pytest.mark.slow
 def test_a_users_program_is_type_checked_strictly() -> None:
     """The public types are what `typing/api.py` asserts, and refuse what it says they refuse."""
     done = subprocess.run(

@@ -273,6 +273,7 @@ _MISSING = [
 ]
 
 
+@pytest.mark.slow
 def test_a_missing_extra_is_named_by_its_line() -> None:
     """By the import of the local Plaid, and by the first call that needs another extra."""
     code = """
