@@ -146,6 +146,7 @@ class Running:
         self._running: dict[threading.Thread, Attempt | None] = {}
         self._admission = threading.Lock()  # taken by the threads, never by a caller
         self._closed = False
+        self._some_left = False  # whether a caller ever left one
 
     @property
     def lost(self) -> bool:
@@ -174,6 +175,7 @@ class Running:
         if self.lost:
             return  # a forked child leaves its parent's alone
         attempt.leave()
+        self._some_left = True
         with suppress(RuntimeError):  # no thread to be had: those that there are go on
             self._grow()
 
@@ -214,6 +216,9 @@ class Running:
         return sum(attempt is None for attempt in self._running.copy().values())
 
     def _counted(self) -> int:
+        """How many threads count towards the most: those that no caller has left."""
+        if not self._some_left:
+            return len(self._running)
         attempts = self._running.copy().values()
         return sum(attempt is None or not attempt.left for attempt in attempts)
 
@@ -232,9 +237,7 @@ class Running:
                 del attempt  # and with it what it holds: tokens, answers
                 with self._admission:
                     self._running[me] = None
-                    # More than that are there only when some hang whose callers have left: this
-                    # one hung, and another took its place.
-                    if len(self._running) > self._most and self._counted() > self._most:
+                    if self._counted() > self._most:  # another took its place while it hung
                         del self._running[me]
                         return
         finally:

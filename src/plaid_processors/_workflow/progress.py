@@ -99,12 +99,11 @@ class Progress:
     @property
     def result(self) -> LinkResult:
         """All of it, as a value, if there is an Item."""
-        result = self.item
-        if not isinstance(result, LinkResult):
-            known = {each.name: getattr(result, each.name) for each in fields(LinkedItem)}
-            result = LinkResult(**known)
-        entries = (*self.entries, *self.went)
-        return evolve(result, entries=entries, unselected=self.unselected, bound=self.bound)
+        entries, unselected, bound = (*self.entries, *self.went), self.unselected, self.bound
+        if isinstance(self.item, LinkResult):
+            return evolve(self.item, entries=entries, unselected=unselected, bound=bound)
+        known = {each.name: getattr(self.item, each.name) for each in fields(LinkedItem)}
+        return LinkResult(**known, entries=entries, unselected=unselected, bound=bound)
 
     def take(self) -> LinkResult | None:
         """The result for `unfinished`; None if there is no Item."""
