@@ -27,6 +27,7 @@ from plaid_processors import (
     PartnerAdapter,
     PlaidApiError,
     PlaidConnectionError,
+    PlaidProcessorsError,
     PlaidUnavailableError,
     ProcessorLinker,
     RateLimitError,
@@ -394,6 +395,55 @@ def test_what_may_pass_is_tried_again_later(
         (finished,) = shop.recover().finished
         assert finished.link.state == "complete"
         assert len([each for each in shop.plaid.items if each.exchanged]) == 1
+
+
+@rows(
+    "path,fault",
+    [
+        (ACCOUNTS, {"error_code": "INSTITUTION_DOWN"}),
+        (CREATE, {"error_code": "INTERNAL_SERVER_ERROR", "times": 2}),
+        (CREATE, {"drop": "before"}),
+    ],
+)
+def test_a_link_that_failed_by_what_may_pass(path: str, fault: dict[str, Any]) -> None:
+    """Its caller has the error; `recover` makes the tokens, however often the caller tried."""
+    with opened() as shop:
+        done = shop.through_link()
+        options = {"metadata": None} if path == ACCOUNTS else {}
+        for _ in range(2):
+            shop.plaid.fail(path, **fault)
+            with pytest.raises((LinkIncompleteError, PlaidUnavailableError, PlaidConnectionError)):
+                shop.link(done, **options)
+            shop.plaid.clear_faults()
+        assert shop.of(done).state == "linked"
+        (finished,) = shop.recover().finished
+        assert finished.link.result is not None
+        assert len(finished.link.result.processor_tokens) == 2
+        assert shop.of(done).state == "complete"
+        assert shop.recover() == RecoveryReport()
+        assert shop.count(EXCHANGE) == 1
+
+
+@rows("error_code", ["ITEM_LOGIN_REQUIRED", "INVALID_PRODUCT"])
+def test_a_link_that_failed_by_what_does_not_pass(error_code: str) -> None:
+    """It is its caller's: `recover` does not ask the same again and again."""
+    with opened() as shop:
+        done = shop.through_link()
+        shop.plaid.fail(CREATE, error_code=error_code, times=None)
+        with pytest.raises(LinkIncompleteError):
+            shop.link(done)
+        shop.plaid.clear_requests()
+        assert shop.recover() == RecoveryReport()
+        assert shop.plaid.requests == ()
+
+
+def test_a_refresh_that_failed_leaves_nothing_to_recover(shop: Shop) -> None:
+    """No token was missing before."""
+    result = shop.link(shop.through_link())
+    shop.plaid.fail("/item/get", error_code="INTERNAL_SERVER_ERROR")
+    with pytest.raises(PlaidProcessorsError):
+        shop.linker.refresh(item_id=result.item_id)
+    assert shop.recover() == RecoveryReport()
 
 
 @rows("cut", ["before", "after"])

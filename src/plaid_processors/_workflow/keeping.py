@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from uuid import uuid4
@@ -17,10 +17,12 @@ from ..errors import (
     ItemNotStoredError,
     LinkInProgressError,
     PlaidProcessorsError,
+    PlaidUnavailableError,
     PublicTokenError,
     RequestError,
     StoreConflictError,
     StoreError,
+    UnknownProcessorError,
 )
 from ..results import LinkResult, PendingPartner
 from ..store.books import Books
@@ -99,7 +101,10 @@ class Keeper:
         self._call.check()
 
     async def failed(self, error: Exception, progress: Progress, known: LinkResult | None) -> None:
-        """The call is over by an error, which is what its caller gets to know."""
+        """The call is over by an error, which is what its caller gets to know.
+
+        Where that may pass, `recover` asks again for what is missing.
+        """
         try:
             if progress.item is None:
                 if self.tried_before and not isinstance(error, PublicTokenError):
@@ -107,12 +112,14 @@ class Keeper:
                 unknown = isinstance(error, RequestError) and error.outcome_unknown
                 state = LinkState.UNKNOWN if unknown else LinkState.REMOVED
                 await self.over(state, str(error))
-            elif known is not None and not progress.advanced:
-                undone = Progress.of_result(known)
-                save = partial(self._save, undone, under_way=False, claim=False)
-                await self._call.port.run(save)
-            else:
-                await self.done(progress)
+                return
+            kept = progress if known is None or progress.advanced else Progress.of_result(known)
+            missing = bool(kept.pending or kept.unselected)
+            later = missing and may_pass([error, *progress.failed.values()])
+            save = partial(self._save, kept, under_way=later, claim=kept is progress)
+            await self._call.port.run(save)
+            if kept is progress:
+                self._call.check()
         except PlaidProcessorsError as second:
             error.add_note(f"The store could not be told: {second}")
 
@@ -284,6 +291,15 @@ async def access_token_of(
     assert keeper is not None
     assert keeper.result is not None
     return keeper.result.access_token
+
+
+def may_pass(errors: Iterable[object]) -> bool:
+    """Whether one of them may not come again, with more time or with the adapter that it lacks."""
+    return any(
+        isinstance(each, (UnknownProcessorError, PlaidUnavailableError))
+        or (isinstance(each, RequestError) and each.retryable)
+        for each in errors
+    )
 
 
 def link_lease(key: str) -> str:

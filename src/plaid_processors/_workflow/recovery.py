@@ -17,10 +17,7 @@ from ..errors import (
     LinkIncompleteError,
     LinkInProgressError,
     PlaidProcessorsError,
-    PlaidUnavailableError,
-    RequestError,
     StoreError,
-    UnknownProcessorError,
 )
 from ..results import LinkedItem
 from ..settings import is_positive
@@ -35,7 +32,7 @@ from ..store.records import (
     RecoveryReport,
 )
 from ..store.sealing import Contents, Entry, adopted_key
-from .keeping import Keeper, leased, link_lease
+from .keeping import Keeper, leased, link_lease, may_pass
 from .link import ask_plaid, details_of, exchange_and_issue, resume_stored
 from .plan import Options, Partners, resume_plan
 
@@ -221,11 +218,7 @@ def _may_pass(error: PlaidProcessorsError) -> bool:
     causes: list[object] = [error]
     if isinstance(error, LinkIncompleteError):
         causes = [error.__cause__, *(each for _, each in error.errors)]
-    return any(
-        isinstance(each, (UnknownProcessorError, PlaidUnavailableError))
-        or (isinstance(each, RequestError) and each.retryable)
-        for each in causes
-    )
+    return may_pass(causes)
 
 
 def _links_since(books: Books, record: LinkRecord) -> list[LinkRecord]:

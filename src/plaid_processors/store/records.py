@@ -99,7 +99,7 @@ class LinkRecord:
         environment: ``sandbox`` or ``production``.
         client_user_id: your id of the user.
         state: started, linked, complete, unknown or removed.
-        under_way: whether a call is at work on it, or was when its process ended.
+        under_way: whether a call is at work on it, or has left something to `recover`.
         item_id: Plaid's id of the Item, as soon as there is one.
         institution_id: Plaid's id of the bank, where it is known.
         access_hash: the SHA-256 of the access token, by which an Item is found.
@@ -211,7 +211,7 @@ class LinkQuery:
         without_processor: those without.
         handoff: those of which a token's way to the partner (to ``processor``, if that is named) is
             in this state.
-        under_way: those that a call is at work on, or was; or those that none is.
+        under_way: those that a call is at work on, or has left to `recover`; or the others.
         older_than: those that were last saved more than so many seconds ago, by the store's clock.
         not_sealed_by: those that are encrypted with another key.
     """
