@@ -52,7 +52,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """More processes than cores, since much of the time is waiting; `-n0` uses one."""
-    return (os.cpu_count() or 1) + 2
+    asked_for = os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS", "")
+    return int(asked_for) if asked_for.isdecimal() else min((os.cpu_count() or 1) + 2, 16)
 
 
 def pytest_configure() -> None:

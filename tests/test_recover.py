@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +24,7 @@ from plaid_processors import (
     ConfigurationError,
     DecryptionError,
     LinkIncompleteError,
+    LinkResult,
     PartnerAdapter,
     PlaidApiError,
     PlaidConnectionError,
@@ -405,7 +406,7 @@ def test_what_may_pass_is_tried_again_later(
         (CREATE, {"drop": "before"}),
     ],
 )
-def test_a_link_that_failed_by_what_may_pass(path: str, fault: dict[str, Any]) -> None:
+def test_a_link_that_failed_temporarily(path: str, fault: dict[str, Any]) -> None:
     """Its caller has the error; `recover` makes the tokens, however often the caller tried."""
     with opened() as shop:
         done = shop.through_link()
@@ -424,8 +425,72 @@ def test_a_link_that_failed_by_what_may_pass(path: str, fault: dict[str, Any]) -
         assert shop.count(EXCHANGE) == 1
 
 
+def failed_temporarily(shop: Shop) -> LinkResult:
+    """What the store has of a link that failed so."""
+    both = shop.through_link(["layer", "finix"], masks=["0000"])
+    shop.plaid.fail(CREATE, error_code="INTERNAL_SERVER_ERROR", times=None)
+    with pytest.raises(LinkIncompleteError) as caught:
+        shop.link(both)
+    shop.plaid.clear_faults()
+    return caught.value.result
+
+
+def test_a_partial_link_that_failed_temporarily(shop: Shop) -> None:
+    """What `partial=True` returned is whole after the recovery."""
+    shop.plaid.fail(CREATE, error_code="INTERNAL_SERVER_ERROR")
+    result = shop.link(shop.through_link(), partial=True)
+    assert (len(result.processor_tokens), len(result.pending)) == (1, 1)
+    (finished,) = shop.recover().finished
+    assert finished.link.result is not None
+    assert len(finished.link.result.processor_tokens) == 2
+
+
+@rows("what", ["issue", "issue fails", "refresh", "refresh fails", "resume fails"])
+def test_what_is_left_to_recover_stays(what: str) -> None:
+    """Until the tokens are there, whatever another call does with the Item."""
+    with opened() as shop:
+        result = failed_temporarily(shop)
+        call, _, fails = what.partition(" ")
+        if fails:
+            code = "INVALID_FIELD" if call == "resume" else "INTERNAL_SERVER_ERROR"
+            shop.plaid.fail(CREATE, error_code=code, times=None)
+        elif call == "refresh":
+            shop.plaid.reset_login(result.item_id)
+        work: dict[str, Callable[[], object]] = {
+            "issue": lambda: shop.linker.issue("finix", item_id=result.item_id),
+            "refresh": lambda: shop.linker.refresh(item_id=result.item_id),
+            "resume": lambda: shop.linker.resume(result),
+        }
+        with pytest.raises(PlaidProcessorsError) if fails else nullcontext():
+            work[call]()
+        shop.plaid.clear_faults()
+        if (call, fails) == ("refresh", ""):
+            token = shop.linker.create_link_token(
+                ["layer", "finix"], client_user_id="u", client_name="Acme", item_id=result.item_id
+            )
+            shop.plaid.complete_link(token.link_token)
+        (finished,) = shop.recover().finished
+        assert finished.link.state == "complete"
+        assert finished.link.result is not None
+        assert finished.link.result.token("layer")
+
+
+def test_a_resume_waits_for_the_recovery(shop: Shop) -> None:
+    """The tokens are made once, and both have them."""
+    result = failed_temporarily(shop)
+    before = shop.count(CREATE)
+    shop.plaid.fail(CREATE, delay=0.5)
+    with ThreadPoolExecutor() as pool:
+        report = pool.submit(shop.recover)
+        while shop.count(CREATE) == before and not report.done():
+            time.sleep(0.01)
+        resumed = shop.linker.resume(result)
+        assert report.result().finished[0].link.result == resumed
+    assert shop.count(CREATE) == before + 1
+
+
 @rows("error_code", ["ITEM_LOGIN_REQUIRED", "INVALID_PRODUCT"])
-def test_a_link_that_failed_by_what_does_not_pass(error_code: str) -> None:
+def test_a_link_that_failed_for_good(error_code: str) -> None:
     """It is its caller's: `recover` does not ask the same again and again."""
     with opened() as shop:
         done = shop.through_link()

@@ -176,6 +176,7 @@ def test_a_record_goes_through_json() -> None:
         {**FULL.to_dict(), "key": None},
         {**FULL.to_dict(), "state": "sealed"},
         {**FULL.to_dict(), "created_at": "sealed"},
+        {**FULL.to_dict(), "processors": "layer"},
         {**FULL.to_dict(), "handoffs": None},
         {**FULL.to_dict(), "handoffs": [{"state": "due"}]},
     ],
@@ -214,6 +215,17 @@ def test_what_is_old_by_the_stores_clock() -> None:
     assert query.fits(evolve(FULL, updated_at=datetime.now(UTC) - timedelta(seconds=90)))
     assert not query.fits(evolve(FULL, updated_at=datetime.now(UTC)))
     assert not query.fits(BARE)
+
+
+def test_a_time_without_a_zone_is_utc() -> None:
+    """As SQLite's columns give it to a store of one's own."""
+    naive = evolve(FULL, updated_at=NOON.replace(tzinfo=None))
+    form = {**FULL.to_dict(), "updated_at": NOON.replace(tzinfo=None).isoformat()}
+    assert LinkRecord.from_dict(form).updated_at == NOON
+    for now in (NOON, NOON.replace(tzinfo=None)):
+        assert LinkQuery(older_than=60).fits(naive, now + timedelta(seconds=61))
+        assert not LinkQuery(older_than=60).fits(naive, now + timedelta(seconds=60))
+    assert LinkQuery().fits(naive)
 
 
 # --- find and links

@@ -770,6 +770,20 @@ def test_an_issue_that_fails_leaves_the_link_as_it_was(
     assert (only(store).state, only(store).result) == ("complete", result)
 
 
+def test_an_issue_that_fails_leaves_what_was_pending(
+    faulty: FaultyPlaid, linker: ProcessorLinker, store: TryingStore
+) -> None:
+    """Also if it was for the same partner."""
+    faulty.on(CREATE, refusal("INVALID_REQUEST", "INVALID_FIELD"))
+    with pytest.raises(LinkIncompleteError):
+        linker.link("layer", **GIVEN)
+    before = only(store)
+    with pytest.raises(PlaidApiError):
+        linker.issue("layer", item_id="item-1", account_id="a-checking")
+    assert before.state == only(store).state == "linked"
+    assert before.result == only(store).result
+
+
 def test_an_issue_that_is_interrupted_can_be_gone_on_with(
     linker: ProcessorLinker, store: TryingStore
 ) -> None:

@@ -506,7 +506,7 @@ def test_a_link_that_was_not_finished(ada: Browser) -> None:
     status, answer = ada.ask("POST", "/api/links", **ada.go_through_link(["0000"]))
     assert (status, answer["error"]) == (
         502,
-        "The bank is connected; the rest follows by itself.",
+        "The bank is connected, but not all is done yet.",
     )
     ada.plaid.clear_faults()
     (link,) = ada.state["links"]

@@ -36,7 +36,7 @@ ANSWERS: dict[type[Exception], tuple[int, Json]] = {
     pp.WebhookVerificationError: (400, {"error": "This is no webhook of Plaid's."}),
     pp.DuplicateItemError: (409, {"error": "Connected already. Use Add accounts at that bank."}),
     HandoffRefusedError: (409, {"error": "Finix may have this account already.", "again": True}),
-    pp.LinkIncompleteError: (502, {"error": "The bank is connected; the rest follows by itself."}),
+    pp.LinkIncompleteError: (502, {"error": "The bank is connected, but not all is done yet."}),
     pp.LinkInProgressError: (503, {"error": "This is under way. Please wait a little."}),
 }
 hashed = partial(scrypt, salt=token_bytes(16), n=2**14, r=8, p=5)  # yours: a salt for each user

@@ -277,7 +277,7 @@ def test_what_failed_after_the_exchange_is_finished_by_a_second_try(
     body = in_link(ada, plaid_sandbox, masks=["0000"])
     failed = ada.post("/api/links", json=body)
     assert failed.status_code == 502
-    assert failed.json() == {"error": "The bank is connected; the rest follows by itself."}
+    assert failed.json() == {"error": "The bank is connected, but not all is done yet."}
     plaid_sandbox.clear_faults()
 
     assert ada.post("/api/links", json=body).status_code == 201

@@ -27,7 +27,7 @@ steps = sql.Table("steps", sql.MetaData(), sql.Column("id", sql.Integer, primary
 SOME_THERE = "You have connected some of these accounts already. Use Add accounts at that bank."
 WORDS = {
     pp.LinkInProgressError: (503, "This is under way. Please wait a little."),
-    pp.LinkIncompleteError: (502, "The bank is connected; the rest follows by itself."),
+    pp.LinkIncompleteError: (502, "The bank is connected, but not all is done yet."),
     pp.DuplicateItemError: (409, SOME_THERE),
     HandoffRefusedError: (409, "Finix may have this account already."),
 }

@@ -273,7 +273,7 @@ def test_a_link_outlives_a_failure(
     done = through_link(ada, plaid_sandbox, masks=["0000"])
     failed = ada.post("/api/links", json=done)
     assert failed.status_code == 502
-    assert told(failed)["error"] == "The bank is connected; the rest follows by itself."
+    assert told(failed)["error"] == "The bank is connected, but not all is done yet."
     assert shown(ada)["state"] == "linked"
 
     plaid_sandbox.clear_faults()

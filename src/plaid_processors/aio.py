@@ -597,7 +597,7 @@ class AsyncProcessorLinker(BaseLinker):
           calls the token spent, or 30 minutes have passed, or its user has linked the same bank
           since, the link is unknown, and its reason says what to ask Plaid.
         - An Item that is stored gets the processor tokens that are missing; also where `link`
-          itself failed, if that may pass.
+          itself failed temporarily.
         - A hand-off of which nobody knows whether the partner has it is unknown; `hand_over` looks
           at the partner first.
 

@@ -31,7 +31,7 @@ layer, finix = LayerSender.from_env(timeout=10), FinixSender.from_env(timeout=10
 SOME_THERE = "You have connected some of these accounts already. Use Add accounts at that bank."
 WORDS = {
     pp.LinkInProgressError: (503, "This is under way. Please wait a little."),
-    pp.LinkIncompleteError: (502, "The bank is connected; the rest follows by itself."),
+    pp.LinkIncompleteError: (502, "The bank is connected, but not all is done yet."),
     pp.DuplicateItemError: (409, SOME_THERE),
     HandoffRefusedError: (409, "Finix may have this account already."),
 }
@@ -240,7 +240,8 @@ def webhook(request: HttpRequest) -> HttpResponse:
         return problem(400, error.reason)
     link = store.find(str(event.item_id)) if event.action else None
     if link and link.state != "removed":
-        step(link.client_user_id, f"Webhook {event.webhook_type} / {event.webhook_code}")
+        words = f"Webhook {event.webhook_type} / {event.webhook_code}"
+        logged(step, link.client_user_id, words)  # a user who was deleted has none
         work = (look_after, link.client_user_id, link.item_id, event.action, event.account_ids)
         Thread(target=logged, args=work).start()  # in production a queue takes it
     return HttpResponse()

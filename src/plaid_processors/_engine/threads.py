@@ -174,8 +174,8 @@ class Running:
         """The caller waits no longer: it is not sent any more; its thread no longer counts."""
         if self.lost:
             return  # a forked child leaves its parent's alone
+        self._some_left = True  # first: a True too early harms nothing
         attempt.leave()
-        self._some_left = True
         with suppress(RuntimeError):  # no thread to be had: those that there are go on
             self._grow()
 

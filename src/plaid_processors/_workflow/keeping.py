@@ -50,6 +50,7 @@ class Keeper:
     Attributes:
         entry: the link, as it is stored.
         base: what is stored of the result that the call works on.
+        before: what was stored of it when the call began.
         tried_before: whether an earlier attempt may have spent the public token.
     """
 
@@ -63,6 +64,8 @@ class Keeper:
         tried_before: bool = False,
     ) -> None:
         self.entry = entry
+        self.before = entry.contents.result
+        self._left = self.before is not None and entry.record.under_way
         self.tried_before = tried_before
         self._call = call
         self._books = books
@@ -97,14 +100,11 @@ class Keeper:
 
     async def done(self, progress: Progress) -> None:
         """The call is over, and this is what it achieved."""
-        await self._call.port.run(partial(self._save, progress, under_way=False, claim=True))
+        await self._end_call(progress, progress.failed.values())
         self._call.check()
 
-    async def failed(self, error: Exception, progress: Progress, known: LinkResult | None) -> None:
-        """The call is over by an error, which is what its caller gets to know.
-
-        Where that may pass, `recover` asks again for what is missing.
-        """
+    async def failed(self, error: Exception, progress: Progress) -> None:
+        """The call is over by an error, which is what its caller gets to know."""
         try:
             if progress.item is None:
                 if self.tried_before and not isinstance(error, PublicTokenError):
@@ -112,16 +112,22 @@ class Keeper:
                 unknown = isinstance(error, RequestError) and error.outcome_unknown
                 state = LinkState.UNKNOWN if unknown else LinkState.REMOVED
                 await self.over(state, str(error))
-                return
-            kept = progress if known is None or progress.advanced else Progress.of_result(known)
-            missing = bool(kept.pending or kept.unselected)
-            later = missing and may_pass([error, *progress.failed.values()])
-            save = partial(self._save, kept, under_way=later, claim=kept is progress)
-            await self._call.port.run(save)
-            if kept is progress:
+            elif self.before is not None and not progress.advanced:
+                undone = Progress.of_result(self.before)
+                await self._end_call(undone, [error, *progress.failed.values()], claim=False)
+            else:
+                await self._end_call(progress, [error, *progress.failed.values()])
                 self._call.check()
         except PlaidProcessorsError as second:
             error.add_note(f"The store could not be told: {second}")
+
+    async def _end_call(
+        self, progress: Progress, errors: Iterable[object], *, claim: bool = True
+    ) -> None:
+        """Leave what is missing to `recover`, if the call failed by what may pass."""
+        missing = bool(progress.pending or progress.unselected)
+        left = missing and may_pass(errors)
+        await self._call.port.run(partial(self._save, progress, under_way=left, claim=claim))
 
     async def over(self, state: LinkState, reason: str) -> None:
         """There is no Item, any more; or nothing is known of it."""
@@ -162,6 +168,7 @@ class Keeper:
             contents=Contents(result=result),
             base=self.base,
             under_way=under_way,
+            left=self._left,  # what another call has left, or is still at
             claim=claim,
         )
         self.base = result
@@ -277,6 +284,19 @@ async def keeper_of(
     return Keeper(call, books, entry, base=entry.contents.result)
 
 
+@asynccontextmanager
+async def taken_up(
+    call: PlaidCall, books: Books | None, *, item_id: str | None, access_token: str | None
+) -> AsyncIterator[Keeper | None]:
+    """As `keeper_of`; where another call is at work on the link's tokens, when that is over."""
+    keeper = await keeper_of(call, books, item_id=item_id, access_token=access_token)
+    if books is None or keeper is None or not keeper.entry.record.under_way:
+        yield keeper
+        return
+    async with leased(call, books, link_lease(keeper.entry.record.key)):
+        yield await keeper_of(call, books, item_id=item_id, access_token=access_token)
+
+
 async def access_token_of(
     call: PlaidCall, books: Books | None, access_token: str | None, item_id: str | None
 ) -> str:
@@ -294,9 +314,9 @@ async def access_token_of(
 
 
 def may_pass(errors: Iterable[object]) -> bool:
-    """Whether one of them may not come again, with more time or with the adapter that it lacks."""
+    """Whether the same may succeed later: one of them is temporary, or an adapter was missing."""
     return any(
-        isinstance(each, (UnknownProcessorError, PlaidUnavailableError))
+        isinstance(each, (PlaidUnavailableError, StoreError, UnknownProcessorError))
         or (isinstance(each, RequestError) and each.retryable)
         for each in errors
     )

@@ -38,7 +38,7 @@ from ..store.books import Books, is_erased
 from ..store.records import LinkState
 from .accounts import pick
 from .arguments import flag, names, text
-from .keeping import Keeper, access_token_of, keeper_of, leased, link_lease
+from .keeping import Keeper, access_token_of, keeper_of, taken_up
 from .link import ask_for_missing, check_result, go_on
 from .plan import OnToken, Partners, left_to_do, missing_again, own_adapters, partners_of
 from .progress import Progress
@@ -75,12 +75,16 @@ async def refresh(
     call.port.check_callback("on_token", on_token)
     again = reissue if isinstance(reissue, bool) else names("reissue", reissue)
     flag("partial", partial)
-    known, keeper = await _stored(call, books, result, item_id)
-    if books is None or keeper is None or not keeper.entry.record.under_way:
-        return await _refreshed(call, known, keeper, partner, again, partial, on_token)
+    if (result is None) == (item_id is None):
+        raise ConfigurationError("pass the result, or with a store item_id=, but not both")
+    if result is not None:
+        check_result(call, result)
+    token = None if result is None else result.access_token
     # A webhook may come before `link` is through, which is to make the same tokens.
-    async with leased(call, books, link_lease(keeper.entry.record.key)):
-        known, keeper = await _stored(call, books, result, item_id)
+    async with taken_up(call, books, item_id=item_id, access_token=token) as keeper:
+        stored = None if keeper is None else keeper.result
+        known = stored.merge(result) if stored and result else stored or result
+        assert known is not None
         return await _refreshed(call, known, keeper, partner, again, partial, on_token)
 
 
@@ -112,22 +116,6 @@ async def _refreshed(
     if keeper is not None and _is_gone(status):
         await keeper.over(LinkState.REMOVED, "ITEM_NOT_FOUND")
     return changes
-
-
-async def _stored(
-    call: PlaidCall, books: Books | None, result: LinkResult | None, item_id: str | None
-) -> tuple[LinkResult, Keeper | None]:
-    """The result to refresh, with what the store has of it."""
-    if (result is None) == (item_id is None):
-        raise ConfigurationError("pass the result, or with a store item_id=, but not both")
-    if result is not None:
-        check_result(call, result)
-    token = None if result is None else result.access_token
-    keeper = await keeper_of(call, books, item_id=item_id, access_token=token)
-    if keeper is not None and keeper.result is not None:
-        return (keeper.result if result is None else keeper.result.merge(result)), keeper
-    assert result is not None
-    return result, None
 
 
 def _is_gone(status: LinkStatus) -> bool:

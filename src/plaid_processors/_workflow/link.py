@@ -39,7 +39,7 @@ from ..sessions import read_metadata
 from ..store.books import Books
 from ..store.sealing import sha256
 from .arguments import checked_token, filled_text, names, plain_mapping
-from .keeping import Keeper, attempt, keeper_of, stored_user
+from .keeping import Keeper, attempt, keeper_of, stored_user, taken_up
 from .plan import (
     Accounts,
     OnToken,
@@ -254,12 +254,14 @@ async def resume(
     """The tokens that are missing in a result."""
     check_result(call, result)
     own = own_adapters(result, partner)
-    keeper = await keeper_of(call, books, item_id=result.item_id, access_token=result.access_token)
-    if keeper is not None and keeper.result is not None:
-        result = keeper.result.merge(result)
-    result = left_to_do(result, options["narrow"], own)
-    plan = resume_plan(result, own, accounts, **options)
-    return await _issue_missing(call, plan, result, keeper)
+    token = result.access_token
+    # `recover` may be about to make the same tokens.
+    async with taken_up(call, books, item_id=result.item_id, access_token=token) as keeper:
+        if keeper is not None and keeper.result is not None:
+            result = keeper.result.merge(result)
+        result = left_to_do(result, options["narrow"], own)
+        plan = resume_plan(result, own, accounts, **options)
+        return await _issue_missing(call, plan, result, keeper)
 
 
 async def exchange_and_issue(
@@ -305,7 +307,7 @@ async def exchange_and_issue(
                 details["time"] = keeper.since
             _add_support(error, details)
             if keeper is not None:
-                await keeper.failed(error, progress, None)
+                await keeper.failed(error, progress)
             call.check(error)
             if progress.item is not None:
                 raise progress.incomplete(error) from error
@@ -380,7 +382,7 @@ async def go_on(
                 await keeper.done(progress)
         except Exception as error:
             if keeper is not None:
-                await keeper.failed(error, progress, known)
+                await keeper.failed(error, progress)
             if not progress.advanced:
                 raise
             raise progress.incomplete(error) from error

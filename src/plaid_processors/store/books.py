@@ -103,13 +103,15 @@ class Books:
         unless_taken: bool = False,
         state: LinkState | None = None,
         under_way: bool | None = None,
+        left: bool = False,
         reason: str | None = None,
         claim: bool = False,
     ) -> Entry:
         """Save changes of a link; what another process has changed meanwhile stays changed.
 
-        ``base`` is the result that the one in ``contents`` was made from. ``claim``: an adopted
-        Item is this client's, since Plaid took its keys for it.
+        ``base`` is the result that the one in ``contents`` was made from. ``left``: the link stays
+        under way as long as tokens are missing. ``claim``: an adopted Item is this client's, since
+        Plaid took its keys for it.
 
         Raises:
             LinkInProgressError: ``unless_taken``, and another process has changed one of the
@@ -132,11 +134,13 @@ class Books:
                 record = evolve(record, state=state)
             elif now.result is not None and record.state is not LinkState.REMOVED:
                 record = evolve(record, state=state_of(now.result))
+            if under_way is not None:
+                missing = left and record.state is LinkState.LINKED
+                record = evolve(record, under_way=under_way or missing)
             over = record.state in (LinkState.UNKNOWN, LinkState.REMOVED)
             record = evolve(
                 self.own(record),
                 client_id=self.client_id if claim else record.client_id,
-                under_way=record.under_way if under_way is None else under_way,
                 reason=reason or (record.reason if over else None),
             )
             sealed = seal(self.store.cipher, record, now)

@@ -162,13 +162,16 @@ class LinkRecord:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LinkRecord:
-        """Read what `to_dict` wrote. What a later version of the package added is left out.
+        """Read what `to_dict` wrote.
+
+        What a later version of the package added is left out, and lost if this one saves the
+        record.
 
         Args:
             data: the form, such as from a column of JSON.
 
         Raises:
-            ValueError: this is no such form.
+            ValueError: this is no such form, or has a state of a later version.
         """
         try:
             handoffs = tuple(_read(Handoff, each) for each in data["handoffs"])
@@ -190,10 +193,16 @@ def _read(kind: type[_Kept], stored: Mapping[str, Any]) -> _Kept:
     given = {each.name: stored.get(each.name) for each in fields(kind)}
     known = {name: value for name, value in given.items() if value is not None}
     for name in {"created_at", "updated_at"} & known.keys():
-        known[name] = datetime.fromisoformat(known[name])
+        known[name] = _utc(datetime.fromisoformat(known[name]))
     for name in {"before", "processors"} & known.keys():
+        if not isinstance(known[name], list):
+            raise TypeError(name)
         known[name] = tuple(known[name])
     return kind(**known)
+
+
+def _utc(time: datetime) -> datetime:
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
 @frozen(kw_only=True)
@@ -236,15 +245,17 @@ class LinkQuery:
 
         Args:
             record: a record that is stored.
-            now: the time, by the store's clock; None: by this machine's.
+            now: the time, by the store's clock; None: by this machine's. A time without a zone is
+                UTC.
         """
         handoffs = [
             each.state
             for each in record.handoffs
             if self.processor is None or each.processor == self.processor
         ]
-        saved_at = record.updated_at
-        age = ((now or datetime.now(UTC)) - saved_at).total_seconds() if saved_at else 0.0
+        age = 0.0
+        if self.older_than is not None and record.updated_at is not None:
+            age = (_utc(now or datetime.now(UTC)) - _utc(record.updated_at)).total_seconds()
         return (
             self.client_id in (None, record.client_id or self.client_id)
             and self.environment in (None, record.environment)
