@@ -14,7 +14,7 @@ from .local import check_local_plaid
 
 
 class UsageError(Exception):
-    """The linker or the budget that was named cannot be had."""
+    """The linker or the budget that was named cannot be loaded."""
 
 
 class UndoneError(PlaidProcessorsError):
