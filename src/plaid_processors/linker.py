@@ -553,6 +553,8 @@ class ProcessorLinker(BaseLinker):
         Raises:
             ConfigurationError: the result is of another environment.
             LinkIncompleteError: some tokens were issued and some failed.
+            LinkInProgressError: with a store: another call was at work on the link until the end of
+                this one's time.
             PlaidApiError: Plaid refused, and no token was issued.
             PlaidConnectionError: no usable answer came, and no token was issued.
         """
