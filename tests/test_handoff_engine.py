@@ -242,7 +242,7 @@ def test_an_abandoned_event_loop_holds_no_business(
     loop.call_later(0.7, loop.stop)
     loop.run_forever()
     loop.close()
-    handoff = asyncio.run(asyncio.wait_for(sender.hand_over(result, business_id=business), 4))
+    handoff = asyncio.run(asyncio.wait_for(sender.hand_over(result, business_id=business), 30))
     assert handoff.business_id == business
     assert not abandoned.done()
     abandoned._log_destroy_pending = False  # type: ignore[attr-defined]
