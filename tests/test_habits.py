@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -77,9 +78,13 @@ def test_what_the_tests_reach_by_folder(tmp_path: Path) -> None:
     (package / "store/one.py").write_text("if __name__ == '':\n    a = 1\n    b = 2\nc = 3\n")
     (tmp_path / "rc").write_text("")
 
+    # These tests may run under coverage themselves.
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+
     def run(*arguments: str | Path) -> str:
+        command = [sys.executable, *arguments]
         done = subprocess.run(
-            [sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, check=True
+            command, cwd=tmp_path, env=clean, capture_output=True, text=True, check=True
         )
         return done.stdout
 
