@@ -374,7 +374,7 @@ def test_senders_side_by_side_make_one_instrument(
 ) -> None:
     """A sender for each request, as a web server's threads have them."""
     token, identity = issue("finix").token("finix"), finix.new_identity()
-    finix.fail("POST /payment_instruments", delay=0.3)  # so that the others could overtake it
+    finix.fail("GET /payment_instruments", delay=0.5)  # so that the others could overtake it
     keys = {"username": finix.username, "password": finix.password, "base_url": finix.url}
 
     def hand_over() -> str:
