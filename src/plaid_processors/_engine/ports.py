@@ -19,6 +19,9 @@ T = TypeVar("T")
 _SLICE = 0.5
 """Seconds that one blocking wait lasts at most."""
 
+_LOOK_AGAIN = 2.0
+"""Seconds that one wait in an event loop lasts at most."""
+
 _UNSET = object()
 
 
@@ -117,7 +120,8 @@ class AsyncPort:
     async def wait(self, seconds: float) -> None:
         if not self._rung:
             self._waiter = self._loop.create_future()
-            timer = self._loop.call_later(seconds, self._wake)
+            # A signal handler's exception may strike `_wake`, and asyncio only logs it.
+            timer = self._loop.call_later(min(seconds, _LOOK_AGAIN), self._wake)
             try:
                 await self._waiter
             finally:
