@@ -240,8 +240,7 @@ def webhook(request: HttpRequest) -> HttpResponse:
         return problem(400, error.reason)
     link = store.find(str(event.item_id)) if event.action else None
     if link and link.state != "removed":
-        words = f"Webhook {event.webhook_type} / {event.webhook_code}"
-        logged(step, link.client_user_id, words)  # a user who was deleted has none
+        logged(step, link.client_user_id, f"Webhook {event.webhook_type} / {event.webhook_code}")
         work = (look_after, link.client_user_id, link.item_id, event.action, event.account_ids)
         Thread(target=logged, args=work).start()  # in production a queue takes it
     return HttpResponse()
