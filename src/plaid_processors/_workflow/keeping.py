@@ -60,16 +60,14 @@ class Keeper:
         books: Books,
         entry: Entry,
         *,
-        base: LinkResult | None = None,
         tried_before: bool = False,
     ) -> None:
         self.entry = entry
-        self.before = entry.contents.result
+        self.before = self.base = entry.contents.result
         self._left = self.before is not None and entry.record.under_way
         self.tried_before = tried_before
         self._call = call
         self._books = books
-        self.base = base
 
     @property
     def result(self) -> LinkResult | None:
@@ -105,6 +103,7 @@ class Keeper:
 
     async def failed(self, error: Exception, progress: Progress) -> None:
         """The call is over by an error, which is what its caller gets to know."""
+        errors = [error, *progress.failed.values()]
         try:
             if progress.item is None:
                 if self.tried_before and not isinstance(error, PublicTokenError):
@@ -114,9 +113,9 @@ class Keeper:
                 await self.over(state, str(error))
             elif self.before is not None and not progress.advanced:
                 undone = Progress.of_result(self.before)
-                await self._end_call(undone, [error, *progress.failed.values()], claim=False)
+                await self._end_call(undone, errors, claim=False)
             else:
-                await self._end_call(progress, [error, *progress.failed.values()])
+                await self._end_call(progress, errors)
                 self._call.check()
         except PlaidProcessorsError as second:
             error.add_note(f"The store could not be told: {second}")
@@ -214,7 +213,7 @@ async def attempt(
             return Keeper(call, books, books.add(record, contents))
         _refuse_others(entry, client_user_id, [each for _, each in plan.choices])
         if entry.contents.result is not None:
-            return Keeper(call, books, entry, base=entry.contents.result)
+            return Keeper(call, books, entry)
         tried_before = entry.record.state is not LinkState.REMOVED
         state = LinkState.STARTED
         entry = books.change(entry, contents=contents, state=state, under_way=True)
@@ -281,7 +280,7 @@ async def keeper_of(
             raise ConfigurationError("access_token= is of another Item than item_id=")
         entry = found
     call.check()
-    return Keeper(call, books, entry, base=entry.contents.result)
+    return Keeper(call, books, entry)
 
 
 @asynccontextmanager

@@ -157,7 +157,7 @@ async def _go_on(
     expired: bool,
 ) -> RecoveredLink | None:
     result = entry.contents.result
-    keeper = Keeper(call, books, entry, base=result, tried_before=True)
+    keeper = Keeper(call, books, entry, tried_before=True)
     try:
         if result is not None:
             await resume_stored(call, keeper, adapters or None, False, None)
