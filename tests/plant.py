@@ -86,6 +86,16 @@ FAULTS = [
         "test_threads_and_time.py::test_threads_and_loops_share_the_connections",
     ),
     Fault(
+        "Link's script is the local Plaid's on this machine alone", "_plaid/browser.py",
+        'if parts.hostname in ("127.0.0.1", "localhost", "::1"):', "if parts.hostname:",
+        "test_client.py::test_links_script_is_plaids_or_the_local_plaids",
+    ),
+    Fault(
+        "a nonce puts no rule into the policy", "_plaid/browser.py",
+        "re.fullmatch(", "re.match(",
+        "test_client.py::test_a_nonce_that_is_none",
+    ),
+    Fault(
         "from_plaid does not use its retries", "_engine/http.py",
         "            retries=False,\n", "",
         "test_client.py::test_from_plaid_does_not_use_its_retries",
@@ -1625,6 +1635,31 @@ FAULTS = [
         "a dry run makes nothing", "backfill/item.py",
         "                if dry_run:\n", "                if False:\n",
         "test_backfill.py::test_all_items_that_lack_it",
+    ),
+    Fault(
+        "links leaves out removed Items", "store/base.py",
+        "            states=states,", "            states=None,",
+        "test_store.py::test_links_by_each_filter",
+    ),
+    Fault(
+        "links passes over what it cannot read only where that is asked for", "store/base.py",
+        "if not skip_unreadable:", "if False:",
+        "test_store.py::test_a_job_over_all_links_passes_over_what_cannot_be_read",
+    ),
+    Fault(
+        "what a page may show has the missing tokens", "store/records.py",
+        "for each in (self.result.entries if", "for each in (self.result.processor_tokens if",
+        "test_store.py::test_what_a_page_may_show",
+    ),
+    Fault(
+        "the application's own keys stay", "sandbox/serving.py",
+        "_last(name, before) or new()", "new()",
+        "test_world.py::test_an_applications_keys_stay",
+    ),
+    Fault(
+        "an outcome has the accounts to choose from", "backfill/item.py",
+        '_Over("several_accounts", eligible=fitting)', '_Over("several_accounts")',
+        "test_backfill.py::test_an_item_that_needs_its_user_is_skipped",
     ),
     Fault(
         "a stop ends the wait for the budget", "backfill/budget.py",

@@ -158,6 +158,8 @@ def test_an_item_that_needs_its_user_is_skipped(reason: str) -> None:
         plaid.clear_requests()
         outcome = backfill_item(linker, "finix", item_id)
         assert outcome.reason == reason
+        masks_to_choose_from = [each.mask for each in outcome.eligible]
+        assert masks_to_choose_from == (["0000", "1111"] if reason == "several_accounts" else [])
         assert outcome.status == ("failed" if reason == "not_stored" else "skipped")
         assert not outcome.stops
         assert CREATE not in [each.path for each in plaid.requests]

@@ -194,6 +194,45 @@ def test_repr_shows_environment_and_address(make_client: Callable[..., PlaidClie
         assert KEYS["secret"] not in shown
 
 
+# --- Link in a web page
+
+
+@rows(
+    "base_url, link",
+    [
+        (None, "https://cdn.plaid.com"),
+        ("https://plaid.example.com", "https://cdn.plaid.com"),
+        ("https://localhost.example.com", "https://cdn.plaid.com"),
+        ("http://127.0.0.1:8080/", "http://127.0.0.1:8080"),
+        ("http://localhost:8080", "http://localhost:8080"),
+    ],
+)
+def test_links_script_is_plaids_or_the_local_plaids(base_url: str | None, link: str) -> None:
+    """A proxy of the API does not serve it; the policy lets in nobody but who serves it."""
+    with PlaidClient(**KEYS, base_url=base_url) as client:
+        assert client.link_script_url == f"{link}/link/v2/stable/link-initialize.js"
+        policy = client.content_security_policy("n" * 16)
+    rules = dict(each.split(" ", 1) for each in policy.split("; "))
+    assert rules == {
+        "default-src": f"'self' {link}",
+        "script-src": f"'self' 'nonce-nnnnnnnnnnnnnnnn' {link}/link/v2/stable/link-initialize.js",
+        "style-src": "'self' 'nonce-nnnnnnnnnnnnnnnn'",
+        "style-src-attr": "'unsafe-inline'",
+        "frame-src": link,
+        "connect-src": f"'self' https://sandbox.plaid.com https://production.plaid.com {link}",
+        "img-src": f"'self' data: {link}",
+        "base-uri": "'none'",
+        "frame-ancestors": "'none'",
+    }
+
+
+@rows("nonce", ["", "short", "n" * 16 + "'", "n" * 16 + "; script-src *", "n" * 16 + "\n", None, 5])
+def test_a_nonce_that_is_none(make_client: Callable[..., PlaidClient], nonce: Any) -> None:
+    """It could be guessed, or put another rule into the header."""
+    with pytest.raises(ValueError, match="nonce"):
+        make_client().content_security_policy(nonce)
+
+
 # --- over plaid-python's client
 
 

@@ -284,6 +284,67 @@ def test_links_by_each_filter(make: Callable[[Store], ProcessorLinker], store: S
     assert ids(environment="production") == ids(client_id="b" * 24) == {"item-p"}
     assert ids(client_user_id="user-2", environment="sandbox") == {finix.item_id}
     assert ids(state="complete", processor="layer") == set()
+    assert ids(include_removed=False) == {finix.item_id, "item-p"}
+    assert ids(include_removed=False, state="complete") == {finix.item_id, "item-p"}
+    assert ids(include_removed=False, state="removed") == set()
+    assert found(store, layer.item_id).state == "removed"
+    assert store.find(layer.item_id, include_removed=False) is None
+    assert store.find(finix.item_id, include_removed=False) is not None
+
+
+def test_what_a_page_may_show(
+    make: Callable[[Store], ProcessorLinker], local_plaid: LocalSandbox, store: Store
+) -> None:
+    """Each bank and its accounts, JSON-ready, with the tokens that are missing, and without one."""
+    linker = make(store)
+    token = linker.create_link_token("layer", client_user_id="user-42", client_name="Acme")
+    done = local_plaid.complete_link(token.link_token, masks=["0000", "1111"])
+    local_plaid.fail("/processor/token/create", error_code="INTERNAL_SERVER_ERROR", times=None)
+    with pytest.raises(LinkIncompleteError), linker.with_options(max_attempts=1) as once:
+        once.link(
+            "layer",
+            public_token=done.public_token,
+            metadata=done.metadata,
+            client_user_id="user-42",
+        )
+    local_plaid.clear_faults()
+    (link,) = store.links()
+    shown = link.summary()
+    checking = {"label": "checking …0000", "processor": "layer", "handoff": None}
+    assert shown["accounts"][0].items() > checking.items()
+    assert shown["state"] == "linked"
+
+    changes = linker.refresh(item_id=str(link.item_id))
+    shown = found(store, link.item_id).summary()
+    assert json.loads(json.dumps(shown)) == shown
+    assert list(shown) == [
+        "item_id",
+        "state",
+        "institution_id",
+        "institution_name",
+        "created_at",
+        "updated_at",
+        "accounts",
+    ]
+    assert (shown["item_id"], shown["state"]) == (link.item_id, "complete")
+    assert (shown["institution_id"], shown["institution_name"]) == (
+        "ins_109508",
+        "First Platypus Bank",
+    )
+    assert datetime.fromisoformat(shown["created_at"]) <= datetime.fromisoformat(
+        shown["updated_at"]
+    )
+    assert [each["handoff"] for each in shown["accounts"]] == ["due", "due"]
+    assert {each["account_id"] for each in shown["accounts"]} == {
+        each.account.account_id for each in changes.issued
+    }
+    secrets = [changes.result.access_token, *(each.processor_token for each in changes.issued)]
+    assert not [each for each in secrets if each in json.dumps(shown)]
+
+    linker.remove(item_id=str(link.item_id))
+    store.erase(str(link.item_id))
+    shown = found(store, link.item_id).summary()
+    assert (shown["state"], shown["institution_name"], shown["accounts"]) == ("removed", None, [])
 
 
 def test_links_come_in_pages(store: Store) -> None:
@@ -338,7 +399,8 @@ def test_no_id_is_not_every_link(store: Store) -> None:
     with pytest.raises(TypeError, match="item_id"):
         store.erase(nobody)
     assert found(store, "item-1").result is not None
-    assert store.find("") is None
+    for odd in ("", "\0", "item-1\0", "\ud800", "item-1\n"):  # no database looks for all of these
+        assert store.find(odd) is None
 
 
 def test_another_users_item_is_not_found(store: Store) -> None:
@@ -744,6 +806,26 @@ def test_a_link_that_cannot_be_read_does_not_hold_the_others_up(store: Store) ->
     assert store.reencrypt(limit=5) == 2
     with pytest.raises(DecryptionError):
         store.reencrypt(limit=5)
+
+
+def test_a_job_over_all_links_passes_over_what_cannot_be_read(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If it says so, and with a warning that names the Item; else it is an error."""
+    for number in range(3):
+        store.adopt(**{**ADOPTED, "item_id": f"item-{number}"})
+    record = record_of(store, "item-1")
+    store.save(evolve(record, sealed=record.sealed[:-8] + "AAAAAAA="))
+
+    with pytest.raises(DecryptionError):
+        list(store.links())
+    caplog.clear()
+    readable = [each.item_id for each in store.links(skip_unreadable=True)]
+
+    assert sorted(map(str, readable)) == ["item-0", "item-2"]
+    (warning,) = [each.getMessage() for each in caplog.records]
+    assert "item-1" in warning
+    assert "cannot be read" in warning
 
 
 def test_reencrypt_needs_the_name_of_the_key() -> None:

@@ -22,6 +22,7 @@ import urllib3
 from plaid_processors import PlaidClient, ProcessorLinker, WebhookVerificationError
 from plaid_processors.handoff import FinixSender, LayerSender
 from plaid_processors.sandbox import LocalSandbox
+from plaid_processors.store import FernetCipher
 
 from .support.rows import rows
 from .test_cli import CLIENT_ID, SECRET, TOKEN, environ, run, run_apart, told
@@ -30,6 +31,8 @@ PLAID = ["PLAID_CLIENT_ID", "PLAID_SECRET", "PLAID_ENV", "PLAID_BASE_URL"]
 LAYER = "LAYER_CLIENT_ID LAYER_CLIENT_SECRET LAYER_ENV LAYER_BASE_URL LAYER_AUTH_URL".split()
 FINIX = "FINIX_USERNAME FINIX_PASSWORD FINIX_ENV FINIX_BASE_URL".split()
 DEMO = ["DEMO_LAYER_BUSINESSES", "DEMO_FINIX_IDENTITIES"]
+KEYS = ["LINK_KEYS", "SESSION_SECRET"]
+OURS = [*PLAID, *LAYER, *FINIX, *DEMO, *KEYS]
 SECRETS = ["PLAID_SECRET", "LAYER_CLIENT_SECRET", "FINIX_PASSWORD"]
 
 
@@ -78,7 +81,7 @@ def read(file: Path) -> dict[str, str]:
         check=True,
     )
     named = json.loads(done.stdout)
-    return {name: value for name, value in named.items() if name in [*PLAID, *LAYER, *FINIX, *DEMO]}
+    return {name: value for name, value in named.items() if name in OURS}
 
 
 def address(line: str) -> str:
@@ -164,7 +167,7 @@ def test_only_its_owner_can_read_the_file(running: World) -> None:
 
 def test_all_variables_are_written(running: World) -> None:
     """Those of the partners too, and what the example applications' demo users need."""
-    assert sorted(running.variables) == sorted([*PLAID, *LAYER, *FINIX, *DEMO])
+    assert sorted(running.variables) == sorted(OURS)
 
 
 @rows("number", [signal.SIGINT, signal.SIGTERM])
@@ -193,10 +196,10 @@ def test_a_taken_port_leaves_nothing_half_started(taken: int, tmp_path: Path) ->
 
 
 def test_without_partners_there_is_one_line(tmp_path: Path) -> None:
-    """And the file has Plaid's variables alone."""
+    """And the file has Plaid's variables and the application's keys alone."""
     with world(tmp_path, lines=1) as serving:
         assert serving.lines == [f"Local Plaid at {serving.variables['PLAID_BASE_URL']}"]
-        assert sorted(serving.variables) == sorted(PLAID)
+        assert sorted(serving.variables) == sorted([*PLAID, *KEYS])
         with ProcessorLinker.from_env(serving.variables) as linker:
             assert linker.link_sandbox("finix").complete
 
@@ -229,13 +232,27 @@ def test_other_lines_of_the_file_stay(tmp_path: Path) -> None:
         more.write("PLAID_OTHER=1\nLAYER_ENV=production\n")
     with world(tmp_path, lines=1) as second:
         text = second.file.read_text()
-    assert sorted(second.variables) == sorted([*PLAID, "LAYER_ENV"])
+    assert sorted(second.variables) == sorted([*PLAID, *KEYS, "LAYER_ENV"])
     assert second.variables["PLAID_SECRET"] != "mine"
     assert second.variables["LAYER_ENV"] == "production"
     assert text.count("PLAID_SECRET=") == 2
     assert text.count("Written by plaid-processors") == 1
     assert "PLAID_SECRET=mine\nPLAID_OTHER=1\nLAYER_ENV=production\n# Written by" in text
     assert "LAYER_CLIENT_ID" not in text
+
+
+def test_an_applications_keys_stay(tmp_path: Path) -> None:
+    """What it has encrypted is still there after a new start; a key of its own is not replaced."""
+    with world(tmp_path, lines=1) as first:
+        keys = [first.variables[name] for name in KEYS]
+        FernetCipher(keys[:1])
+    with world(tmp_path, "--partners") as second:
+        assert [second.variables[name] for name in KEYS] == keys
+        assert second.variables["PLAID_SECRET"] != first.variables["PLAID_SECRET"]
+    first.file.write_text("export LINK_KEYS='mine,older'\nSESSION_SECRET=\n")
+    with world(tmp_path, lines=1) as third:
+        assert third.variables["LINK_KEYS"] == "mine,older"
+        assert third.variables["SESSION_SECRET"] not in ("", keys[1])
 
 
 def test_a_link_to_a_file_stays_a_link(tmp_path: Path) -> None:
@@ -290,7 +307,7 @@ def test_after_a_restart_all_is_new(tmp_path: Path) -> None:
     for arguments in ((), ("--seed", "random")):
         with world(tmp_path, "--partners", *arguments) as serving:
             variables = serving.variables
-            same = ("PLAID_ENV", "LAYER_ENV", "FINIX_ENV")
+            same = ("PLAID_ENV", "LAYER_ENV", "FINIX_ENV", *KEYS)
             made = {value for name, value in variables.items() if name not in same}
             seen.append({*made, public_token(variables)})
     assert seen[0] & seen[1] == set()

@@ -217,8 +217,8 @@ def test_a_bank_is_connected_and_handed_over(
 
     (link,) = ada.state["links"]
     assert (link["item_id"], link["state"], link["health"]) == (item_id, "complete", "healthy")
-    assert link["bank"] == "First Platypus Bank"
-    assert [each["partner"] for each in link["accounts"]] == ["layer", "layer"]
+    assert link["institution_name"] == "First Platypus Bank"
+    assert [each["processor"] for each in link["accounts"]] == ["layer", "layer"]
     assert [each["handoff"] for each in link["accounts"]] == ["done", "done"]
     books = local_layer.books(users["ada"].business_id)
     assert [each.mask for each in books] == ["0000", "3333"]
@@ -582,7 +582,7 @@ def test_a_webhook_that_is_too_large(ada: Browser) -> None:
 
 def test_the_content_security_policy(ada: Browser) -> None:
     """It lets Plaid Link in and no other script, by a nonce that is new each time."""
-    nonces, script = [], f"{settings.LINK_URL}/link/v2/stable/link-initialize.js"
+    nonces, script = [], f"{ada.plaid.url}/link/v2/stable/link-initialize.js"
     for path in ("/", "/", "/login"):
         answer = ada.client.get(path)
         directives = (each.split() for each in answer["Content-Security-Policy"].split(";"))

@@ -9,11 +9,10 @@ from datetime import UTC, datetime
 from functools import partial
 from hashlib import scrypt
 from pathlib import Path
-from secrets import compare_digest, token_bytes, token_hex
+from secrets import compare_digest, token_bytes, token_urlsafe
 from typing import Annotated, Any
 
 import sqlalchemy as sql
-from cryptography.fernet import Fernet
 from dotenv import dotenv_values
 from fastapi import BackgroundTasks, Body, Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -45,14 +44,8 @@ hashed = partial(scrypt, salt=token_bytes(16), n=2**14, r=8, p=5)  # yours: a sa
 def make_app(environ: dict[str, str] | None = None) -> FastAPI:
     given: Json = {**dotenv_values(".env"), **os.environ} if environ is None else {**environ}
     url = sql.make_url(given.get("DATABASE_URL") or f"sqlite:///{HERE}/links.db")
-    file = Path(f"{url.database}.env")  # in production a secret manager sets what is in it
-    if url.get_backend_name() == "sqlite" and not file.exists():
-        file.touch(0o600)
-        file.write_text(f"LINK_KEYS={Fernet.generate_key().decode()}\nSESSION_SECRET={token_hex()}")
-    env = {name: value for name, value in {**dotenv_values(file), **given}.items() if value}
+    env = {name: value for name, value in given.items() if value}
     app_url = env.get("APP_URL", "http://127.0.0.1:8000")
-    plaid = env.get("PLAID_BASE_URL", "").rstrip("/")  # only a local Plaid serves Link itself
-    home = plaid if plaid.startswith("http://127.0.0.1:") else "https://cdn.plaid.com"
     engine = sql.create_engine(url)
     store = SqlStore(engine, keys=env["LINK_KEYS"].split(","))
     texts = [sql.Column(name, sql.Text) for name in ("user", "at", "text", "item_id", "health")]
@@ -80,9 +73,12 @@ def make_app(environ: dict[str, str] | None = None) -> FastAPI:
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     render = Jinja2Templates(HERE / "templates").TemplateResponse
 
-    def links(user: str | None = None, **which: str) -> list[StoredLink]:
-        found = store.links(client_id=linker.client.client_id, client_user_id=user, **which)
-        return [each for each in found if each.state != "removed"]
+    find = partial(store.find, include_removed=False)
+
+    def links(user: str | None = None, **which: Any) -> list[StoredLink]:
+        which |= {"client_id": linker.client.client_id, "include_removed": False}
+        found = store.links(client_user_id=user, skip_unreadable=True, **which)
+        return sorted(found, key=lambda each: str(each.created_at))
 
     def step(user: str, text: str, **seen: str) -> None:  # for the page: no token, no number
         now = datetime.now(UTC).isoformat()
@@ -124,8 +120,8 @@ def make_app(environ: dict[str, str] | None = None) -> FastAPI:
         return str(user)
 
     def own(item_id: str, user: str = Depends(who)) -> StoredLink:
-        link = store.find(item_id, client_user_id=user)
-        if link is None or link.state == "removed":
+        link = find(item_id, client_user_id=user)
+        if link is None:
             raise HTTPException(404, "You have no such bank.")
         return link
 
@@ -148,13 +144,10 @@ def make_app(environ: dict[str, str] | None = None) -> FastAPI:
         name, user = request.url.path.strip("/") or "index", request.session.get("user")
         if name == "index" and user not in passwords:
             return RedirectResponse("/login")
-        nonce, script = token_hex(), f"{home}/link/v2/stable/link-initialize.js"
-        csp = f"default-src 'self' {home}; base-uri 'none'; frame-ancestors 'none'; "
-        csp += f"script-src 'self' 'nonce-{nonce}' {script}; style-src 'self' 'nonce-{nonce}'; "
-        csp += f"style-src-attr 'unsafe-inline'; img-src 'self' data: {home}; frame-src {home}; "
-        csp += f"connect-src 'self' https://sandbox.plaid.com https://production.plaid.com {home}"
-        shown = {"user": user, "link_script": script, "nonce": nonce}
-        return render(request, f"{name}.html", shown, headers={"Content-Security-Policy": csp})
+        nonce, client = token_urlsafe(), linker.client
+        shown = {"user": user, "link_script": client.link_script_url, "nonce": nonce}
+        policy = {"Content-Security-Policy": client.content_security_policy(nonce)}
+        return render(request, f"{name}.html", shown, headers=policy)
 
     @app.post("/api/login", status_code=204)
     def login(request: Request, user: Text, password: Text) -> None:
@@ -171,15 +164,10 @@ def make_app(environ: dict[str, str] | None = None) -> FastAPI:
         with engine.connect() as db:
             rows = db.execute(steps.select().filter_by(user=user).order_by("at")).mappings().all()
         health = {each["item_id"]: each["health"] for each in rows}  # as it was seen last
-        shown = []
-        for link in sorted(links(user), key=lambda each: str(each.created_at)):
-            handoffs = {each.key: each.state for each in link.handoffs}
-            shown.append({
-                "item_id": link.item_id, "bank": link.result and link.result.institution_name,
-                "state": link.state, "health": health.get(link.item_id) or "healthy", "accounts": [
-                    {"account_id": each.account.account_id, "label": each.account.label,
-                     "partner": each.processor, "handoff": handoffs.get(each.key)}
-                    for each in (link.result.entries if link.result else ())]})  # fmt: skip
+        shown = [
+            {**each.summary(), "health": health.get(each.item_id) or "healthy"}
+            for each in links(user)
+        ]
         return {"user": user, "links": shown, "steps": [dict(each) for each in rows]}
 
     @app.post("/api/link-token")
@@ -221,9 +209,8 @@ def make_app(environ: dict[str, str] | None = None) -> FastAPI:
         if made.reason == "no_consent":
             return JSONResponse({"error": "Finix needs your consent.", "consent": True}, 409)
         if made.reason == "several_accounts":
-            fitting = pp.FinixAdapter().eligible(await linker.accounts(item_id=item_id))
-            choices = [{"account_id": each.account_id, "label": each.label} for each in fitting]
-            return JSONResponse({"error": "Which account?", "choose": choices}, 409)
+            named = [{"account_id": each.account_id, "label": each.label} for each in made.eligible]
+            return JSONResponse({"error": "Which account?", "choose": named}, 409)
         if made.reason not in (None, "already_issued"):
             raise made.error or HTTPException(409, f"Finix cannot have this bank: {made.reason}")
         unpaid = all(each.processor != "finix" or each.state != "done" for each in link.handoffs)
@@ -243,8 +230,7 @@ def make_app(environ: dict[str, str] | None = None) -> FastAPI:
     @app.post("/webhooks/plaid")
     async def webhook(request: Request, later: BackgroundTasks) -> None:
         event = await linker.verify_webhook(await request.body(), request.headers)
-        link = await to_thread(store.find, event.item_id) if event.item_id else None
-        if link and event.action and link.state != "removed":
+        if event.action and (link := await to_thread(find, str(event.item_id))):
             later.add_task(look_after, link, event)  # after the answer; in production by a queue
 
     return app

@@ -5,11 +5,11 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
 import sqlalchemy as sql
-from cryptography.fernet import Fernet
 from dotenv import dotenv_values
 from flask import Flask, abort, g, redirect, render_template, request, session
 from flask.typing import ResponseReturnValue as Answer
@@ -39,20 +39,9 @@ def make_app(environ: dict[str, str] | None = None) -> Flask:
     given = {**dotenv_values(".env"), **os.environ} if environ is None else environ
     env = {name: value for name, value in given.items() if value}
     url = sql.make_url(env.get("DATABASE_URL", f"sqlite:///{Path(__file__).parent}/links.db"))
-    if url.get_backend_name() == "sqlite":  # in production a secret manager has both keys
-        file = Path(f"{url.database}.env")
-        file.touch(0o600)
-        if file.stat().st_size == 0:
-            link_key, session_secret = Fernet.generate_key().decode(), secrets.token_hex()
-            file.write_text(f"LINK_KEYS={link_key}\nSESSION_SECRET={session_secret}\n")
-        env = {name: value for name, value in {**dotenv_values(file), **env}.items() if value}
     app, app_url = Flask(__name__), env.get("APP_URL", "http://127.0.0.1:8000")
     app.config.update(SECRET_KEY=env["SESSION_SECRET"], SESSION_COOKIE_SAMESITE="Lax")
     app.config.update(SESSION_COOKIE_SECURE=app_url.startswith("https:"), MAX_CONTENT_LENGTH=10**6)
-    home = env.get("PLAID_BASE_URL", "").rstrip("/")
-    if urlsplit(home).hostname not in ("127.0.0.1", "localhost"):  # a proxy does not serve Link
-        home = "https://cdn.plaid.com"
-    script = f"{home}/link/v2/stable/link-initialize.js"
 
     engine = sql.create_engine(url)
     store = SqlStore(engine, keys=env["LINK_KEYS"].split(","))
@@ -71,9 +60,12 @@ def make_app(environ: dict[str, str] | None = None) -> Flask:
         with engine.begin() as db:
             db.execute(steps.insert().values(user=user, at=now, text=text, **seen))
 
-    def links(**which: str) -> list[StoredLink]:
-        found = store.links(client_id=linker.client.client_id, **which)
-        return [each for each in found if each.state != "removed"]
+    own = partial(store.find, include_removed=False)
+
+    def links(**which: Any) -> list[StoredLink]:
+        which |= {"client_id": linker.client.client_id, "include_removed": False}
+        found = store.links(**which, skip_unreadable=True)
+        return sorted(found, key=lambda each: str(each.created_at))
 
     def logged(work: Callable[..., object], *args: object) -> None:  # if it fails, nothing stops
         try:
@@ -113,8 +105,8 @@ def make_app(environ: dict[str, str] | None = None) -> Flask:
             if session.get("user") not in users and request.path != "/api/login":
                 abort(401, "Please sign in.")
             item_id = {**g.body, **(request.view_args or {})}.get("item_id")
-            g.link = store.find(str(item_id), client_user_id=session["user"]) if item_id else None
-            if item_id and (g.link is None or g.link.state == "removed"):
+            g.link = own(str(item_id), client_user_id=session["user"]) if item_id else None
+            if item_id and g.link is None:
                 abort(404, "You have no such bank.")
 
     @app.errorhandler(Exception)
@@ -134,15 +126,10 @@ def make_app(environ: dict[str, str] | None = None) -> Flask:
         if request.path == "/" and session.get("user") not in users:
             return redirect("/login")
         name = "login.html" if request.path == "/login" else "index.html"
-        nonce, user = secrets.token_urlsafe(), session.get("user")
-        policy = (  # https://plaid.com/docs/link/web/#csp-directives; Link sets style attributes
-            f"default-src 'self' {home}; script-src 'self' 'nonce-{nonce}' {script}; "
-            f"style-src 'self' 'nonce-{nonce}'; style-src-attr 'unsafe-inline'; frame-src {home}; "
-            f"connect-src 'self' https://sandbox.plaid.com https://production.plaid.com {home}; "
-            f"img-src 'self' data: {home}; base-uri 'none'; frame-ancestors 'none'"
-        )
-        html = render_template(name, user=user, link_script=script, nonce=nonce)
-        return html, {"Content-Security-Policy": policy}
+        nonce, client = secrets.token_urlsafe(), linker.client
+        shown = {"link_script": client.link_script_url, "nonce": nonce}
+        html = render_template(name, user=session.get("user"), **shown)
+        return html, {"Content-Security-Policy": client.content_security_policy(nonce)}
 
     @app.post("/api/login")
     def login() -> Answer:
@@ -165,16 +152,10 @@ def make_app(environ: dict[str, str] | None = None) -> Flask:
             query = steps.select().filter_by(user=user).order_by(steps.c.id)
             log = [dict(row) for row in db.execute(query).mappings()]
         health = {row["item_id"]: row["health"] for row in log}  # as it was seen last
-        shown = []
-        for link in sorted(links(client_user_id=user), key=lambda each: str(each.created_at)):
-            ways = {each.key: each.state for each in link.handoffs}
-            accounts = []
-            for each in link.result.entries if link.result else ():
-                ids = {"account_id": each.account.account_id, "label": each.account.label}
-                accounts.append({**ids, "partner": each.processor, "handoff": ways.get(each.key)})
-            bank = link.result and link.result.institution_name
-            now = {"state": link.state, "health": health.get(str(link.item_id), "healthy")}
-            shown.append({"item_id": link.item_id, "bank": bank, **now, "accounts": accounts})
+        shown = [
+            {**each.summary(), "health": health.get(each.item_id, "healthy")}
+            for each in links(client_user_id=user)
+        ]
         return {"user": user, "links": shown, "steps": log}
 
     @app.post("/api/link-token")
@@ -209,8 +190,7 @@ def make_app(environ: dict[str, str] | None = None) -> Flask:
         user = session["user"]
         done = backfill_item(linker, "finix", item_id, choose=lambda *_: g.body.get("account_id"))
         if done.reason == "several_accounts":
-            fitting = pp.FinixAdapter().eligible(linker.accounts(item_id=item_id))
-            shown = [{"account_id": each.account_id, "label": each.label} for each in fitting]
+            shown = [{"account_id": each.account_id, "label": each.label} for each in done.eligible]
             return {"error": "Which account?", "choose": shown}, 409
         if done.may_pass:  # another request is at it, or Plaid is down
             raise pp.LinkInProgressError(str(done.reason), retry_after=2)
@@ -238,7 +218,7 @@ def make_app(environ: dict[str, str] | None = None) -> Flask:
     @app.post("/webhooks/plaid")
     def webhook() -> Answer:
         event = linker.verify_webhook(request.get_data(), request.headers)
-        if event.action and (link := store.find(str(event.item_id))) and link.state != "removed":
+        if event.action and (link := own(str(event.item_id))):
             step(link.client_user_id, f"Webhook {event.webhook_type} / {event.webhook_code}")
             work = (look_after, link.client_user_id, link.item_id, event.action, event.account_ids)
             threading.Thread(target=logged, args=work).start()  # in production a queue takes it

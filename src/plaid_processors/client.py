@@ -19,6 +19,7 @@ from typing import Any, Self
 from ._engine.engine import Engine
 from ._engine.network import Network, network_for
 from ._engine.ports import Port
+from ._plaid import browser
 from ._plaid.call import Access, PlaidCall
 from ._version import USER_AGENT
 from .errors import ConfigurationError
@@ -249,6 +250,32 @@ class PlaidClient:
     def client_id(self) -> str:
         """Plaid's id of your team."""
         return self._access.keys[0]
+
+    @property
+    def link_script_url(self) -> str:
+        """The address of Link's script, for the pages of your application.
+
+        It is Plaid's own, or a local Plaid's if this client asks one on this machine. A page loads
+        it from there itself (https://plaid.com/docs/link/web/#installation).
+        """
+        return browser.script_url(self._access.base_url)
+
+    def content_security_policy(self, nonce: str) -> str:
+        """The ``Content-Security-Policy`` header of a page that opens Link.
+
+        It allows your own scripts, styles and requests, what Link needs, and no other site; a
+        script or a style in the page itself needs the nonce. What else your page loads, such as
+        analytics, needs a policy of your own: this one shows what it must have for Link
+        (https://plaid.com/docs/link/web/#csp-directives).
+
+        Args:
+            nonce: at least 16 random letters and digits, new for each page, such as
+                ``secrets.token_urlsafe()``. Pass it to ``Plaid.create`` as ``cspNonce`` too.
+
+        Raises:
+            ValueError: this is no nonce.
+        """
+        return browser.security_policy(self._access.base_url, nonce)
 
     @property
     def limits(self) -> Limits:

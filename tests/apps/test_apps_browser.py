@@ -25,7 +25,7 @@ ONE_FIRST = ["flask_app", *(pytest.param(each, marks=pytest.mark.full) for each 
 
 FRONT_END = ("templates/index.html", "templates/login.html", "static/app.js", "static/app.css")
 EXAMPLES = ROOT / "examples"
-LINES = {"flask_app": 250, "fastapi_app": 250, "django_app": 367}
+LINES = {"flask_app": 250, "fastapi_app": 250, "django_app": 339}
 
 
 @pytest.fixture(params=APPS)

@@ -5,13 +5,16 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from threading import Thread
+from typing import Any
 
 from django.conf import settings
 from django.contrib import auth
+from django.contrib.auth.decorators import login_required
 from django.db import connections
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt, ensure_csrf_cookie
 from django.views.static import serve
@@ -19,7 +22,7 @@ from django.views.static import serve
 import plaid_processors as pp
 from plaid_processors.backfill import backfill_item
 from plaid_processors.handoff import FinixSender, HandoffRefusedError, LayerSender
-from plaid_processors.store import FernetCipher, HandoffState, LinkQuery, StoredLink
+from plaid_processors.store import FernetCipher, StoredLink
 
 from .models import Step, User
 from .store import DjangoStore
@@ -42,10 +45,9 @@ def step(user_id: str, text: str, **seen: str) -> None:  # for the page: no toke
     Step.objects.create(user_id=user_id, text=text, **seen)
 
 
-def links(**which: str) -> list[StoredLink]:
-    found = store.links(client_id=linker.client.client_id, **which)
-    there = [each for each in found if each.state != "removed"]
-    return sorted(there, key=lambda each: str(each.created_at))
+def links(**which: Any) -> list[StoredLink]:
+    which |= {"client_id": linker.client.client_id, "include_removed": False}
+    return sorted(store.links(**which, skip_unreadable=True), key=lambda each: str(each.created_at))
 
 
 def logged(work: Callable[..., object], *args: object) -> None:  # if it fails, nothing stops
@@ -75,11 +77,9 @@ def look_after(user_id: str, item_id: str, action: str = "", accounts: Sequence[
 
 def tidy_up() -> None:  # what a crash or an outage left; it passes over what is under way
     log.info("recovered: %s", linker.recover(older_than=0))
-    for state in (HandoffState.DUE, HandoffState.UNKNOWN):  # Layer takes the same again
-        query = LinkQuery(client_id=linker.client.client_id, processor="layer", handoff=state)
-        for record in store.page(query, limit=1000):  # not decrypted yet, which may fail too
-            if record.state != "removed":
-                logged(hand_to_layer, record.client_user_id, record.item_id)
+    for state in ("due", "unknown"):  # Layer takes the same again
+        for link in links(processor="layer", handoff=state):
+            logged(hand_to_layer, link.client_user_id, link.item_id)
 
 
 def keep_tidy() -> None:
@@ -105,9 +105,9 @@ def api(method: str, view: Callable[[HttpRequest], HttpResponse]) -> Callable[..
         body = request.body or "{}"  # one that is too large is refused by Django
         try:
             request.sent, request.user_id = {**json.loads(body), **named}, str(request.user.pk)
-            item_id = request.sent.get("item_id")
-            request.link = item_id and store.find(item_id, client_user_id=request.user_id)
-            if item_id and (request.link is None or request.link.state == "removed"):
+            item_id, own = request.sent.get("item_id"), partial(store.find, include_removed=False)
+            request.link = item_id and own(item_id, client_user_id=request.user_id)
+            if item_id and request.link is None:
                 return problem(404, "You have no such bank.")
             return view(request)
         except Exception as error:
@@ -123,18 +123,10 @@ def api(method: str, view: Callable[[HttpRequest], HttpResponse]) -> Callable[..
 
 @ensure_csrf_cookie
 def page(request: HttpRequest, name: str) -> HttpResponse:
-    if name == "index.html" and not request.user.is_authenticated:
-        return redirect("/login")
-    nonce, plaid = secrets.token_urlsafe(), settings.LINK_URL
-    script = f"{plaid}/link/v2/stable/link-initialize.js"
+    nonce, script = secrets.token_urlsafe(), linker.client.link_script_url
     shown = {"user": request.user.username, "link_script": script, "nonce": nonce}
     answer = render(request, name, shown)
-    answer["Content-Security-Policy"] = (  # https://plaid.com/docs/link/web/#csp-directives
-        f"default-src 'self' {plaid}; script-src 'self' 'nonce-{nonce}' {script}; "
-        f"style-src 'self' 'nonce-{nonce}'; style-src-attr 'unsafe-inline'; frame-src {plaid}; "
-        f"connect-src 'self' https://sandbox.plaid.com https://production.plaid.com {plaid}; "
-        f"img-src 'self' data: {plaid}; base-uri 'none'; frame-ancestors 'none'"
-    )
+    answer["Content-Security-Policy"] = linker.client.content_security_policy(nonce)
     return answer
 
 
@@ -156,16 +148,10 @@ def state(request: HttpRequest) -> HttpResponse:
     seen = Step.objects.filter(user=request.user).order_by("pk")
     steps = list(seen.values("at", "text", "item_id", "health"))
     health = {each["item_id"]: each["health"] for each in steps}  # as it was seen last
-    shown = []
-    for link in links(client_user_id=request.user_id):
-        ways = {each.key: each.state for each in link.handoffs}
-        accounts = []
-        for each in link.result.entries if link.result else ():
-            ids = {"account_id": each.account.account_id, "label": each.account.label}
-            accounts.append({**ids, "partner": each.processor, "handoff": ways.get(each.key)})
-        bank = link.result and link.result.institution_name
-        now = {"state": link.state, "health": health.get(link.item_id, "healthy")}
-        shown.append({"item_id": link.item_id, "bank": bank, **now, "accounts": accounts})
+    shown = [
+        {**each.summary(), "health": health.get(each.item_id, "healthy")}
+        for each in links(client_user_id=request.user_id)
+    ]
     return JsonResponse({"user": request.user.username, "links": shown, "steps": steps})
 
 
@@ -202,8 +188,7 @@ def pay(request: HttpRequest) -> HttpResponse:
     item_id, sent = request.link.item_id, request.sent
     done = backfill_item(linker, "finix", item_id, choose=lambda *_: sent.get("account_id"))
     if done.reason == "several_accounts":
-        fitting = pp.FinixAdapter().eligible(linker.accounts(item_id=item_id))
-        shown = [{"account_id": each.account_id, "label": each.label} for each in fitting]
+        shown = [{"account_id": each.account_id, "label": each.label} for each in done.eligible]
         return problem(409, "Which account?", choose=shown)
     if done.may_pass:  # another request is at it, or Plaid is down
         raise pp.LinkInProgressError(str(done.reason), retry_after=2)
@@ -238,8 +223,7 @@ def webhook(request: HttpRequest) -> HttpResponse:
         event = linker.verify_webhook(request.body, request.headers)
     except pp.WebhookVerificationError as error:
         return problem(400, error.reason)
-    link = store.find(str(event.item_id)) if event.action else None
-    if link and link.state != "removed":
+    if event.action and (link := store.find(str(event.item_id), include_removed=False)):
         logged(step, link.client_user_id, f"Webhook {event.webhook_type} / {event.webhook_code}")
         work = (look_after, link.client_user_id, link.item_id, event.action, event.account_ids)
         Thread(target=logged, args=work).start()  # in production a queue takes it
@@ -247,7 +231,7 @@ def webhook(request: HttpRequest) -> HttpResponse:
 
 
 urlpatterns = [
-    path("", page, {"name": "index.html"}),
+    path("", login_required(page, None, "/login"), {"name": "index.html"}),
     path("login", page, {"name": "login.html"}),
     path("api/login", api("POST", login)),
     path("api/logout", api("POST", logout)),

@@ -106,7 +106,7 @@ function buttonsOf(link) {
     made.push(button(link, "again", "Try again", () => askUntilThere("POST", pathOf(link, "/refresh"))));
   }
   // What was begun can be finished, whatever the health: before that, the bank cannot be disconnected.
-  const finix = link.accounts.filter((each) => each.partner === "finix");
+  const finix = link.accounts.filter((each) => each.processor === "finix");
   const paid = finix.length > 0 && finix.every((each) => each.handoff === "done");
   if (!paid && (finix.length > 0 || ["healthy", "add_accounts"].includes(link.health))) {
     made.push(button(link, "finix", "Pay with Finix", payWithFinix));
@@ -119,18 +119,18 @@ function cardOf(link) {
   const badge = element("span", "badge", HEALTH[link.health] ?? link.health);
   badge.dataset.health = link.health;
   const card = element("li", "card", element("div", "head",
-    element("h2", "", link.bank || "A bank"), badge));
+    element("h2", "", link.institution_name || "A bank"), badge));
   if (STATE[link.state]) card.append(element("p", "hint", STATE[link.state]));
   const rows = new Map(); // one account has a token for each partner
   for (const each of link.accounts) {
     if (!rows.has(each.account_id)) {
       rows.set(each.account_id, element("li", "", element("span", "label", each.label)));
     }
-    if (!each.partner) continue;
+    if (!each.processor) continue;
     const way = each.handoff ?? "none";
-    const words = `${PARTNER[each.partner] ?? each.partner}: ${HANDOFF[way] ?? way}`;
+    const words = `${PARTNER[each.processor] ?? each.processor}: ${HANDOFF[way] ?? way}`;
     const chip = element("span", "chip", words);
-    Object.assign(chip.dataset, { partner: each.partner, handoff: way });
+    Object.assign(chip.dataset, { partner: each.processor, handoff: way });
     rows.get(each.account_id).append(chip);
   }
   card.append(element("ul", "accounts", ...rows.values()));
@@ -289,7 +289,7 @@ async function payWithFinix(link, wanted = {}, consented = false) {
 
 async function disconnect(link) {
   const sure = await dialog({
-    title: `Disconnect ${link.bank || "this bank"}?`,
+    title: `Disconnect ${link.institution_name || "this bank"}?`,
     text: "The partners can read its accounts no longer.",
     ok: "Disconnect",
   });

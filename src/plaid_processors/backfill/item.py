@@ -63,6 +63,7 @@ class BackfillOutcome:
         tokens: how many tokens were made, or in a dry run would be.
         error: the error of a failed Item, or what is wrong with a skipped one, or None.
         stops: whether no other Item will fare better, so that a run ends here.
+        eligible: the accounts to choose from, where several fit a partner of one account.
     """
 
     item_id: str
@@ -71,6 +72,7 @@ class BackfillOutcome:
     tokens: int = 0
     error: PlaidProcessorsError | None = field(default=None, eq=False)
     stops: bool = False
+    eligible: tuple[Account, ...] = field(default=(), repr=False)
 
     @property
     def may_pass(self) -> bool:
@@ -91,11 +93,13 @@ class _Over(Exception):  # noqa: N818  it is no error
         error: PlaidProcessorsError | None = None,
         *,
         status: Literal["skipped", "failed"] = "skipped",
+        eligible: Sequence[Account] = (),
     ) -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
         self.error = error
+        self.eligible = tuple(eligible)
 
 
 def backfill_item(
@@ -148,7 +152,11 @@ def backfill_item(
             books.release(claim)
     except _Over as over:
         return BackfillOutcome(
-            item_id=item_id, status=over.status, reason=over.reason, error=over.error
+            item_id=item_id,
+            status=over.status,
+            reason=over.reason,
+            error=over.error,
+            eligible=over.eligible,
         )
     except ItemNotStoredError as error:
         return BackfillOutcome(item_id=item_id, status="failed", reason="not_stored", error=error)
@@ -315,7 +323,7 @@ class _Work:
         except Exception as error:
             raise _Over(f"choose: {type(error).__name__}", status="failed") from error
         if chosen is None:
-            raise _Over("several_accounts")
+            raise _Over("several_accounts", eligible=fitting)
         account_id = chosen.account_id if isinstance(chosen, Account) else chosen
         if account_id not in [each.account_id for each in fitting]:
             raise ConfigurationError("choose returned an account that does not fit the partner")

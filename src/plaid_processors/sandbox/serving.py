@@ -7,9 +7,11 @@ import re
 import signal
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from secrets import token_bytes, token_hex
 
 from .engine import DEFAULT_SEED
 from .local import LocalSandbox
@@ -35,6 +37,8 @@ VARIABLES = (
     "FINIX_BASE_URL",
     "DEMO_LAYER_BUSINESSES",
     "DEMO_FINIX_IDENTITIES",
+    "LINK_KEYS",
+    "SESSION_SECRET",
 )
 # The marked line, and those of our variables that follow it without a gap.
 _OURS = re.compile(
@@ -42,6 +46,15 @@ _OURS = re.compile(
     % (re.escape(MARK.encode()), "|".join(VARIABLES).encode()),
     re.MULTILINE,
 )
+
+
+def _fernet_key() -> str:
+    """What Fernet takes: 32 random bytes (https://github.com/fernet/spec)."""
+    return urlsafe_b64encode(token_bytes(32)).decode()
+
+
+# The keys of an application's own store and sessions.
+_KEYS: dict[str, Callable[[], str]] = {"LINK_KEYS": _fernet_key, "SESSION_SECRET": token_hex}
 
 
 def serve(
@@ -73,7 +86,8 @@ def serve(
         partners: whether the stand-ins of Layer and Finix are served at the next two ports. Their
             addresses are printed before Plaid's.
         env_file: a file to write environment variables to, once all answer; an application that
-            reads them uses this world. Other lines of the file stay.
+            reads them uses this world. It gets keys for the application's own store and sessions
+            too, which stay the same at each start. Other lines of the file stay.
 
     Raises:
         OSError: a port is taken, or the file cannot be written. Nothing is served then.
@@ -161,16 +175,19 @@ def _on_signals(stopped: threading.Event) -> Iterator[None]:
 def write_env_file(path: Path, variables: Mapping[str, str], seed: int | str) -> None:
     """Put the variables at the end of a file that only its owner may read.
 
-    What an earlier start wrote is replaced; all other lines stay. At the end our values hold,
-    whatever else the file sets, as the last line of a name counts.
+    What an earlier start wrote is replaced, but for the application's own keys, since what it has
+    encrypted with them is still there; all other lines stay. At the end our values hold, whatever
+    else the file sets, as the last line of a name counts.
     """
     path = path.resolve()  # a link stays a link
     if path.exists() and not path.is_file():
         raise OSError("it is not a file")
-    others = _OURS.sub(b"", path.read_bytes() if path.exists() else b"")
+    before = path.read_bytes() if path.exists() else b""
+    keys = {name: _last(name, before) or new() for name, new in _KEYS.items()}
+    others = _OURS.sub(b"", before)
     if others and not others.endswith(b"\n"):
         others += b"\n"
-    lines = [f"{MARK}{seed}", *(f"{name}={value}" for name, value in variables.items())]
+    lines = [f"{MARK}{seed}", *(f"{name}={value}" for name, value in {**variables, **keys}.items())]
     # A new file takes its place, so that no reader sees half of it. Its mode is 0600.
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".env-", delete=False) as new:
         try:
@@ -181,3 +198,9 @@ def write_env_file(path: Path, variables: Mapping[str, str], seed: int | str) ->
             new.close()  # Windows removes no open file
             Path(new.name).unlink()
             raise
+
+
+def _last(name: str, content: bytes) -> str:
+    """The value of a variable in a file, as its last line has it; empty if there is none."""
+    found = re.findall(rb"^(?:export[ \t]+)?%b=([^\r\n]*)" % name.encode(), content, re.MULTILINE)
+    return found[-1].decode() if found else ""

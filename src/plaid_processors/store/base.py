@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -34,6 +35,8 @@ from .records import (
     StoredLink,
 )
 from .sealing import Contents, Entry, adopted_key, seal, sha256, state_of, unseal
+
+logger = logging.getLogger("plaid_processors")
 
 _Name = TypeVar("_Name", bound=StrEnum)
 
@@ -78,7 +81,11 @@ class Store(ABC):
         """See `LinkStore.release`."""
 
     def find(
-        self, item_id: str, *, client_user_id: str | Anyone = Anyone.ANYONE
+        self,
+        item_id: str,
+        *,
+        client_user_id: str | Anyone = Anyone.ANYONE,
+        include_removed: bool = True,
     ) -> StoredLink | None:
         """The link of an Item, or None.
 
@@ -86,6 +93,7 @@ class Store(ABC):
             item_id: Plaid's id of the Item.
             client_user_id: your id of the user who asks, where a browser names the Item: another
                 user's link is not found. None, as of a session without a user, is a TypeError.
+            include_removed: whether an Item that was removed is found too.
 
         Raises:
             StoreError: the store failed, or the link cannot be read.
@@ -93,9 +101,13 @@ class Store(ABC):
         # Without an id the query would be for all links: a webhook may name no Item.
         anyone = client_user_id is Anyone.ANYONE
         user = None if anyone else stored_text("client_user_id", client_user_id)
-        query = LinkQuery(item_id=text("item_id", item_id), client_user_id=user)
+        if "\0" in text("item_id", item_id) or not item_id.isprintable():
+            return None  # a browser may send anything: databases refuse to look for this
+        query = LinkQuery(item_id=item_id, client_user_id=user)
         record = latest(list(all_records(self, query)))
-        return None if record is None else unseal(self.cipher, record).link()
+        if record is None or (record.state is LinkState.REMOVED and not include_removed):
+            return None
+        return unseal(self.cipher, record).link()
 
     def links(
         self,
@@ -106,6 +118,8 @@ class Store(ABC):
         handoff: HandoffState | str | None = None,
         client_id: str | None = None,
         environment: Environment | str | None = None,
+        include_removed: bool = True,
+        skip_unreadable: bool = False,
     ) -> Iterator[StoredLink]:
         """All links that fit, in no particular order; read page by page.
 
@@ -117,20 +131,39 @@ class Store(ABC):
                 partner is in this state: due, sending, done, refused or unknown.
             client_id: those of this client of Plaid's, where the store has several.
             environment: ``"sandbox"`` or ``"production"``.
+            include_removed: whether those of Items that were removed are among them.
+            skip_unreadable: whether a link that none of the keys decrypts is left out, with a
+                warning in the log of ``plaid_processors``, and not raised as an error. So one bad
+                row does not end a job over all of them.
 
         Raises:
             ValueError: there is no such state or environment.
-            StoreError: the store failed, or a link cannot be read.
+            DecryptionError: a link cannot be read.
+            StoreError: the store failed.
         """
+        states = None if state is None else {_named(LinkState, state)}
+        if not include_removed:
+            states = (states or set(LinkState)) - {LinkState.REMOVED}
         query = LinkQuery(
             client_id=client_id,
             environment=None if environment is None else _named(Environment, environment).value,
             client_user_id=client_user_id,
             processor=processor,
-            states=None if state is None else (_named(LinkState, state),),
+            states=states,
             handoff=None if handoff is None else _named(HandoffState, handoff),
         )
-        return (unseal(self.cipher, each).link() for each in all_records(self, query))
+        return self._unsealed(query, skip_unreadable)
+
+    def _unsealed(self, query: LinkQuery, skip_unreadable: bool) -> Iterator[StoredLink]:
+        for record in all_records(self, query):
+            try:
+                link = unseal(self.cipher, record).link()
+            except DecryptionError as error:
+                if not skip_unreadable:
+                    raise
+                logger.warning("Item %s is passed over: %s", record.item_id, error)
+            else:
+                yield link
 
     def adopt(
         self,

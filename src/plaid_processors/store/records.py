@@ -390,6 +390,35 @@ class StoredLink:
     reason: str | None = None
     key: str = ""
 
+    def summary(self) -> dict[str, Any]:
+        """What a page may show the link's user, JSON-ready and without a token.
+
+        Returns:
+            ``item_id``, ``state``, ``institution_id``, ``institution_name``, ``created_at`` and
+            ``updated_at`` (ISO 8601), and ``accounts``: for each token, issued or pending, its
+            ``account_id``, ``label`` (the account's name and last digits), ``processor``, and
+            ``handoff``, the state of its way to the partner, or None.
+        """
+        ways = {each.key: each.state.value for each in self.handoffs}
+        accounts = [
+            {
+                "account_id": each.account.account_id,
+                "label": each.account.label,
+                "processor": each.processor,
+                "handoff": ways.get(each.key),
+            }
+            for each in (self.result.entries if self.result else ())
+        ]
+        return {
+            "item_id": self.item_id,
+            "state": self.state.value,
+            "institution_id": self.institution_id,
+            "institution_name": self.result and self.result.institution_name,
+            "created_at": self.created_at and self.created_at.isoformat(),
+            "updated_at": self.updated_at and self.updated_at.isoformat(),
+            "accounts": accounts,
+        }
+
     def handoff(self, token: ProcessorToken) -> Handoff | None:
         """The way of this token's account to its partner, or None."""
         key = token.key
