@@ -1248,7 +1248,7 @@ FAULTS = [
     ),
     Fault(
         "the world's file is replaced where it was written", "sandbox/serving.py",
-        "others = _OURS.sub(b\"\", path.read_bytes()", "others = (path.read_bytes()",
+        'others = _OURS.sub(b"", before)', "others = before",
         "test_world.py::test_other_lines_of_the_file_stay",
     ),
     Fault(

@@ -258,6 +258,7 @@ def test_the_sandbox_serves_any_wellformed_keys() -> None:
     assert result.complete
 
 
+@pytest.mark.slow
 def test_the_sandbox_serves_only_the_keys_that_it_is_given() -> None:
     """Fixed keys refuse all others."""
     with serving("--port", "0", "--client-id", CLIENT_ID, "--secret", SECRET) as url:
@@ -271,6 +272,7 @@ def test_the_sandbox_serves_only_the_keys_that_it_is_given() -> None:
     assert told(done).startswith("INVALID_INPUT / INVALID_API_KEYS")
 
 
+@pytest.mark.slow
 def test_the_sandbox_takes_its_secret_from_the_environment() -> None:
     """So it does not stand in the list of processes; without --client-id it counts for nothing."""
     keys = {"client_id": CLIENT_ID, "secret": SECRET}
@@ -293,6 +295,7 @@ def ask(url: str, path: str, body: dict[str, str], **headers: str) -> str:
     return str(json.loads(reply.data).get("error_code", reply.status))
 
 
+@pytest.mark.slow
 def test_the_sandbox_by_another_host_name() -> None:
     """A container's name is refused by the control plane, unless it is allowed."""
     arguments = ("--port", "0", "--allow-host", "plaid", "--allow-host", "mine.test")

@@ -317,6 +317,7 @@ for words in json.loads(sys.argv[1]):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shop")
 def test_a_pipe_that_is_closed(closed: int, plaid: LocalSandbox) -> None:
     """`… | head` is no error: status 0, and not a word.
@@ -370,6 +371,7 @@ def test_the_demo_into_a_pipe_that_closes(plaid: LocalSandbox) -> None:
     assert [each.removed for each in plaid.items] == [True, True]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @rows("arguments", [["partners"], ["--help"]])
 def test_a_disk_that_is_full(arguments: list[str]) -> None:
@@ -406,6 +408,7 @@ class PowerCutError(BaseException):
     """The process dies here."""
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shop")
 def test_progress_of_recover(plaid: LocalSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """For how long it has been at work."""

@@ -367,6 +367,7 @@ def test_the_doctors_marks_can_be_read(
     assert "?" not in text
 
 
+@pytest.mark.slow
 @rows(("encoding", "marks"), ENCODINGS.items(), ids=ENCODINGS)
 def test_the_demo_can_be_read(
     encoding: str, marks: tuple[str, ...], monkeypatch: pytest.MonkeyPatch

@@ -27,7 +27,7 @@ def sandbox() -> Iterator[LocalSandbox]:
         yield sandbox
 
 
-@pytest.mark.parametrize("puts", ["append", "replace"])
+@pytest.mark.parametrize("puts", ["append", pytest.param("replace", marks=pytest.mark.slow)])
 def test_two_years(sandbox: LocalSandbox, puts: Any) -> None:
     """Blocking, whichever way Layer's PUT works."""
     with (
@@ -49,6 +49,7 @@ def test_two_years(sandbox: LocalSandbox, puts: Any) -> None:
         ).run()
 
 
+@pytest.mark.slow
 def test_two_years_in_asyncio(sandbox: LocalSandbox) -> None:
     """The same, awaited."""
     with (

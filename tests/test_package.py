@@ -178,6 +178,7 @@ def test_quick(): pass
 """
 
 
+@pytest.mark.slow
 @rows(("setting", "outcome"), [("", "1 passed, 3 skipped"), ("1", "1 failed, 2 passed, 1 error")])
 def test_what_is_skipped(setting: str, outcome: str, tmp_path: Path) -> None:
     """What is marked slow is; with PLAID_PROCESSORS_NO_SKIP it runs, and a skip is a failure."""

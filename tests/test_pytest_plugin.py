@@ -343,6 +343,7 @@ def test_the_first_tests_of_the_docs(pytester: pytest.Pytester) -> None:
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=5)
 
 
+@pytest.mark.slow
 def test_the_partners_are_new_for_each_test(pytester: pytest.Pytester) -> None:
     """They read at the test's local Plaid, and have nothing of the test before."""
     done = run(

@@ -175,6 +175,7 @@ def test_before_the_first_release_there_is_nothing_to_compare(clone: Clone) -> N
     assert (status, "git fetch --tags" in words) == (1, True)
 
 
+@pytest.mark.slow
 def test_a_removed_argument_of_link_is_seen(tmp_path: Path) -> None:
     """What breaks the callers of the last release ends with exit status 1, and is named."""
     clone = Clone(tmp_path / "clone", small=False)

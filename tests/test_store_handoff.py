@@ -615,6 +615,7 @@ def test_cancelled_and_refused(awaited: Desk, finix: WatchedFinix) -> None:
     assert awaited.stored(item_id).state == "refused"
 
 
+@pytest.mark.slow
 def test_cancelled_and_no_answer_comes(awaited: Desk, finix: WatchedFinix) -> None:
     """It stays open, and the next call looks."""
     item_id, identity = awaited.link(), finix.new_identity()

@@ -345,6 +345,7 @@ def side_by_side() -> Iterator[Callable[..., list[Any]]]:
         yield lambda work, *values: list(pool.map(work, *values))
 
 
+@pytest.mark.slow
 @both_databases
 def test_processes_create_the_tables_at_once(
     url: str, side_by_side: Callable[..., list[Any]]

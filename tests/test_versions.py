@@ -113,6 +113,7 @@ _TO_TAKE = {
 _MODULES = "fcntl grp pwd resource syslog termios tty pty readline"
 
 
+@pytest.mark.slow
 def test_without_what_windows_lacks() -> None:
     """The whole way, with none of these names, on a file system whose encoding is not UTF-8."""
     taken = {module: names.split() for module, names in _TO_TAKE.items()}
@@ -315,6 +316,7 @@ print(json.dumps(told))
         assert is_import_error or kind == "ConfigurationError", case
 
 
+@pytest.mark.slow
 @rows("broken", ["starlette.applications", "anyio.to_thread", "jwt.algorithms"])
 def test_a_broken_install_is_no_missing_extra(broken: str) -> None:
     """What is wrong inside a package that is there is said as Python says it."""

@@ -170,6 +170,7 @@ def test_all_variables_are_written(running: World) -> None:
     assert sorted(running.variables) == sorted(OURS)
 
 
+@pytest.mark.slow
 @rows("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_all_three(number: int, tmp_path: Path) -> None:
     """The ports are those after `--port`, and free again in the end."""
@@ -195,6 +196,7 @@ def test_a_taken_port_leaves_nothing_half_started(taken: int, tmp_path: Path) ->
     assert not file.exists()
 
 
+@pytest.mark.slow
 def test_without_partners_there_is_one_line(tmp_path: Path) -> None:
     """And the file has Plaid's variables and the application's keys alone."""
     with world(tmp_path, lines=1) as serving:
@@ -204,6 +206,7 @@ def test_without_partners_there_is_one_line(tmp_path: Path) -> None:
             assert linker.link_sandbox("finix").complete
 
 
+@pytest.mark.slow
 def test_the_keys_that_are_given_are_written(tmp_path: Path) -> None:
     given = ("--client-id", CLIENT_ID, "--secret", SECRET)
     with world(tmp_path, *given, lines=1) as serving:
@@ -211,6 +214,7 @@ def test_the_keys_that_are_given_are_written(tmp_path: Path) -> None:
         assert serving.variables["PLAID_SECRET"] == SECRET
 
 
+@pytest.mark.slow
 def test_at_every_address_the_file_has_the_loopbacks(tmp_path: Path) -> None:
     """A client refuses plain HTTP to any other address."""
     with world(tmp_path, "--partners", "--host", "0.0.0.0") as serving:
@@ -221,6 +225,7 @@ def test_at_every_address_the_file_has_the_loopbacks(tmp_path: Path) -> None:
             assert linker.link_sandbox("finix").complete
 
 
+@pytest.mark.slow
 def test_other_lines_of_the_file_stay(tmp_path: Path) -> None:
     """What an earlier start wrote is replaced, and what the file sets besides counts no more."""
     file = tmp_path / ".env"
@@ -241,6 +246,7 @@ def test_other_lines_of_the_file_stay(tmp_path: Path) -> None:
     assert "LAYER_CLIENT_ID" not in text
 
 
+@pytest.mark.slow
 def test_an_applications_keys_stay(tmp_path: Path) -> None:
     """What it has encrypted is still there after a new start; a key of its own is not replaced."""
     with world(tmp_path, lines=1) as first:
@@ -255,6 +261,7 @@ def test_an_applications_keys_stay(tmp_path: Path) -> None:
         assert third.variables["SESSION_SECRET"] not in ("", keys[1])
 
 
+@pytest.mark.slow
 def test_a_link_to_a_file_stays_a_link(tmp_path: Path) -> None:
     real = tmp_path / "real"
     (tmp_path / ".env").symlink_to(real)
@@ -263,6 +270,7 @@ def test_a_link_to_a_file_stays_a_link(tmp_path: Path) -> None:
         assert "PLAID_SECRET" in real.read_text()
 
 
+@pytest.mark.slow
 @rows(
     ("name", "words"), [("none/.env", "No such file or directory"), ("folder", "it is not a file")]
 )
@@ -301,6 +309,7 @@ def public_token(variables: Mapping[str, str]) -> str:
         return str(done["public_token"])
 
 
+@pytest.mark.slow
 def test_after_a_restart_all_is_new(tmp_path: Path) -> None:
     """So a database that is kept never gets the same id twice; `--seed random` is the default."""
     seen = []
@@ -313,6 +322,7 @@ def test_after_a_restart_all_is_new(tmp_path: Path) -> None:
     assert seen[0] & seen[1] == set()
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_again(tmp_path: Path) -> None:
     """It may be copied from the file of an earlier start, and is that of `LocalSandbox`."""
     with world(tmp_path, "--partners") as first:

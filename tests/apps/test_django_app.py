@@ -55,6 +55,7 @@ def test_its_own_tests_pass(database: str, request: pytest.FixtureRequest) -> No
     assert "skipped" not in done.stdout
 
 
+@pytest.mark.slow
 def test_the_store_passes_the_test_of_every_store() -> None:
     """A part of the above that is quick."""
     done = run("-m", "pytest", str(APP), "-n0", "-q", "-k", "test_the_store")

@@ -154,6 +154,8 @@ def client(api: object) -> None:
     assert_type(PlaidClient.from_env(on_event=happened, ca_bundle="ca.pem"), PlaidClient)
     borrowed = PlaidClient.from_plaid(api, environment="sandbox", timeout=1, max_attempts=1)
     assert_type(borrowed, PlaidClient)
+    assert_type(borrowed.link_script_url, str)
+    assert_type(borrowed.content_security_policy("n" * 16), str)
     assert_type(borrowed.limits.timeout, float | tuple[float, float])
     borrowed.close()
     with PlaidClient.from_env() as entered:
@@ -676,7 +678,9 @@ def stored(client: PlaidClient, token: ProcessorToken) -> None:
             item_id="i",
             tokens=[token, {"processor": "finix", "account_id": "a", "processor_token": ""}],
         )
-        if (found := store.find("i")) is not None:
+        assert_type(store.links(include_removed=False, skip_unreadable=True), Iterator[StoredLink])
+        if (found := store.find("i", include_removed=False)) is not None:
+            assert_type(found.summary(), dict[str, Any])
             link = found
         assert_type(link.state, LinkState)
         assert_type(link.result, LinkResult | None)
