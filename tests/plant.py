@@ -1612,7 +1612,7 @@ FAULTS = [
     ),
     Fault(
         "of several accounts none is guessed", "backfill/item.py",
-        'raise _Over("several_accounts")', "chosen = fitting[0]",
+        'raise _Over("several_accounts", eligible=fitting)', "chosen = fitting[0]",
         "test_backfill.py::test_the_caller_chooses_among_several "
         "test_backfill.py::test_an_item_that_needs_its_user_is_skipped",
     ),
