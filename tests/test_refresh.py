@@ -590,7 +590,7 @@ def test_some_tokens_fail(faulty: FaultyPlaid, faulty_linker: ProcessorLinker) -
     # What went stays until all is done, for the next call to name it.
     assert [each.account.account_id for each in kept.processor_tokens] == ["b-0", "b-2", "a-gone"]
     assert [each.account.account_id for each in kept.pending] == ["b-1"]
-    assert "1 of 3 processor tokens are missing" in str(caught.value)
+    assert "1 of 3 processor tokens is missing" in str(caught.value)
     faulty.on(CREATE, refusing({}))
     rest = faulty_linker.refresh(kept)
     assert [each.account.account_id for each in rest.issued] == ["b-1"]

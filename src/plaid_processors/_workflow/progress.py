@@ -184,8 +184,9 @@ class Progress:
             names = ", ".join(each.processor for each in self.unselected)
             return f"the accounts for {names} are not chosen"
         total = len(self.entries)
-        if unnarrowed := sum(each.unnarrowed is not None for each in self.pending):
-            return f"{unnarrowed} of {total} processor tokens are not narrowed yet"
-        if self.pending:
-            return f"{len(self.pending)} of {total} processor tokens are missing"
+        unnarrowed = sum(each.unnarrowed is not None for each in self.pending)
+        if count := unnarrowed or len(self.pending):
+            state = "not narrowed yet" if unnarrowed else "missing"
+            verb = "is" if count == 1 else "are"
+            return f"{count} of {total} processor tokens {verb} {state}"
         return "not all was stored" if isinstance(cause, StoreError) else "a callback failed"
