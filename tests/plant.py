@@ -87,7 +87,7 @@ FAULTS = [
     ),
     Fault(
         "Link's script is the local Plaid's on this machine alone", "_plaid/browser.py",
-        'if parts.hostname in ("127.0.0.1", "localhost", "::1"):', "if parts.hostname:",
+        "if not is_loopback(parts.hostname):", "if False:",
         "test_client.py::test_links_script_is_plaids_or_the_local_plaids",
     ),
     Fault(
@@ -1653,8 +1653,9 @@ FAULTS = [
     ),
     Fault(
         "the application's own keys stay", "sandbox/serving.py",
-        "_last(name, before) or new()", "new()",
-        "test_world.py::test_an_applications_keys_stay",
+        "_value_in(earlier, name) or new()", "new()",
+        "test_world.py::test_an_applications_keys_stay "
+        "test_world.py::test_a_key_of_your_own_is_not_replaced",
     ),
     Fault(
         "an outcome has the accounts to choose from", "backfill/item.py",

@@ -205,6 +205,8 @@ def test_repr_shows_environment_and_address(make_client: Callable[..., PlaidClie
         ("https://localhost.example.com", "https://cdn.plaid.com"),
         ("http://127.0.0.1:8080/", "http://127.0.0.1:8080"),
         ("http://localhost:8080", "http://localhost:8080"),
+        ("http://127.0.0.2:8080", "http://127.0.0.2:8080"),
+        ("http://[::1]:8080", "http://localhost:8080"),
     ],
 )
 def test_links_script_is_plaids_or_the_local_plaids(base_url: str | None, link: str) -> None:
@@ -216,7 +218,7 @@ def test_links_script_is_plaids_or_the_local_plaids(base_url: str | None, link: 
     assert rules == {
         "default-src": f"'self' {link}",
         "script-src": f"'self' 'nonce-nnnnnnnnnnnnnnnn' {link}/link/v2/stable/link-initialize.js",
-        "style-src": "'self' 'nonce-nnnnnnnnnnnnnnnn'",
+        "style-src": f"'self' 'nonce-nnnnnnnnnnnnnnnn' {link}",
         "style-src-attr": "'unsafe-inline'",
         "frame-src": link,
         "connect-src": f"'self' https://sandbox.plaid.com https://production.plaid.com {link}",

@@ -18,10 +18,12 @@ from typing import Any, NamedTuple
 
 import pytest
 import urllib3
+from dotenv import dotenv_values
 
 from plaid_processors import PlaidClient, ProcessorLinker, WebhookVerificationError
 from plaid_processors.handoff import FinixSender, LayerSender
 from plaid_processors.sandbox import LocalSandbox
+from plaid_processors.sandbox.serving import write_env_file
 from plaid_processors.store import FernetCipher
 
 from .support.rows import rows
@@ -255,10 +257,57 @@ def test_an_applications_keys_stay(tmp_path: Path) -> None:
     with world(tmp_path, "--partners") as second:
         assert [second.variables[name] for name in KEYS] == keys
         assert second.variables["PLAID_SECRET"] != first.variables["PLAID_SECRET"]
-    first.file.write_text("export LINK_KEYS='mine,older'\nSESSION_SECRET=\n")
-    with world(tmp_path, lines=1) as third:
-        assert third.variables["LINK_KEYS"] == "mine,older"
-        assert third.variables["SESSION_SECRET"] not in ("", keys[1])
+
+
+@rows(
+    ("line", "kept"),
+    [
+        ("LINK_KEYS=mine,older", "mine,older"),
+        ("export LINK_KEYS='mine'", "mine"),
+        ("  LINK_KEYS = mine # of the team", "mine"),
+        ("'LINK_KEYS'=mine", "mine"),
+        ("\ufeffLINK_KEYS=mine", "mine"),
+        ("LINK_KEYS=older\nLINK_KEYS=mine", "mine"),
+        ("LINK_KEYS=", None),
+        ("LINK_KEYS=''", None),
+        ("LINK_KEYS= # none", None),
+        ("LINK_KEYS=  ", None),
+        ("# LINK_KEYS=mine", None),
+        ("NO_LINK_KEYS=mine", None),
+    ],
+)
+def test_a_key_of_your_own_is_not_replaced(line: str, kept: str | None, tmp_path: Path) -> None:
+    """However it is written, and at each start; one that is empty is none."""
+    file = tmp_path / ".env"
+    file.write_text(line + "\n", encoding="utf-8")
+    made = set()
+    for _ in range(2):
+        write_env_file(file, {"PLAID_ENV": "sandbox"}, 7)
+        with file.open(encoding="utf-8-sig") as stream:
+            read = dotenv_values(stream=stream)["LINK_KEYS"]
+        made.add(read)
+        assert read == kept or (kept is None and read and len(read) == 44)
+    assert len(made) == 1
+    file.write_text(line.replace("mine", "new,mine") + "\n" + "".join(block(file)), "utf-8")
+    write_env_file(file, {"PLAID_ENV": "sandbox"}, 7)
+    with file.open(encoding="utf-8-sig") as stream:
+        after = dotenv_values(stream=stream)["LINK_KEYS"]
+    assert after == (kept.replace("mine", "new,mine") if kept else made.pop())
+
+
+def block(file: Path) -> list[str]:
+    """The lines that the command has written."""
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    (start,) = (place for place, each in enumerate(lines) if "Written by" in each)
+    return lines[start:]
+
+
+def test_a_value_that_is_no_text_is_no_failure(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(b"OTHER=\xff\nSESSION_SECRET=\xff\n")
+    write_env_file(file, {"PLAID_ENV": "sandbox"}, 7)
+    assert file.read_bytes().startswith(b"OTHER=\xff\nSESSION_SECRET=\xff\n# Written by")
+    assert b"\nSESSION_SECRET" not in file.read_bytes().partition(b"# Written by")[2]
 
 
 @pytest.mark.slow

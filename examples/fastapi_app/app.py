@@ -77,7 +77,7 @@ def make_app(environ: dict[str, str] | None = None) -> FastAPI:
 
     def links(user: str | None = None, **which: Any) -> list[StoredLink]:
         which |= {"client_id": linker.client.client_id, "include_removed": False}
-        found = store.links(client_user_id=user, skip_unreadable=True, **which)
+        found = store.links(client_user_id=user, **which)
         return sorted(found, key=lambda each: str(each.created_at))
 
     def step(user: str, text: str, **seen: str) -> None:  # for the page: no token, no number
@@ -105,8 +105,9 @@ def make_app(environ: dict[str, str] | None = None) -> FastAPI:
         while True:
             try:
                 log.info("recovered: %s", await linker.recover(older_than=0))
+                found = partial(links, processor="layer", skip_unreadable=True)
                 for state in ("due", "unknown"):  # what Layer may have can be sent again
-                    for link in await to_thread(links, processor="layer", handoff=state):
+                    for link in await to_thread(found, handoff=state):
                         await hand_to_layer(link.client_user_id, str(link.item_id))
             except Exception:
                 log.exception("this is tried again")

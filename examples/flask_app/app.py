@@ -64,8 +64,7 @@ def make_app(environ: dict[str, str] | None = None) -> Flask:
 
     def links(**which: Any) -> list[StoredLink]:
         which |= {"client_id": linker.client.client_id, "include_removed": False}
-        found = store.links(**which, skip_unreadable=True)
-        return sorted(found, key=lambda each: str(each.created_at))
+        return sorted(store.links(**which), key=lambda each: str(each.created_at))
 
     def logged(work: Callable[..., object], *args: object) -> None:  # if it fails, nothing stops
         try:
@@ -90,7 +89,7 @@ def make_app(environ: dict[str, str] | None = None) -> Flask:
     def tidy_up() -> None:  # what a crash or an outage left; it passes over what is under way
         app.logger.info("recovered: %s", linker.recover(older_than=0))
         for state in ("due", "unknown"):  # at Layer the same again does no harm
-            for link in links(processor="layer", handoff=state):
+            for link in links(processor="layer", handoff=state, skip_unreadable=True):
                 logged(hand_to_layer, link.client_user_id, link.item_id)
 
     def keep_tidy() -> None:

@@ -470,7 +470,7 @@ def test_the_policy_lets_in_link_and_what_has_the_pages_nonce(
         script = f"{plaid_sandbox.url}/link/v2/stable/link-initialize.js"
         assert directives["script-src"] == f"'self' 'nonce-{found[1]}' {script}"
         assert f'src="{script}"' in answer.text
-        assert directives["style-src"] == f"'self' 'nonce-{found[1]}'"
+        assert directives["style-src"] == f"'self' 'nonce-{found[1]}' {plaid_sandbox.url}"
         assert directives["frame-src"] == plaid_sandbox.url
         for source in ("'self'", "https://sandbox.plaid.com", "https://production.plaid.com"):
             assert source in directives["connect-src"].split()

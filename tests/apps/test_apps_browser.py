@@ -25,7 +25,7 @@ ONE_FIRST = ["flask_app", *(pytest.param(each, marks=pytest.mark.full) for each 
 
 FRONT_END = ("templates/index.html", "templates/login.html", "static/app.js", "static/app.css")
 EXAMPLES = ROOT / "examples"
-LINES = {"flask_app": 250, "fastapi_app": 250, "django_app": 339}
+LINES = {"flask_app": 250, "fastapi_app": 250, "django_app": 340}
 
 
 @pytest.fixture(params=APPS)
@@ -272,6 +272,16 @@ def _disconnect(page: Any) -> None:  # noqa: F811
     page.get_by_role("button", name="Disconnect").click()
     page.locator("#dialog-ok").click()
     page.get_by_text("No bank is connected yet").wait_for()
+
+
+@pytest.mark.browser
+def test_a_bank_with_oauth(page: Any, served: Served) -> None:  # noqa: F811
+    """It opens a window of its own, which no header of the application's may keep shut."""
+    with served.running():
+        _sign_in(page, served)
+        page.get_by_role("button", name="Connect a bank").click()
+        LinkPane(page).connect(institution="Platypus OAuth Bank", masks=["0000"])
+        page.get_by_role("heading", name="Platypus OAuth Bank").wait_for()
 
 
 @pytest.mark.browser

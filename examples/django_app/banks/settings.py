@@ -17,6 +17,7 @@ DATABASES = {"default": database}
 LINK_KEYS, SECRET_KEY = os.environ["LINK_KEYS"].split(","), os.environ["SESSION_SECRET"]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = APP_URL.startswith("https:")
 ALLOWED_HOSTS, CSRF_TRUSTED_ORIGINS = [urlsplit(APP_URL).hostname], [APP_URL]
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin-allow-popups"  # an OAuth bank opens a window
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10**6
 ROOT_URLCONF, WSGI_APPLICATION = "banks.views", "banks.wsgi.application"
 AUTH_USER_MODEL, DEFAULT_AUTO_FIELD = "banks.User", "django.db.models.BigAutoField"

@@ -47,7 +47,7 @@ def step(user_id: str, text: str, **seen: str) -> None:  # for the page: no toke
 
 def links(**which: Any) -> list[StoredLink]:
     which |= {"client_id": linker.client.client_id, "include_removed": False}
-    return sorted(store.links(**which, skip_unreadable=True), key=lambda each: str(each.created_at))
+    return sorted(store.links(**which), key=lambda each: str(each.created_at))
 
 
 def logged(work: Callable[..., object], *args: object) -> None:  # if it fails, nothing stops
@@ -78,7 +78,7 @@ def look_after(user_id: str, item_id: str, action: str = "", accounts: Sequence[
 def tidy_up() -> None:  # what a crash or an outage left; it passes over what is under way
     log.info("recovered: %s", linker.recover(older_than=0))
     for state in ("due", "unknown"):  # Layer takes the same again
-        for link in links(processor="layer", handoff=state):
+        for link in links(processor="layer", handoff=state, skip_unreadable=True):
             logged(hand_to_layer, link.client_user_id, link.item_id)
 
 

@@ -6,6 +6,7 @@ import re
 from urllib.parse import urlsplit
 
 from ..results import Environment
+from ..settings import is_loopback
 
 _PLAIDS = "https://cdn.plaid.com"
 """Where Plaid serves Link, in both environments (https://plaid.com/docs/link/web/)."""
@@ -19,7 +20,8 @@ def script_url(base_url: str) -> str:
 def security_policy(base_url: str, nonce: str) -> str:
     """The ``Content-Security-Policy`` of a page that opens Link.
 
-    The sources are those of https://plaid.com/docs/link/web/#csp-directives.
+    The sources are those of https://plaid.com/docs/link/web/#csp-directives, but scripts of the page
+    itself need the nonce.
 
     Raises:
         ValueError: the nonce is none.
@@ -32,7 +34,7 @@ def security_policy(base_url: str, nonce: str) -> str:
         (
             f"default-src 'self' {link}",
             f"script-src 'self' 'nonce-{nonce}' {script_url(base_url)}",
-            f"style-src 'self' 'nonce-{nonce}'",
+            f"style-src 'self' 'nonce-{nonce}' {link}",
             "style-src-attr 'unsafe-inline'",  # which Link sets
             f"frame-src {link}",
             f"connect-src 'self' {apis} {link}",
@@ -46,6 +48,8 @@ def security_policy(base_url: str, nonce: str) -> str:
 def _origin(base_url: str) -> str:
     """Who serves Link: a local Plaid itself, and else Plaid, also behind a proxy of its API."""
     parts = urlsplit(base_url)
-    if parts.hostname in ("127.0.0.1", "localhost", "::1"):
-        return f"{parts.scheme}://{parts.netloc}"
-    return _PLAIDS
+    if not is_loopback(parts.hostname):
+        return _PLAIDS
+    # A policy cannot name an IPv6 address (https://www.w3.org/TR/CSP3/#grammardef-host-part).
+    host = "localhost" if ":" in str(parts.hostname) else parts.hostname
+    return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port else "")

@@ -175,16 +175,21 @@ def _on_signals(stopped: threading.Event) -> Iterator[None]:
 def write_env_file(path: Path, variables: Mapping[str, str], seed: int | str) -> None:
     """Put the variables at the end of a file that only its owner may read.
 
-    What an earlier start wrote is replaced, but for the application's own keys, since what it has
-    encrypted with them is still there; all other lines stay. At the end our values hold, whatever
-    else the file sets, as the last line of a name counts.
+    What an earlier start wrote is replaced; all other lines stay. At the end our values hold,
+    whatever else the file sets, as the last line of a name counts. The application's own keys are
+    kept, since what it has encrypted with them is still there.
     """
     path = path.resolve()  # a link stays a link
     if path.exists() and not path.is_file():
         raise OSError("it is not a file")
     before = path.read_bytes() if path.exists() else b""
-    keys = {name: _last(name, before) or new() for name, new in _KEYS.items()}
     others = _OURS.sub(b"", before)
+    earlier = b"\n".join(_OURS.findall(before))
+    keys = {
+        name: _value_in(earlier, name) or new()
+        for name, new in _KEYS.items()
+        if not _value_in(others, name)
+    }
     if others and not others.endswith(b"\n"):
         others += b"\n"
     lines = [f"{MARK}{seed}", *(f"{name}={value}" for name, value in {**variables, **keys}.items())]
@@ -200,7 +205,8 @@ def write_env_file(path: Path, variables: Mapping[str, str], seed: int | str) ->
             raise
 
 
-def _last(name: str, content: bytes) -> str:
-    """The value of a variable in a file, as its last line has it; empty if there is none."""
-    found = re.findall(rb"^(?:export[ \t]+)?%b=([^\r\n]*)" % name.encode(), content, re.MULTILINE)
-    return found[-1].decode() if found else ""
+def _value_in(content: bytes, name: str) -> str:
+    """The value of a variable in a file, as python-dotenv reads it; empty if there is none."""
+    line = rf"^\ufeff?[ \t]*(?:export[ \t]+)?'?{name}'?[ \t]*=[ \t]*(?!#)(.*?)(?:[ \t]+#.*)?$"
+    found = re.findall(line, content.decode(errors="replace"), re.MULTILINE)
+    return found[-1].strip().strip("'\"") if found else ""

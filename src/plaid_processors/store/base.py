@@ -101,7 +101,7 @@ class Store(ABC):
         # Without an id the query would be for all links: a webhook may name no Item.
         anyone = client_user_id is Anyone.ANYONE
         user = None if anyone else stored_text("client_user_id", client_user_id)
-        if "\0" in text("item_id", item_id) or not item_id.isprintable():
+        if not text("item_id", item_id).isprintable():
             return None  # a browser may send anything: databases refuse to look for this
         query = LinkQuery(item_id=item_id, client_user_id=user)
         record = latest(list(all_records(self, query)))
