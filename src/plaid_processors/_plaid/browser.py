@@ -20,8 +20,8 @@ def script_url(base_url: str) -> str:
 def security_policy(base_url: str, nonce: str) -> str:
     """The ``Content-Security-Policy`` of a page that opens Link.
 
-    The sources are those of https://plaid.com/docs/link/web/#csp-directives, but scripts of the page
-    itself need the nonce.
+    The sources are those of https://plaid.com/docs/link/web/#csp-directives, but scripts of
+    the page itself need the nonce.
 
     Raises:
         ValueError: the nonce is none.
