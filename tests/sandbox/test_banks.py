@@ -184,12 +184,33 @@ def test_banks_by_their_properties(api):
     assert {bank["oauth"] for bank in oauth} == {True}
     assert len(oauth) + len(other) == len(found()) == len(found(products=["auth"]))
     assert found(products=["payment_initiation"]) == []
-    assert len(found(routing_numbers=["011401533", "123"])) == len(found())
+    usual = found(routing_numbers=["011401533", "123"])
+    others = {bank["name"] for bank in found() if bank not in usual}
+    assert others == {"Bank of America", "Houndstooth Bank"}
     assert found(routing_numbers=["021000021"]) == []
     assert found(include_optional_metadata=True)[0]["logo"]
     body = {"country_codes": ["US"], "count": 1, "offset": 0}
     for options in ({"routing_numbers": ["123456789"]}, {"routing_numbers": ["x"]}):
         assert api.error("/institutions/get", **body, options=options)[1] == "INVALID_FIELD"
+
+
+def test_the_banks_that_plaids_suites_count_on(api):
+    """plaid-go and plaid-java look up Bank of America, and a page of British OAuth banks."""
+
+    def page(country: str, count: int, offset: int, **options: Any) -> list[dict[str, Any]]:
+        body = {"country_codes": [country], "count": count, "offset": offset, "options": options}
+        return api.ok("/institutions/get", **body)["institutions"]
+
+    numbers = ["021200339", "052001633"]
+    (bank,) = page("US", 1, 0, routing_numbers=numbers)
+    assert (bank["name"], bank["routing_numbers"]) == ("Bank of America", numbers)
+    assert page("US", 1, 0, routing_numbers=[*numbers, "011401533"]) == []
+    (bank,) = page("US", 9, 0, routing_numbers=["011200365"])
+    assert bank["name"] == "Houndstooth Bank"
+    british = page("GB", 3, 1, oauth=True)
+    assert len(british) == 3
+    assert all(bank["oauth"] and bank["country_codes"] == ["GB"] for bank in british)
+    assert all(bank["routing_numbers"] == [] for bank in british)
 
 
 @rows(

@@ -23,6 +23,7 @@ from plaid_processors.sandbox.tables import table
 from ..support.reference import REFERENCE
 from ..support.rows import rows
 from .conftest import ALL
+from .test_state import go_through_link
 
 DESCRIPTION = REFERENCE / "plaid-reference" / "openapi.yml"
 Json = dict[str, Any]
@@ -286,6 +287,14 @@ def test_good_request(api, path):
     """A good request to each endpoint succeeds, and the answer is as described."""
     answer = api.ok(path, **filled(api, GOOD[path]))
     validator(path).validate(answer)
+
+
+@rows("end", ["custom", "several", "open", "error", "left"])
+def test_every_end_of_link(api, end):
+    """A session of Link is shown as described, however it ended."""
+    token = api.link_token(enable_multi_item_link=True, user_id="usr_1")
+    go_through_link(api, token, end)
+    validator("/link/token/get").validate(api.ok("/link/token/get", link_token=token))
 
 
 @rows("bank", ["ins_109508", "ins_43", "ins_117650", "ins_127287"])

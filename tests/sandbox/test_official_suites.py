@@ -94,16 +94,54 @@ def test_addresses_for_webhooks(api, link_request, address, taken):
 
 
 @rows("product", ["balance", "BAD"])
-def test_products_that_no_item_is_made_with(api, link_request, product):
-    """Where Link is not opened with a product, the Sandbox makes no Item with it."""
+def test_products_that_link_is_not_opened_with(api, link_request, product):
+    """Link is opened neither with Balance nor with a product that does not exist."""
     link_request["products"] = [product]
-    item = {"institution_id": "ins_109508", "initial_products": ["auth", product]}
     words = f'client is not authorized to access the following products: ["{product}"]'
-    for path, body in (
-        ("/link/token/create", link_request),
-        ("/sandbox/public_token/create", item),
-    ):
-        assert api.error(path, **body) == ("INVALID_INPUT", "INVALID_PRODUCT", words)
+    assert api.error("/link/token/create", **link_request) == (
+        "INVALID_INPUT",
+        "INVALID_PRODUCT",
+        words,
+    )
+
+
+NOT_A_LIST = (
+    "INVALID_REQUEST",
+    "INVALID_FIELD",
+    "initial_products must be a list of strings containing at least one product",
+)
+NOT_SUPPORTED = "the following products are not supported by this institution:"
+
+
+@rows(
+    ("products", "error"),
+    [
+        ("ABCDEFG1234567", NOT_A_LIST),
+        ([], NOT_A_LIST),
+        ({}, NOT_A_LIST),
+        ([5], NOT_A_LIST),
+        (
+            ["ABCDEFG1234567"],
+            ("ITEM_ERROR", "PRODUCTS_NOT_SUPPORTED", f'{NOT_SUPPORTED} ["ABCDEFG1234567"]'),
+        ),
+        (
+            ["auth", "BAD", "ARRAY"],
+            ("ITEM_ERROR", "PRODUCTS_NOT_SUPPORTED", f'{NOT_SUPPORTED} ["BAD", "ARRAY"]'),
+        ),
+        (
+            ["auth", "balance"],
+            (
+                "INVALID_INPUT",
+                "INVALID_PRODUCT",
+                'client is not authorized to access the following products: ["balance"]',
+            ),
+        ),
+    ],
+)
+def test_products_that_no_item_is_made_with(api, products, error):
+    """The first and the fifth were recorded from the Sandbox by plaid-ruby."""
+    body = {"institution_id": "ins_109508", "initial_products": products}
+    assert api.error("/sandbox/public_token/create", **body) == error
 
 
 @rows(
@@ -214,14 +252,3 @@ def test_status_of_products(api):
     assert status["transactions"]
     assert status["investments"]
     assert status["last_webhook"] is None
-
-
-def test_product_lists_that_are_none(api):
-    """Names that are no products are INVALID_INPUT; what is no list is INVALID_REQUEST."""
-    body = {"institution_id": "ins_109508", "initial_products": ["BAD", "ARRAY"]}
-    assert api.error("/sandbox/public_token/create", **body)[:2] == (
-        "INVALID_INPUT",
-        "INVALID_PRODUCT",
-    )
-    body["initial_products"] = "BAD_STRING"
-    assert api.error("/sandbox/public_token/create", **body)[0] == "INVALID_REQUEST"

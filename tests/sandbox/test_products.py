@@ -70,8 +70,7 @@ def test_a_product_joins_when_its_endpoint_is_called(api, call, product, made):
     assert product in before["available_products"]
     fire = {"access_token": access, "webhook_type": product.upper()}
     fired = {"webhook_code": "DEFAULT_UPDATE", **fire}
-    if product != "identity":
-        assert api.error("/sandbox/item/fire_webhook", **fired)[1] == "SANDBOX_PRODUCT_NOT_ENABLED"
+    assert api.error("/sandbox/item/fire_webhook", **fired)[1] == "SANDBOX_PRODUCT_NOT_ENABLED"
     period = PERIOD if call.endswith("transactions/get") else {}
     token = {"access_token": access}
     if call.startswith("/processor"):
@@ -80,8 +79,7 @@ def test_a_product_joins_when_its_endpoint_is_called(api, call, product, made):
     after = api.shown(access)
     assert after["products"] == after["billed_products"] == sorted([first, product])
     assert product not in after["available_products"]
-    if product != "identity":
-        assert api.ok("/sandbox/item/fire_webhook", **fired)
+    assert api.ok("/sandbox/item/fire_webhook", **fired)
 
 
 def test_what_is_billed(api):

@@ -36,6 +36,72 @@ def test_odd_body_of_link_token_create(api, link_request):
     )
 
 
+@rows("countries", ["US", "", [], [1], {}, 5])
+def test_countries_that_are_no_list(api, link_request, countries):
+    """Plaid answers these with a message that names the field."""
+    link_request["country_codes"] = countries
+    assert api.error("/link/token/create", **link_request) == (
+        "INVALID_REQUEST",
+        "INVALID_FIELD",
+        "country_codes must be a non-empty string array",
+    )
+
+
+@rows("countries", [["XX"], ["US", "us"]])
+def test_a_country_that_does_not_exist(api, link_request, countries):
+    """The message says which one."""
+    link_request["country_codes"] = countries
+    _, code, words = api.error("/link/token/create", **link_request)
+    assert code == "INVALID_FIELD"
+    assert words.startswith(f"country_codes[{len(countries) - 1}] must be one of: US, ")
+
+
+def test_multi_item_link_needs_a_user_of_plaids(api, link_request):
+    """The request names one by `user_id` or `user_token`; `user` alone is not enough."""
+    link_request["enable_multi_item_link"] = True
+    assert api.error("/link/token/create", **link_request)[:2] == (
+        "INVALID_REQUEST",
+        "MISSING_FIELDS",
+    )
+    assert api.ok("/link/token/create", **link_request, user_id="usr_1")
+    assert api.ok("/link/token/create", **link_request, user_token="user-sandbox-1")
+    assert api.ok("/link/token/create", **{**link_request, "enable_multi_item_link": False})
+
+
+def test_signal_needs_auth(api, link_request):
+    """Link is opened with Signal only together with Auth."""
+    link_request["products"] = ["signal"]
+    assert api.error("/link/token/create", **link_request)[:2] == (
+        "INVALID_REQUEST",
+        "INVALID_FIELD",
+    )
+    link_request["products"] = ["transactions"]
+    link_request["additional_consented_products"] = ["signal"]
+    assert api.ok("/link/token/create", **link_request)
+    link_request["products"], link_request["additional_consented_products"] = ["signal", "auth"], []
+    assert api.ok("/link/token/create", **link_request)
+
+
+def test_products_that_consent_is_not_asked_for(api, link_request):
+    """`additional_consented_products` takes eight products."""
+    link_request["additional_consented_products"] = ["identity", "assets", "statements"]
+    assert api.error("/link/token/create", **link_request) == (
+        "INVALID_INPUT",
+        "INVALID_PRODUCT",
+        'client is not authorized to access the following products: ["assets", "statements"]',
+    )
+    link_request["additional_consented_products"] = [
+        "auth",
+        "balance_plus",
+        "identity",
+        "investments",
+        "investments_auth",
+        "liabilities",
+        "signal",
+    ]
+    assert api.ok("/link/token/create", **link_request)
+
+
 @rows(
     "body",
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import re
 import signal
 import socket
@@ -18,6 +19,7 @@ import urllib3
 from plaid_processors.sandbox import LocalFinix, LocalSandbox
 
 from ..support.rows import rows
+from .conftest import LINK
 
 SERVE = "from plaid_processors.sandbox import serve; serve(port=0)"
 
@@ -58,6 +60,62 @@ def test_taken_port():
         port = int(sandbox.url.rsplit(":", 1)[1])
         with pytest.raises(OSError, match="in use"):
             LocalSandbox(port=port)
+
+
+def answered(sandbox, target, body=b"{}", host="", method="POST"):
+    """What the server answers to a request with this target."""
+    port = int(sandbox.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        head = (
+            f"{method} {target} HTTP/1.1\r\nHost: {host or f'127.0.0.1:{port}'}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            "Connection: close\r\n\r\n"
+        )
+        connection.sendall(head.encode() + body)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.decode().partition("\r\n\r\n")
+    return int(head.split()[1]), body
+
+
+@rows("scheme", ["http", "HTTPS"])
+def test_a_whole_address_as_the_target(api, sandbox, scheme):
+    """RFC 9112, 3.2.2: the path in it is asked for, whatever the header `Host` says."""
+    home = sandbox.url.replace("http", scheme, 1)
+    body = json.dumps({**api.keys, "access_token": api.access_token()}).encode()
+    for target in (f"{home}/accounts/get", f"{home}/accounts/get?x=1"):
+        status, told = answered(sandbox, target, body, host="elsewhere.example")
+        assert status == 200
+        assert json.loads(told)["accounts"]
+    assert sandbox.requests[-1].path == "/accounts/get"
+    sandbox.fail("/accounts/get", error_code="ITEM_LOCKED")
+    assert json.loads(answered(sandbox, f"{home}/accounts/get", body)[1])["error_code"] == (
+        "ITEM_LOCKED"
+    )
+    link = json.dumps({**api.keys, **LINK, "hosted_link": {}}).encode()
+    told = answered(sandbox, f"{home}/link/token/create", link, host="elsewhere.example")[1]
+    assert json.loads(told)["hosted_link_url"].startswith(f"{sandbox.url}/link/")
+    assert answered(sandbox, f"{home}/_sandbox/health", b"", method="GET")[0] == 200
+    assert answered(sandbox, "http://evil.example/_sandbox/health", b"", method="GET")[0] == 403
+
+
+@rows("target", ["*", "accounts/get", "http://", "http:///accounts/get", "ftp://x/item/get", "x:1"])
+@rows("method", ["POST", "OPTIONS", "CONNECT"])
+def test_a_target_that_is_no_path(sandbox, target, method):
+    """Plaid's own 404, with a request id."""
+    status, told = answered(sandbox, target, method=method)
+    error = json.loads(told)
+    assert (status, error["error_code"]) == (404, "NOT_FOUND")
+    assert error["request_id"]
+
+
+@rows("path", ["", "/", "/nothing", "/_sandbox", "/link/nothing", "//accounts/get"])
+def test_a_path_that_is_not_known(sandbox, path):
+    """The same, also in a whole address."""
+    for target in (path or "/", f"{sandbox.url}{path}"):
+        status, told = answered(sandbox, target)
+        error = json.loads(told)
+        assert (status, error["error_code"]) == (404, "NOT_FOUND")
+        assert error["request_id"]
 
 
 @rows(

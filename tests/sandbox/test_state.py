@@ -5,13 +5,16 @@ from __future__ import annotations
 import datetime as dt
 import json
 from types import SimpleNamespace
+from typing import Any
 
+import plaid
 import pytest
+from plaid.model.link_token_get_response import LinkTokenGetResponse
 
 from plaid_processors.sandbox import LocalSandbox
 
 from ..support.rows import rows
-from .conftest import ALL
+from .conftest import ALL, Api
 
 MINUTE = dt.timedelta(minutes=1)
 
@@ -206,6 +209,42 @@ def test_link_token_get(api, sandbox):
     assert api.error("/link/token/get", link_token="link-sandbox-x")[1] == "INVALID_LINK_TOKEN"
 
 
+NO_SUBTYPE = json.dumps({"override_accounts": [{"type": "depository", "starting_balance": 5}]})
+
+
+def go_through_link(api: Api, link_token: str, end: str) -> None:
+    """End one session of Link, or leave it open, as a person in a browser does."""
+
+    def ask(action: str, **body: object) -> dict[str, Any]:
+        return api.ok(f"/_sandbox/link/{action}", **body)
+
+    if end == "custom":
+        api.sandbox.complete_link(link_token, username="user_custom", password=NO_SUBTYPE)
+    elif end == "several":
+        api.sandbox.connect_banks(link_token, ["ins_109508", "ins_56"])
+    else:
+        session = ask("open", token=link_token)["session"]
+        told = {"timestamp": "2026-03-07T00:00:00Z", "view_name": "CONSENT", "error_code": None}
+        ask("event", session=session, name="TRANSITION_VIEW", metadata=told)
+        if end == "error":
+            ask("leave", session=session, error_code="ITEM_LOCKED", error_message=5, status=5)
+        elif end == "left":
+            ask("leave", session=session)
+
+
+@rows("end", ["custom", "several", "open", "error", "left"])
+def test_plaids_client_reads_every_end_of_link(api, end):
+    """No field is null that its model does not allow to be null."""
+    token = api.link_token(enable_multi_item_link=True, user_id="usr_1")
+    go_through_link(api, token, end)
+    answer = api.ok("/link/token/get", link_token=token)
+    read = LinkTokenGetResponse._from_openapi_data(
+        **answer, _spec_property_naming=True, _configuration=plaid.Configuration()
+    )
+    (session,) = read.to_dict()["link_sessions"]
+    assert session["link_session_id"] == answer["link_sessions"][0]["link_session_id"]
+
+
 def test_verification_status(api):
     """Micro-deposits of an account can be brought to an end."""
     access = api.access_token()
@@ -221,10 +260,38 @@ def test_verification_status(api):
     assert api.error("/sandbox/item/set_verification_status", **body)[1] == "INVALID_FIELD"
 
 
+# https://plaid.com/docs/sandbox/test-credentials/
+PASSWORD_ERRORS = [
+    "COUNTRY_NOT_SUPPORTED",
+    "INSTITUTION_DOWN",
+    "INSTITUTION_NOT_RESPONDING",
+    "INSTITUTION_NO_LONGER_SUPPORTED",
+    "INSUFFICIENT_CREDENTIALS",
+    "INTERNAL_SERVER_ERROR",
+    "INVALID_CREDENTIALS",
+    "INVALID_MFA",
+    "INVALID_SEND_METHOD",
+    "ITEM_LOCKED",
+    "ITEM_NOT_SUPPORTED",
+    "MFA_NOT_SUPPORTED",
+    "NO_ACCOUNTS",
+    "PAYMENT_INVALID_RECIPIENT",
+    "USER_INPUT_TIMEOUT",
+    "USER_SETUP_REQUIRED",
+]
+
+
+@rows("code", PASSWORD_ERRORS)
+def test_a_password_that_ends_in_an_error(api, code):
+    """Each password of Plaid's page ends in its error."""
+    options = {"override_password": f"error_{code}"}
+    body = {"institution_id": "ins_109508", "initial_products": ["auth"], "options": options}
+    assert api.post("/sandbox/public_token/create", **body).json["error_code"] == code
+
+
 @rows(
     ("username", "password", "code"),
     [
-        ("user_good", "error_INVALID_CREDENTIALS", "INVALID_CREDENTIALS"),
         ("user_good", "error_NO_ACCOUNTS", "NO_ACCOUNTS"),
         ("user_good", "wrong", "INVALID_CREDENTIALS"),
         ("nobody", "pass_good", "INVALID_CREDENTIALS"),

@@ -179,6 +179,21 @@ def test_a_revoked_permission_is_told_with_its_error(api, sandbox, receiver):
     assert (error["error_type"], error["error_code"], error["status"]) == ("ITEM_ERROR", code, 400)
 
 
+def test_changed_identity(api, sandbox, receiver):
+    """The webhook names each account whose owner's data changed."""
+    options = {"webhook": receiver.url}
+    access = api.access_token(initial_products=["identity"], options=options)
+    fired = {"webhook_type": "IDENTITY", "webhook_code": "DEFAULT_UPDATE"}
+    api.ok("/sandbox/item/fire_webhook", access_token=access, **fired)
+    assert sandbox.wait_for_webhooks()
+    told = receiver.last
+    assert set(told.pop("account_ids_with_updated_identity")) == {
+        account["account_id"] for account in api.accounts(access)
+    }
+    item_id = api.shown(access)["item_id"]
+    assert told == {**fired, "item_id": item_id, "error": None, "environment": "sandbox"}
+
+
 def test_fire_webhook_refuses(api, receiver):
     """No address, no such code, no such product on the Item."""
     fire = "/sandbox/item/fire_webhook"

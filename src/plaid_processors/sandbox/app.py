@@ -113,17 +113,20 @@ def plaid_app(engine: Engine, hosts: Hosts) -> ASGIApp:
 
 def make_app(engine: Engine, hosts: Hosts) -> ASGIApp:
     """Add the control plane to Plaid's own paths."""
+    plaid = plaid_app(engine, hosts)
     routes = Starlette(
         routes=[
             *link_routes(engine, hosts),
             Mount(CONTROL, app=control_app(engine, hosts)),
-            Mount("/", app=plaid_app(engine, hosts)),
+            Mount("/", app=plaid),
         ]
     )
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         # The connection is lost: the server closes, or the client hung up.
         with suppress(asyncio.CancelledError, ClientDisconnect):
-            await routes(scope, receive, send)
+            # A target such as "*" is no path, and Plaid's answer to it is that to an unknown one.
+            known = routes if scope["path"].startswith("/") else plaid
+            await known(scope, receive, send)
 
     return app

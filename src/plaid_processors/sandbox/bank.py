@@ -23,6 +23,8 @@ BANK_PRODUCTS = (
     "transactions",
 )
 CURRENCIES = {"US": "USD", "CA": "CAD", "GB": "GBP"}
+# The routing number of the default user's accounts, and of the banks whose own are not known.
+_US_ROUTING_NUMBER = "011401533"
 # https://plaid.com/docs/auth/: the account types that have account numbers.
 AUTH_SUBTYPES = frozenset({"checking", "savings", "cash management"})
 
@@ -45,9 +47,16 @@ def banks() -> dict[str, Bank]:
             consent_life=dt.timedelta(days=int(row["consent_days"]))
             if row["consent_days"]
             else None,
+            routing_numbers=_routing_numbers(row["country"], row["routing"]),
         )
         for row in table("institutions")
     }
+
+
+def _routing_numbers(country: str, own: str) -> tuple[str, ...]:
+    if own:
+        return tuple(own.split(","))
+    return (_US_ROUTING_NUMBER,) if country == "US" else ()
 
 
 def find_bank(institution_id: str) -> Bank:
@@ -105,7 +114,7 @@ def default_numbers(bank: Bank, mask: str) -> Json:
             "international": {"iban": "GB29NWBK60161331926819", "bic": "NWBKGB21"},
         }
     account = f"111122223333{mask}"
-    return {"ach": {"account": account, "routing": "011401533", "wire_routing": "021000021"}}
+    return {"ach": {"account": account, "routing": _US_ROUTING_NUMBER, "wire_routing": "021000021"}}
 
 
 def tokenize(account: Account) -> None:

@@ -207,7 +207,7 @@ class Engine:
         in the webhook `LINK` / `SESSION_FINISHED`. Returned are those of each bank, in order.
 
         Args:
-            link_token: one made with `enable_multi_item_link`.
+            link_token: one made with `enable_multi_item_link` and a `user_id` or `user_token`.
             institution_ids: the banks.
 
         Raises:

@@ -11,13 +11,26 @@ from urllib.parse import urlsplit
 from .calls import Call
 from .errors import PlaidError, invalid_field
 from .model import Item
-from .products import check_products
+from .products import check_products, unauthorized_products
 
 _PRODUCT_LISTS = (
     "products",
     "required_if_supported_products",
     "optional_products",
     "additional_consented_products",
+)
+# https://plaid.com/docs/api/link/#link-token-create-request-additional-consented-products
+_CONSENT_FOR = frozenset(
+    {
+        "auth",
+        "balance_plus",
+        "identity",
+        "investments",
+        "investments_auth",
+        "liabilities",
+        "signal",
+        "transactions",
+    }
 )
 # https://plaid.com/docs/api/link/: the products that update mode may add to an Item.
 _UPDATE_MODE_PRODUCTS = re.compile(
@@ -32,10 +45,13 @@ _PHONE = re.compile(r"\+?[1-9]\d{6,14}", re.ASCII)
 def check_user(call: Call) -> None:
     """Refuse a missing user, an e-mail address as its id, and malformed personal data."""
     user = call.get("user")
+    unnamed = call.get("user_id") is None and call.get("user_token") is None
+    if unnamed and call.get("enable_multi_item_link"):
+        # https://plaid.com/docs/link/multi-item-link/ requires one; the error is not documented.
+        raise _missing("user_id")
     if user is None:
-        if call.get("user_id") is None and call.get("user_token") is None:
-            words = "the following required fields are missing: user"
-            raise PlaidError("MISSING_FIELDS", words)
+        if unnamed:
+            raise _missing("user")
         return
     if _EMAIL.fullmatch(user["client_user_id"]):
         raise invalid_field(
@@ -48,6 +64,10 @@ def check_user(call: Call) -> None:
         raise PlaidError("INVALID_USER_IDENTITY_DATA", "Invalid phone number format.")
 
 
+def _missing(name: str) -> PlaidError:
+    return PlaidError("MISSING_FIELDS", f"the following required fields are missing: {name}")
+
+
 def _digits(phone_number: str) -> str:
     return re.sub(r"[\s().-]", "", phone_number)
 
@@ -56,9 +76,16 @@ def check_link_products(call: Call, item: Item | None) -> None:
     """Refuse missing, unknown and repeated products, and most products in update mode."""
     for name in _PRODUCT_LISTS:
         check_products(call.get(name) or (), link=True)
+    # Its error and words are not known.
+    unfit = set(call.get("additional_consented_products") or ()) - _CONSENT_FOR
+    if unfit:
+        raise unauthorized_products(sorted(unfit))
     products: Sequence[str] = call.get("products") or ()
     if item is None and not products:
         raise invalid_field("must provide at least one product")
+    if "signal" in products and "auth" not in products:
+        # https://plaid.com/docs/link/initializing-products/; its error and words are not known.
+        raise invalid_field("products must contain auth if it contains signal")
     if item is not None:
         odd = [name for name in products if not _UPDATE_MODE_PRODUCTS.fullmatch(name)]
         if odd:

@@ -41,6 +41,7 @@ class Bank:
     renews_tokens: bool
     # How long the user's consent lasts, where the bank ends it.
     consent_life: dt.timedelta | None
+    routing_numbers: tuple[str, ...]
 
 
 @dataclass(kw_only=True)

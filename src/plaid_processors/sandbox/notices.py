@@ -43,6 +43,13 @@ def _auth_update(_: World, item: Item) -> Json:
     }
 
 
+def _identity_update(_: World, item: Item) -> Json:
+    # https://plaid.com/docs/api/products/identity/#default_update; what changed is one of the
+    # names in plaid-python 46.
+    updated = {account.account_id: ["addresses"] for account in item.shared_accounts()}
+    return {"error": None, "account_ids_with_updated_identity": updated}
+
+
 def _new_transactions(world: World, item: Item) -> Json:
     return {"error": None, "new_transactions": len(entries_at(item, world.now().date()))}
 
@@ -86,6 +93,7 @@ EXTRAS: dict[tuple[str, str], _Extra] = {
         **_first_account(_, item),
         "status": "MANUALLY_VERIFIED",
     },
+    ("IDENTITY", "DEFAULT_UPDATE"): _identity_update,
     ("TRANSACTIONS", "DEFAULT_UPDATE"): _new_transactions,
     ("TRANSACTIONS", "SYNC_UPDATES_AVAILABLE"): _complete,
     ("TRANSACTIONS", "RECURRING_TRANSACTIONS_UPDATE"): _account_ids,

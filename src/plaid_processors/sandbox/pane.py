@@ -224,10 +224,14 @@ def _chosen(world: World, run: LinkRun, body: Json) -> list[Account]:
 def leave(world: World, body: Json) -> Json:
     """End without an Item."""
     run = _find_run(world, body)
-    code, status = body.get("error_code"), body.get("status")
-    error = PlaidError(str(code), body.get("error_message")) if code else None
+    code, status = body.get("error_code"), _text_or_none(body.get("status"))
+    error = PlaidError(str(code), _text_or_none(body.get("error_message"))) if code else None
     left = linking.leave(world, run.token, run.session, run.bank, error, status)
     return {"error": left.error, "metadata": left.metadata}
+
+
+def _text_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def note_event(world: World, body: Json) -> Json:

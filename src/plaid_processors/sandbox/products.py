@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from .errors import PlaidError
 from .tables import table
@@ -27,6 +27,15 @@ def check_products(products: Iterable[str], *, link: bool = False) -> None:
     odd = [name for name in products if name not in PRODUCTS or (link and name in NOT_IN_LINK)]
     if odd:
         raise unauthorized_products(odd)
+
+
+def check_initial_products(products: Sequence[str]) -> None:
+    """Refuse what a Sandbox Item is not made with (unknown products: seen in 2019 and 2020)."""
+    odd = [name for name in products if name not in PRODUCTS]
+    if odd:
+        words = "the following products are not supported by this institution:"
+        raise PlaidError("PRODUCTS_NOT_SUPPORTED", f"{words} {json.dumps(odd)}")
+    check_products(products, link=True)
 
 
 def scopes_of(products: Iterable[str]) -> frozenset[str]:

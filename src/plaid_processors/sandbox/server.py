@@ -12,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from .protocol import Protocol
+from .targets import taking_addresses
 
 BACKLOG = 2048
 
@@ -81,7 +82,7 @@ class ThreadedServer:
         self._socket = _listen(host, port)
         self.host, self.port = self._socket.getsockname()[:2]
         config = uvicorn.Config(
-            app,
+            taking_addresses(app),
             http=Protocol,
             ws="none",
             lifespan="off",

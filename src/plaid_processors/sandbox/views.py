@@ -134,7 +134,7 @@ def owned_account_view(account: Account) -> Json:
 def session_view(session: LinkSession) -> Json:
     """Show the outcome of a Link session, in the newer form and the older one."""
     view: Json = {
-        "events": session.events,
+        "events": [_event_view(event) for event in session.events],
         "finished_at": stamp(session.finished_at) if session.finished_at else None,
         "link_session_id": session.link_session_id,
         "started_at": stamp(session.started_at),
@@ -142,12 +142,13 @@ def session_view(session: LinkSession) -> Json:
     if session.finished_at is None:
         return view
     if not session.added:
-        ended = {"error": session.error, "metadata": session.metadata}
+        ended = {"error": session.error, "metadata": _exit_metadata(session.metadata)}
         return {**view, "exit": ended, "on_exit": ended}
+    added = [_with_subtypes(each) for each in session.added]
     if len(session.added) == 1:  # onSuccess of multi-Item Link has no token
-        metadata = {name: value for name, value in session.metadata.items() if name != "account"}
-        first = session.added[0]["public_token"]
-        view["on_success"] = {"metadata": metadata, "public_token": first}
+        shown = {name: value for name, value in session.metadata.items() if name != "account"}
+        metadata = _with_subtypes(shown)
+        view["on_success"] = {"metadata": metadata, "public_token": added[0]["public_token"]}
     return {
         **view,
         "results": {
@@ -155,7 +156,28 @@ def session_view(session: LinkSession) -> Json:
             "cra_item_add_results": [],
             "cra_update_results": [],
             "document_income_results": None,
-            "item_add_results": session.added,
+            "item_add_results": added,
             "payroll_income_results": [],
         },
     }
+
+
+# In `/link/token/get`, unlike in the browser, Plaid's description allows no null in these, and
+# generated clients do not read one.
+
+
+def _event_view(event: Json) -> Json:
+    """Show an event of Link, without what it says nothing of."""
+    told = {name: value for name, value in event["event_metadata"].items() if value is not None}
+    return {**event, "event_metadata": told}
+
+
+def _exit_metadata(metadata: Json) -> Json:
+    """Show where the user left; `requires_credentials` is before a bank was chosen, too."""
+    return {**metadata, "status": metadata["status"] or "requires_credentials"}
+
+
+def _with_subtypes(linked: Json) -> Json:
+    """Show the accounts that were linked; no subtype is an empty one."""
+    accounts = [{**each, "subtype": each["subtype"] or ""} for each in linked["accounts"]]
+    return {**linked, "accounts": accounts}

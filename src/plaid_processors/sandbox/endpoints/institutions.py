@@ -29,7 +29,6 @@ from plaid_processors.sandbox.wire import Json
 from .link_fields import COUNTRIES
 
 MOST_FOUND = 10
-_US_ROUTING_NUMBER = "011401533"
 _HEALTH = {"HEALTHY": (0.9, 0.01), "DEGRADED": (0.42, 0.08), "DOWN": (0.0, 0.01)}
 _COUNTRIES = required(many(choice(COUNTRIES), least=1))
 _METADATA: dict[str, Field] = {
@@ -56,7 +55,7 @@ def institutions(call: Call) -> Json:
         valid = [number for number in wanted if _is_routing_number(number)]
         if not valid:
             raise invalid_field("options.routing_numbers must contain a valid routing number")
-        found = [bank for bank in found if set(valid) <= set(_routing_numbers(bank))]
+        found = [bank for bank in found if set(valid) <= set(bank.routing_numbers)]
     page = found[int(call["offset"]) :][: int(call["count"])]
     return {"institutions": [_view(call, bank) for bank in page], "total": len(found)}
 
@@ -112,10 +111,6 @@ def _is_routing_number(text: str) -> bool:
     return sum(int(digit) * (3, 7, 1)[place % 3] for place, digit in enumerate(text)) % 10 == 0
 
 
-def _routing_numbers(bank: Bank) -> list[str]:
-    return [_US_ROUTING_NUMBER] if bank.country == "US" else []
-
-
 @endpoint(
     "/institutions/get_by_id",
     institution_id=required(text(nonempty=True)),
@@ -142,7 +137,7 @@ def _view(call: Call, bank: Bank) -> Json:
         "name": bank.name,
         "oauth": bank.oauth,
         "products": list(BANK_PRODUCTS),
-        "routing_numbers": _routing_numbers(bank),
+        "routing_numbers": list(bank.routing_numbers),
     }
     if call.option("include_optional_metadata"):
         shown |= {"logo": _LOGO, "primary_color": "#174e7c", "url": "https://www.plaid.com/"}

@@ -6,8 +6,12 @@ local Plaid does not have are accepted and not checked.
 
 from __future__ import annotations
 
+from typing import Any
+
+from plaid_processors.sandbox.errors import invalid_field
 from plaid_processors.sandbox.fields import (
     Field,
+    anything,
     choice,
     date,
     flag,
@@ -26,6 +30,17 @@ from plaid_processors.sandbox.tables import table
 LANGUAGES = [row["language"] for row in table("languages")]
 COUNTRIES = [row["country"] for row in table("countries")]
 MAX_HOSTED_LIFE = 21 * 24 * 60 * 60
+
+
+def _check_countries(value: Any, path: str) -> None:
+    """Refuse what is no list of countries (message seen in 2020)."""
+    if not (isinstance(value, list) and value and all(isinstance(each, str) for each in value)):
+        raise invalid_field(f"{path} must be a non-empty string array")
+    for number, country in enumerate(value):
+        if country not in COUNTRIES:
+            known = ", ".join(COUNTRIES)
+            raise invalid_field(f"{path}[{number}] must be one of: {known}")
+
 
 _SUBTYPES = required(many(text()))
 
@@ -76,7 +91,7 @@ _PRODUCTS = many(text())
 LINK_TOKEN_FIELDS: dict[str, Field] = {
     "client_name": required(text(nonempty=True)),
     "language": required(choice(LANGUAGES)),
-    "country_codes": required(many(choice(COUNTRIES), least=1)),
+    "country_codes": required(anything(_check_countries)),
     "user": USER,
     "user_id": text(),
     "products": _PRODUCTS,

@@ -14,14 +14,14 @@ from plaid_processors.sandbox.fields import (
     date,
     free,
     integer,
-    many,
     record,
     required,
     text,
+    told,
     url,
 )
 from plaid_processors.sandbox.model import Item
-from plaid_processors.sandbox.products import check_products
+from plaid_processors.sandbox.products import check_initial_products
 from plaid_processors.sandbox.users import GOOD_PASSWORD, GOOD_USER, accounts_of_user
 from plaid_processors.sandbox.views import pick_accounts
 from plaid_processors.sandbox.wire import Json
@@ -31,12 +31,19 @@ from .common import ACCESS_TOKEN
 USUAL_HISTORY = 90
 MAX_HISTORY = 730
 _OVERRIDES = {"override_username": text(), "override_password": text()}
+# Seen on the Sandbox, 2019 and 2020.
+_INITIAL_PRODUCTS = told(
+    "must be a list of strings containing at least one product",
+    lambda names: bool(names) and all(isinstance(name, str) for name in names),
+    "array",
+)
 _KINDS = sorted({kind for kind, _ in notices.EXTRAS})
 _CODES = sorted({code for _, code in notices.EXTRAS})
 # Webhooks that an Item sends only if it has the product.
 _PRODUCT_OF_KIND = {
     "TRANSACTIONS": "transactions",
     "AUTH": "auth",
+    "IDENTITY": "identity",
     "LIABILITIES": "liabilities",
     "HOLDINGS": "investments",
     "INVESTMENTS_TRANSACTIONS": "investments",
@@ -67,7 +74,7 @@ def _new_item(
 @endpoint(
     "/sandbox/public_token/create",
     institution_id=required(text()),
-    initial_products=required(many(text(), least=1)),
+    initial_products=required(_INITIAL_PRODUCTS),
     options=record(
         webhook=url(),
         **_OVERRIDES,
@@ -80,7 +87,7 @@ def _new_item(
 )
 def create_public_token(call: Call) -> Json:
     """Link a Sandbox user without a browser; Account Select is bypassed."""
-    check_products(call["initial_products"], link=True)
+    check_initial_products(call["initial_products"])
     days = _days_requested(call)
     item = _new_item(call, call["initial_products"], call.option("webhook", ""), days)
     return {"public_token": call.world.add_public_token(item).token}
