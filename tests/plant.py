@@ -1663,6 +1663,41 @@ FAULTS = [
         "test_backfill.py::test_an_item_that_needs_its_user_is_skipped",
     ),
     Fault(
+        "what the partner has is not made again", "_workflow/plan.py",
+        "known.fingerprint in handed_over", "known.fingerprint is None",
+        "test_store_handoff.py::test_a_token_that_the_partner_has_may_expire",
+    ),
+    Fault(
+        "an account that went stays away", "store/books.py",
+        "return {each.key for each in entry.record.handoffs} - there", "return set()",
+        "test_store.py::test_an_account_that_went_does_not_come_back_by_an_old_result",
+    ),
+    Fault(
+        "calls of issue come one after the other", "_workflow/keeping.py",
+        "for name in sorted(processors):", "for name in ():",
+        "test_store.py::test_of_two_that_are_refused_at_once_nothing_stays",
+    ),
+    Fault(
+        "what comes after the removal is not due", "store/sealing.py",
+        "elif record.state is LinkState.REMOVED:", "elif False:",
+        "test_store_handoff.py::test_a_token_that_comes_after_the_removal_is_not_due",
+    ),
+    Fault(
+        "without an id no Item is taken", "backfill/item.py",
+        '    text("item_id", item_id)', '    str(item_id)',
+        "test_backfill.py::test_without_an_id_no_item_is_taken",
+    ),
+    Fault(
+        "a row that cannot be read stops no other", "backfill/item.py",
+        "    except DecryptionError as error:", "    except ZeroDivisionError as error:",
+        "test_backfill.py::test_a_row_that_cannot_be_read_stops_no_other",
+    ),
+    Fault(
+        "what the rule found is not bound", "backfill/item.py",
+        "left} if self._chosen else None", "left}",
+        "test_backfill.py::test_what_the_rule_found_is_not_bound",
+    ),
+    Fault(
         "a stop ends the wait for the budget", "backfill/budget.py",
         "while not stop.is_set():", "while True:",
         "test_backfill.py::test_a_stop_ends_the_wait",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from plaid_processors import (
     ConfigurationError,
@@ -165,6 +166,50 @@ def test_an_item_that_needs_its_user_is_skipped(reason: str) -> None:
         assert CREATE not in [each.path for each in plaid.requests]
 
 
+def test_without_an_id_no_item_is_taken(linker: ProcessorLinker, plaid: LocalSandbox) -> None:
+    """A webhook may name no Item: that is not any Item of the store's."""
+    link(linker, plaid)
+    nothing: Any = None
+    with pytest.raises(TypeError, match="item_id"):
+        backfill_item(linker, "finix", nothing, hand_over=lambda _: pytest.fail("handed over"))
+    assert backfill_item(linker, "finix", "").reason == "not_stored"
+
+
+def test_what_the_rule_found_is_not_bound(linker: ProcessorLinker, plaid: LocalSandbox) -> None:
+    """`refresh` gives a partner of all accounts the later ones too, as after `issue`."""
+    item_id = link(linker, plaid, partner="finix")
+    assert backfill_item(linker, "layer", item_id).status == "issued"
+    item = item_of(plaid, item_id)
+    new = plaid.new_account(item)
+    update = linker.create_link_token(
+        "layer",
+        client_user_id="user-42",
+        client_name="Acme",
+        item_id=item_id,
+        account_selection_enabled=True,
+    )
+    plaid.complete_link(update.link_token, masks=["0000", new.mask])
+    (issued,) = linker.refresh(item_id=item_id).issued
+    assert (issued.processor, issued.account.mask) == ("layer", new.mask)
+
+
+class Moody(PartnerAdapter):
+    """An adapter whose rule has a fault, for some accounts."""
+
+    def select_accounts(self, accounts: Any) -> Any:
+        return accounts if accounts[0].mask == "0000" else {}["nothing"]
+
+
+def test_an_adapter_that_raises_fails_its_item_alone(
+    linker: ProcessorLinker, plaid: LocalSandbox
+) -> None:
+    good, bad = link(linker, plaid), link(linker, plaid, "1111")
+    report = backfill(linker, Moody(processor="unit", products=("auth",)))
+    assert (report.issued, report.failed, report.reasons) == (1, 1, {"KeyError": 1})
+    assert report.stopped is None
+    assert (tokens(linker, good, "unit"), tokens(linker, bad, "unit")) == (1, 0)
+
+
 def test_the_caller_chooses_among_several(linker: ProcessorLinker, plaid: LocalSandbox) -> None:
     """By the account or its id; None skips the Item, and one that does not fit is refused."""
     item_id = link(linker, plaid, "0000", "1111", "3333")
@@ -187,6 +232,7 @@ def test_the_caller_chooses_among_several(linker: ProcessorLinker, plaid: LocalS
     result = found(linker, item_id).result
     assert result is not None
     assert result.token("finix").account.mask == "1111"
+    assert result.bound == ("finix",)
 
 
 def test_a_partner_of_all_accounts_gets_them(linker: ProcessorLinker, plaid: LocalSandbox) -> None:
@@ -374,6 +420,21 @@ def test_wrong_use_of_one_item(linker: ProcessorLinker, plaid: LocalSandbox) -> 
 
 
 # --- all Items
+
+
+def test_a_row_that_cannot_be_read_stops_no_other(
+    linker: ProcessorLinker, plaid: LocalSandbox
+) -> None:
+    """It fails by itself, in each run, and all others are done."""
+    ids = [link(linker, plaid) for _ in range(5)]
+    store = linker.store
+    assert store is not None
+    record = store.get(found(linker, ids[2]).key)
+    assert record is not None
+    store.save(evolve(record, sealed="AAAA"))
+    report = backfill(linker, "finix", workers=1)
+    assert (report.issued, report.failed) == (4, 1)
+    assert (report.reasons, report.stopped) == ({"DecryptionError": 1}, None)
 
 
 def test_all_items_that_lack_it(linker: ProcessorLinker, plaid: LocalSandbox) -> None:

@@ -6,6 +6,7 @@ import base64
 import json
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from cryptography.fernet import Fernet
 from plaid_processors import (
     AccessTokenError,
     Account,
+    AccountSelectionError,
     AsyncProcessorLinker,
     ConfigurationError,
     DecryptionError,
     ItemNotStoredError,
     LinkIncompleteError,
+    PendingToken,
     ProcessorLinker,
     ProcessorToken,
     StoreConflictError,
@@ -41,7 +44,15 @@ from plaid_processors.store import (
 )
 from plaid_processors.store.sealing import three_way
 
-from .support.faulty import ACCESS_TOKEN, CREATE, EXCHANGE, FaultyPlaid, exchanged, refusal
+from .support.faulty import (
+    ACCESS_TOKEN,
+    ACCOUNTS,
+    CREATE,
+    EXCHANGE,
+    FaultyPlaid,
+    exchanged,
+    refusal,
+)
 from .support.rows import rows
 
 KEY = Fernet.generate_key()
@@ -525,6 +536,34 @@ def test_adopting_twice_does_no_harm(store: Store) -> None:
     assert len(list(store.links())) == 1
 
 
+def test_an_account_that_went_does_not_come_back_by_an_old_result(
+    make: Callable[[Store], ProcessorLinker], local_plaid: LocalSandbox, store: Store
+) -> None:
+    """Such as the one that a retry has, or the row of an old table that is adopted again."""
+    linker = make(store)
+    old = linker.link_sandbox("layer", client_user_id="user-42")
+    account_id = old.processor_tokens[0].account.account_id
+    (item,) = (each for each in local_plaid.items if each.item_id == old.item_id)
+    local_plaid.close_account(item, account_id)
+    now = linker.refresh(item_id=old.item_id).result
+    local_plaid.reset_login(item)
+    for again in (
+        lambda: linker.resume(old),
+        lambda: linker.refresh(old),
+        lambda: store.adopt(
+            access_token=old.access_token,
+            client_user_id="user-42",
+            item_id=str(old.item_id),
+            tokens=old.processor_tokens,
+        ),
+    ):
+        again()
+        after = found(store, old.item_id)
+        assert after.result == now
+        (way,) = (each for each in after.handoffs if each.account_id == account_id)
+        assert way.state == "refused"
+
+
 def test_adopting_again_names_the_client(store: Store) -> None:
     """A script that did not name it the first time, before a linker used the Item."""
     assert store.adopt(**ADOPTED).client_id == ""
@@ -631,6 +670,11 @@ def test_another_users_or_clients_item_is_not_adopted(store: Store) -> None:
         {"tokens": [{**MAPPING, "processor_token": ACCESS_TOKEN}]},
         {"tokens": [{**MAPPING, "processor_token": TOKEN.replace("sandbox", "production")}]},
         {"tokens": [TOKEN]},
+        {"tokens": [{**MAPPING, "reference": OTHER}]},
+        {"public_token": 5},
+        {"public_token": b"x"},
+        {"public_token": ""},
+        {"public_token": ACCESS_TOKEN},
         {"tokens": [MAPPING, {**MAPPING, "processor": None}]},
     ],
 )
@@ -1145,6 +1189,38 @@ def test_a_new_access_token_is_adopted(
     assert len(link.result.processor_tokens) == 2
 
 
+def test_of_two_that_are_refused_at_once_nothing_stays(
+    make: Callable[[Store], ProcessorLinker], local_plaid: LocalSandbox, tmp_path: Path
+) -> None:
+    """The second does not take what the first has begun for what was there before."""
+    url = f"sqlite:///{tmp_path}/links.db"
+    with SqlStore(url, keys=[KEY]) as one, SqlStore(url, keys=[KEY]) as another:
+        one.create_tables()
+        link = make(one).link_sandbox("layer", client_user_id="user-42")
+        local_plaid.clear_requests()
+        local_plaid.fail(ACCOUNTS, delay=0.5)
+
+        def refused(store: Store) -> None:
+            with pytest.raises(AccountSelectionError):  # two accounts fit
+                make(store).issue("finix", item_id=link.item_id)
+
+        save = another.save
+
+        def save_after_the_first(record: LinkRecord) -> LinkRecord | None:
+            first.result(30)
+            return save(record)
+
+        another.save = save_after_the_first  # type: ignore[method-assign]
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(refused, one)
+            while found(one, link.item_id).state == "complete":
+                assert not first.done()
+            refused(another)
+        after = found(one, link.item_id)
+    assert (after.state, after.result) == ("complete", link)
+    assert {each.path for each in local_plaid.requests} == {ACCOUNTS}
+
+
 def test_a_token_that_another_got_first_is_not_lost(
     faulty: FaultyPlaid, make_client: Callable[..., Any]
 ) -> None:
@@ -1155,7 +1231,10 @@ def test_a_token_that_another_got_first_is_not_lost(
     got: list[Any] = []
 
     def meanwhile() -> None:
-        got.append(other.issue("finix", item_id="item-1", account_id="a-checking"))
+        pending = PendingToken(processor="finix", account=Account(account_id="a-checking"))
+        item = found(store, "item-1").result
+        assert item is not None
+        got.append(other.resume(evolve(item, entries=[pending])))
         faulty.on(CREATE, refusal("INVALID_REQUEST", "INVALID_FIELD"))
 
     store.before_save = meanwhile

@@ -1066,6 +1066,68 @@ def test_an_expired_token_is_refused(desk: Desk) -> None:
     assert len(got) == 1
 
 
+def test_a_token_that_the_partner_has_may_expire(desk: Desk) -> None:
+    """Another would have the partner make a second funding source: only `reissue` asks for it."""
+    with ProcessorLinker(desk.plaid.client()) as plain:
+        result = plain.link_sandbox("dwolla")
+    (token,) = result.processor_tokens
+    past = datetime.now(UTC) - timedelta(minutes=1)
+    item_id, got = str(result.item_id), list[ProcessorToken]()
+    desk.store.adopt(
+        access_token=result.access_token,
+        client_user_id="user-42",
+        item_id=item_id,
+        tokens=[evolve(token, expires_at=past)],
+        handoff="done",
+    )
+    stored = desk.store.find(item_id)
+    assert stored is not None
+    assert stored.result is not None
+
+    changes = desk.blocking.refresh(item_id=item_id)
+    assert (changes.issued, changes.changed) == ((), False)
+    resumed = desk.blocking.resume(stored.result)
+    assert resumed.processor_tokens == stored.result.processor_tokens
+    assert desk.hand_over(item_id, got.append, partner="dwolla")[0].state == "done"
+    assert got == []
+    with pytest.raises(HandoffRefusedError, match="reissue="):
+        desk.hand_over(item_id, got.append, partner="dwolla", again=True)
+
+    account_id = token.account.account_id
+    (new,) = desk.blocking.refresh(item_id=item_id, reissue=[account_id]).issued
+    desk.hand_over(item_id, got.append, partner="dwolla")
+    assert got == [new]
+
+
+def test_a_token_that_comes_after_the_removal_is_not_due(blocking: Desk) -> None:
+    """Another call removes the Item while its tokens are made."""
+    token = blocking.blocking.create_link_token(
+        "layer", client_user_id="user-42", client_name="Acme"
+    )
+    done = blocking.plaid.complete_link(token.link_token, masks=["0000", "1111"])
+    items: list[str] = []
+
+    def remove(_token: ProcessorToken) -> None:
+        if len(items) == 1:
+            items.append("removed")
+            blocking.blocking.remove(item_id=items[0])
+
+    with suppress(LinkIncompleteError):
+        blocking.blocking.link(
+            "layer",
+            public_token=done.public_token,
+            metadata=done.metadata,
+            client_user_id="user-42",
+            on_exchange=lambda item: items.append(str(item.item_id)),
+            on_token=remove,
+        )
+    link = blocking.store.find(items[0])
+    assert link is not None
+    assert link.state == "removed"
+    assert {each.state for each in link.handoffs} == {"refused"}
+    assert list(blocking.store.links(handoff="due")) == []
+
+
 # --- wrong use
 
 

@@ -34,7 +34,14 @@ from plaid_processors import (
     unfinished,
 )
 from plaid_processors.sandbox import LocalSandbox
-from plaid_processors.store import Lease, LinkRecord, LinkState, MemoryStore, StoredLink
+from plaid_processors.store import (
+    HandoffState,
+    Lease,
+    LinkRecord,
+    LinkState,
+    MemoryStore,
+    StoredLink,
+)
 
 from .support.faulty import (
     ACCESS_TOKEN,
@@ -204,6 +211,12 @@ def test_the_same_public_token_gives_the_same_result(
     asked = list(faulty.paths)
     assert linker.link("layer", **GIVEN) == first
     assert faulty.paths == asked
+
+
+def test_partners_that_can_be_read_once(linker: ProcessorLinker) -> None:
+    """As the first `link` takes an iterator, the second does."""
+    first, second = (linker.link((each for each in ("layer",)), **GIVEN) for _ in range(2))
+    assert first == second
 
 
 def test_a_second_click_is_no_duplicate_of_the_first(
@@ -696,13 +709,17 @@ def test_refresh_stores_what_went_and_what_came(
     assert len(changes.removed) == 1
     link = found(store, result.item_id)
     assert link.result == changes.result
-    assert len(link.handoffs) == len(changes.result.processor_tokens)
+    due = len(changes.result.processor_tokens)
+    assert [each.state for each in link.handoffs].count(HandoffState.DUE) == due
     again = linker.refresh(changes.result, reissue=True)
     link = found(store, result.item_id)
     assert link.result == again.result
-    assert {each.fingerprint for each in link.handoffs} == {
+    (went,) = {each.fingerprint: each for each in link.handoffs}.keys() - {
         each.fingerprint for each in again.issued
     }
+    assert went == result.processor_tokens[0].fingerprint
+    (way,) = (each for each in link.handoffs if each.fingerprint == went)
+    assert (way.state, way.error) == ("refused", "the account is not in the Item any more")
     with ProcessorLinker(local_plaid.client()) as other:  # by another program
         other.remove(result.access_token)
     assert linker.refresh(item_id=result.item_id).status.error is not None

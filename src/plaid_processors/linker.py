@@ -537,6 +537,9 @@ class ProcessorLinker(BaseLinker):
     ) -> LinkResult:
         """Ask for what is missing of a result or has expired, and for nothing else.
 
+        With a store, a token that `hand_over` handed over is not missing when it expires, and an
+        account that `refresh` has found gone does not come back by an old result.
+
         Args:
             result: what there is: ``error.result``, or what `LinkResult.from_dict` read.
             partner: an adapter of your own that the result knows only by name.
@@ -613,7 +616,8 @@ class ProcessorLinker(BaseLinker):
         - Accounts that went leave the result. A partner left without an account is among its
           ``unselected``; a partner of one account is not given another one: choose it by
           ``resume(result, account_id=…)``.
-        - Missing and expired tokens are asked for, as in `resume`.
+        - Missing and expired tokens are asked for, as in `resume`; but with a store, not one that
+          expired after it was handed over, as the partner has what it needs.
         - At PNC, tokens are made again when the user's consent was renewed.
 
         With a store it waits while `link` is still at work on the Item.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from uuid import uuid4
 
@@ -25,7 +25,7 @@ from ..errors import (
     UnknownProcessorError,
 )
 from ..results import LinkResult, PendingPartner
-from ..store.books import Books
+from ..store.books import Books, gone_accounts
 from ..store.records import HandoffState, Lease, LinkQuery, LinkRecord, LinkState
 from ..store.sealing import Contents, Entry, sha256, wanted_of
 from .arguments import checked_token, stored_text
@@ -73,6 +73,22 @@ class Keeper:
     def result(self) -> LinkResult | None:
         """The Item and its tokens, as they are stored."""
         return self.entry.contents.result
+
+    @property
+    def handed_over(self) -> set[str]:
+        """The fingerprints of the tokens that their partners have."""
+        done = (each for each in self.entry.record.handoffs if each.state is HandoffState.DONE)
+        return {each.fingerprint for each in done if each.fingerprint is not None}
+
+    def with_given(self, result: LinkResult) -> LinkResult:
+        """What is stored, with what a result of the caller's has beside it.
+
+        That may be an old one: an account that went since does not come back by it.
+        """
+        assert self.result is not None
+        gone = gone_accounts(self.entry)
+        kept = [each for each in result.entries if each.key not in gone]
+        return self.result.merge(evolve(result, entries=kept))
 
     @property
     def since(self) -> str | None:
@@ -293,6 +309,30 @@ async def taken_up(
         yield keeper
         return
     async with leased(call, books, link_lease(keeper.entry.record.key)):
+        yield await keeper_of(call, books, item_id=item_id, access_token=access_token)
+
+
+@asynccontextmanager
+async def issuing(
+    call: PlaidCall,
+    books: Books | None,
+    processors: Iterable[str],
+    *,
+    item_id: str | None,
+    access_token: str | None,
+) -> AsyncIterator[Keeper | None]:
+    """As `keeper_of`; no other call issues tokens of the Item for these partners meanwhile.
+
+    Else each of two that are refused would take what the other had begun for what was there before.
+    """
+    keeper = await keeper_of(call, books, item_id=item_id, access_token=access_token)
+    if books is None or keeper is None:
+        yield keeper
+        return
+    async with AsyncExitStack() as stack:
+        for name in sorted(processors):
+            lease = f"issue {keeper.entry.record.key} for {name}"
+            await stack.enter_async_context(leased(call, books, lease))
         yield await keeper_of(call, books, item_id=item_id, access_token=access_token)
 
 

@@ -70,10 +70,13 @@ class Ledger:
             return
         for token in tokens:
             if token.expired:
+                account_id = token.account.account_id
+                reissue = f", reissue=[{account_id!r}]" if self._has(token) else ""
                 raise HandoffRefusedError(
-                    f"the token of the account {token.account.account_id} has expired",
+                    f"the token of the account {account_id} has expired",
                     partner=self._partner,
-                    advice="Nothing was sent. refresh(item_id=…) makes a new one: call it first.",
+                    advice=f"Nothing was sent. First call refresh(item_id=…{reissue}), which makes "
+                    "a new one.",
                 )
         earlier = {each.key: self.of(each) for each in tokens}
         try:

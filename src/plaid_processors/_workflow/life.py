@@ -82,8 +82,9 @@ async def refresh(
     token = None if result is None else result.access_token
     # A webhook may come before `link` is through, which is to make the same tokens.
     async with taken_up(call, books, item_id=item_id, access_token=token) as keeper:
-        stored = None if keeper is None else keeper.result
-        known = stored.merge(result) if stored and result else stored or result
+        known = result
+        if keeper is not None and keeper.result is not None:
+            known = keeper.result if result is None else keeper.with_given(result)
         assert known is not None
         return await _refreshed(call, known, keeper, partner, again, partial, on_token)
 
@@ -107,7 +108,8 @@ async def _refreshed(
         if status.healthy:
             present = {each.account_id for each in status.accounts}
             tokens = result.processor_tokens
-            progress.take_up(_what_follows(result, status, adapters, again))
+            handed_over = () if keeper is None else keeper.handed_over
+            progress.take_up(_what_follows(result, status, adapters, again, handed_over))
             progress.went = tuple(each for each in tokens if each.account.account_id not in present)
             await ask_for_missing(call, progress, keeper, on_token=on_token, partial=partial)
             progress.went = ()
@@ -162,9 +164,10 @@ def _what_follows(
     status: LinkStatus,
     adapters: Mapping[str, PartnerAdapter],
     again: bool | Collection[str],
+    handed_over: Collection[str],
 ) -> LinkResult:
     """The result without the accounts that went, and with the tokens to ask for as pending."""
-    result = left_to_do(result, None, {})
+    result = left_to_do(result, None, {}, handed_over=handed_over)
     consent_ends = status.consent_expires_at
     renewed = status.institution_id == _PNC and consent_ends not in (
         None,

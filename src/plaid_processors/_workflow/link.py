@@ -7,7 +7,7 @@ the blocking and the asynchronous linker differ.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Unpack
@@ -39,7 +39,7 @@ from ..sessions import read_metadata
 from ..store.books import Books
 from ..store.sealing import sha256
 from .arguments import checked_token, filled_text, names, plain_mapping
-from .keeping import Keeper, attempt, keeper_of, stored_user, taken_up
+from .keeping import Keeper, attempt, issuing, stored_user, taken_up
 from .plan import (
     Accounts,
     OnToken,
@@ -73,6 +73,7 @@ async def link(
 ) -> LinkResult:
     """Check all that can be checked, then exchange and issue."""
     origin, listed = read_metadata(metadata)
+    partner = get_adapters(partner)  # it may be an iterator
     plan = make_plan(partner, accounts_of(listed, accounts), **options)
     call.port.check_callback("on_exchange", plan.on_exchange)
     call.port.check_callback("on_token", plan.on_token)
@@ -132,7 +133,7 @@ async def resume_stored(
     known = partners_of(keeper.result)
     adapters = [] if partner is None else get_adapters(partner)
     own = {each.processor: each for each in adapters if each.processor in known}
-    result = left_to_do(keeper.result, None, own)
+    result = left_to_do(keeper.result, None, own, handed_over=keeper.handed_over)
     options: Options = {
         "account_id": None,
         "account_ids": None,
@@ -200,6 +201,7 @@ async def link_sandbox(
     """A public token without Link, then as `link`."""
     if call.environment is not Environment.SANDBOX:
         raise ConfigurationError("link_sandbox works in the Sandbox only")
+    partner = get_adapters(partner)
     plan = make_plan(partner, None, first_fitting=True, **options)
     call.port.check_callback("on_exchange", plan.on_exchange)
     call.port.check_callback("on_token", plan.on_token)
@@ -232,14 +234,15 @@ async def issue(
         token = checked_token("access_token", access_token, call.environment)
     plan = make_plan(partner, accounts, **options)
     call.port.check_callback("on_token", plan.on_token)
-    keeper = await keeper_of(call, books, item_id=item_id, access_token=token)
-    if keeper is not None and keeper.result is not None:
-        item = {each.name: getattr(keeper.result, each.name) for each in fields(LinkedItem)}
-        result = keeper.base = LinkResult(**item)
-    else:
-        assert token is not None
-        result = LinkResult(access_token=token, item_id=item_id, environment=call.environment)
-    return await _issue_missing(call, plan, result, keeper)
+    processors = [adapter.processor for adapter, _ in plan.choices]
+    async with issuing(call, books, processors, item_id=item_id, access_token=token) as keeper:
+        if keeper is not None and keeper.result is not None:
+            item = {each.name: getattr(keeper.result, each.name) for each in fields(LinkedItem)}
+            result = keeper.base = LinkResult(**item)
+        else:
+            assert token is not None
+            result = LinkResult(access_token=token, item_id=item_id, environment=call.environment)
+        return await _issue_missing(call, plan, result, keeper)
 
 
 async def resume(
@@ -257,9 +260,10 @@ async def resume(
     token = result.access_token
     # `recover` may be about to make the same tokens.
     async with taken_up(call, books, item_id=result.item_id, access_token=token) as keeper:
+        handed_over: Collection[str] = ()
         if keeper is not None and keeper.result is not None:
-            result = keeper.result.merge(result)
-        result = left_to_do(result, options["narrow"], own)
+            result, handed_over = keeper.with_given(result), keeper.handed_over
+        result = left_to_do(result, options["narrow"], own, handed_over=handed_over)
         plan = resume_plan(result, own, accounts, **options)
         return await _issue_missing(call, plan, result, keeper)
 

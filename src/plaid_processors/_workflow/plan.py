@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NotRequired, TypedDict, Unpack
 
 from attrs import evolve, frozen
@@ -196,9 +196,17 @@ def _plan(
 
 
 def left_to_do(
-    result: LinkResult, narrow: bool | None, own: Mapping[str, PartnerAdapter]
+    result: LinkResult,
+    narrow: bool | None,
+    own: Mapping[str, PartnerAdapter],
+    *,
+    handed_over: Collection[str] = (),
 ) -> LinkResult:
-    """What to ask for, expired tokens too, to be narrowed or not; None: as it was asked for."""
+    """What to ask for, expired tokens too, to be narrowed or not; None: as it was asked for.
+
+    A token that was ``handed_over``, by its fingerprint, is not missing when it expires: another
+    would have the partner make a second instrument of the account.
+    """
     if narrow is not None:
         flag("narrow", narrow)
 
@@ -213,7 +221,9 @@ def left_to_do(
         return _permissions_of(adapter or get_adapter(pending.processor))
 
     entries: list[ProcessorToken | PendingToken] = []
-    for entry in map(_unless_expired, result.entries):
+    for known in result.entries:
+        had = isinstance(known, ProcessorToken) and known.fingerprint in handed_over
+        entry = known if had else _unless_expired(known)
         if isinstance(entry, ProcessorToken):
             entries.append(entry)
         elif entry.unnarrowed is not None and narrow is False:

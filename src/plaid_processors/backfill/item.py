@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from attrs import field, frozen
 
+from .._workflow.arguments import text
 from .._workflow.link_tokens import not_consented
 from ..adapters.base import PartnerAdapter, is_pending
 from ..adapters.catalogue import get_adapters
@@ -17,6 +18,7 @@ from ..errors import (
     AccountSelectionError,
     AuthenticationError,
     ConfigurationError,
+    DecryptionError,
     ItemNotStoredError,
     LinkIncompleteError,
     PlaidProcessorsError,
@@ -134,9 +136,11 @@ def backfill_item(
     Raises:
         ConfigurationError: the linker has no store, or the partner is more than one.
         UnknownProcessorError: there is no such partner.
+        TypeError: the item's id is no text.
         BudgetError: the budget's storage failed.
     """
     adapter, books = one_partner(partner), books_of(linker)
+    text("item_id", item_id)  # a webhook may name no Item: without an id any would be found
     claim = Lease(
         name=f"backfill {adapter.processor} {item_id}",
         owner=uuid4().hex,
@@ -160,6 +164,9 @@ def backfill_item(
         )
     except ItemNotStoredError as error:
         return BackfillOutcome(item_id=item_id, status="failed", reason="not_stored", error=error)
+    except DecryptionError as error:  # of this Item alone
+        reason = type(error).__name__
+        return BackfillOutcome(item_id=item_id, status="failed", reason=reason, error=error)
     except StoreError as error:
         return BackfillOutcome(
             item_id=item_id, status="failed", reason="store_failed", error=error, stops=True
@@ -212,6 +219,7 @@ class _Work:
         self._budget = budget
         self._stop = stop
         self._accounts: tuple[Account, ...] = ()
+        self._chosen = adapter.as_given  # whether the accounts are named, not found by the rule
         self._made = 0  # tokens
 
     def run(
@@ -230,6 +238,10 @@ class _Work:
                 if isinstance(error, (StoreError, BudgetError)):
                     raise
                 return self._failed(error)
+            except _Over:
+                raise
+            except Exception as error:  # noqa: BLE001  an adapter of the caller's may raise anything
+                return self._failed_by(type(error).__name__)
         elif hand_over is None or dry_run or not self._due(stored):
             raise _Over("already_issued")
         if hand_over is not None:
@@ -237,17 +249,16 @@ class _Work:
                 hand_over(self._books.get(self._item_id).link())
             except Exception as error:  # noqa: BLE001  the caller's code may raise anything
                 known = error if isinstance(error, PlaidProcessorsError) else None
-                return BackfillOutcome(
-                    item_id=self._item_id,
-                    status="failed",
-                    reason=f"hand_over: {type(error).__name__}",
-                    tokens=self._made,
-                    error=known,
-                )
+                return self._failed_by(f"hand_over: {type(error).__name__}", known)
         return self._issued(self._made)
 
     def _issued(self, tokens: int) -> BackfillOutcome:
         return BackfillOutcome(item_id=self._item_id, status="issued", tokens=tokens)
+
+    def _failed_by(self, reason: str, error: PlaidProcessorsError | None = None) -> BackfillOutcome:
+        return BackfillOutcome(
+            item_id=self._item_id, status="failed", reason=reason, tokens=self._made, error=error
+        )
 
     def _failed(self, error: PlaidProcessorsError) -> BackfillOutcome:
         cause = error.__cause__ if isinstance(error, LinkIncompleteError) else error
@@ -327,6 +338,7 @@ class _Work:
         account_id = chosen.account_id if isinstance(chosen, Account) else chosen
         if account_id not in [each.account_id for each in fitting]:
             raise ConfigurationError("choose returned an account that does not fit the partner")
+        self._chosen = True
         return [account_id]
 
     def _missing(self, stored: StoredLink, account_ids: Sequence[str]) -> list[str]:
@@ -357,7 +369,8 @@ class _Work:
                     self._adapter,
                     item_id=self._item_id,
                     accounts=[each for each in self._accounts if each.account_id in left],
-                    account_ids={self._adapter.processor: left},
+                    # What the rule found is not bound to it: `refresh` gives it later accounts too.
+                    account_ids={self._adapter.processor: left} if self._chosen else None,
                 )
             except PlaidProcessorsError as error:
                 done = (

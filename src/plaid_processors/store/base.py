@@ -20,9 +20,9 @@ from ..errors import (
     StoreConflictError,
     StoreError,
 )
-from ..redaction import token_kind
+from ..redaction import redact, token_kind
 from ..results import Account, Environment, LinkResult, ProcessorToken, StripeBankAccountToken, rank
-from .books import Books, all_records, guarded, latest
+from .books import Books, all_records, gone_accounts, guarded, latest
 from .records import (
     MOST_IN_A_PAGE,
     Cipher,
@@ -206,6 +206,10 @@ class Store(ABC):
         """
         stored_text("client_user_id", client_user_id)
         stored_text("item_id", item_id)
+        if public_token is not None:
+            kind = token_kind(filled_text("public_token", public_token))
+            if kind is not None and kind[0] != "public":
+                raise ConfigurationError("public_token is no public token (public-sandbox-…)")
         result, handoffs = _adopted(
             access_token, item_id, institution_id, tokens, _named(HandoffState, handoff)
         )
@@ -235,7 +239,12 @@ class Store(ABC):
         if base is None or entry.record.state is LinkState.REMOVED:
             return entry.link()
         stored = {each.fingerprint for each in base.processor_tokens}
-        new = [each for each in result.processor_tokens if each.fingerprint not in stored]
+        gone = gone_accounts(entry)
+        new = [
+            each
+            for each in result.processor_tokens
+            if each.fingerprint not in stored and each.key not in gone
+        ]
         merged = base.merge(evolve(result, entries=new))
         now = _with_adopted(entry.record.handoffs, handoffs, merged)
         named = client_id not in (None, entry.record.client_id)
@@ -348,12 +357,17 @@ def _adopted(
         token = each if isinstance(each, ProcessorToken) else _token_of(each)
         if token_kind(token.processor_token) not in (None, ("processor", kind[1])):
             raise ConfigurationError(f"a token is no processor token of {kind[1]}")
-        reference = None if isinstance(each, ProcessorToken) else each.get("reference")
+        given_reference = None if isinstance(each, ProcessorToken) else each.get("reference")
+        reference = str(given_reference) if given_reference else None
+        if reference is not None and redact(reference) != reference:
+            raise ConfigurationError(
+                "a reference is a token: pass the partner's id of what it made"
+            )
         handoff = Handoff(
             processor=token.processor,
             account_id=token.account.account_id,
             state=HandoffState.DONE if reference else state,
-            reference=str(reference) if reference else None,
+            reference=reference,
             fingerprint=token.fingerprint,
         )
         if token.key not in found or rank(token) >= rank(found[token.key][0]):

@@ -182,6 +182,13 @@ def is_erased(entry: Entry) -> bool:
     )
 
 
+def gone_accounts(entry: Entry) -> set[tuple[str, str]]:
+    """The partners and accounts whose tokens the link had, until the account went."""
+    result = entry.contents.result
+    there = {each.key for each in result.entries} if result else set()
+    return {each.key for each in entry.record.handoffs} - there
+
+
 def latest(records: Sequence[LinkRecord]) -> LinkRecord | None:
     """Of several links of one Item, the one that was saved last and is not removed."""
     alive = [each for each in records if each.state is not LinkState.REMOVED] or records

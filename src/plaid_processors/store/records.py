@@ -43,7 +43,8 @@ class HandoffState(StrEnum):
         DUE: ``due``: it was not sent.
         SENDING: ``sending``: a process is at it, or was when it ended.
         DONE: ``done``: the partner has it.
-        REFUSED: ``refused``: the partner, or the sender, refused it.
+        REFUSED: ``refused``: the partner or the sender refused it, or the Item or its account was
+            gone before it was sent.
         UNKNOWN: ``unknown``: the partner may have it.
     """
 

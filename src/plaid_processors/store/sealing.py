@@ -100,7 +100,7 @@ def seal(cipher: Cipher, record: LinkRecord, contents: Contents) -> LinkRecord:
             record,
             item_id=result.item_id or record.item_id,
             access_hash=sha256(result.access_token),
-            handoffs=_with_due(record.handoffs, result),
+            handoffs=_with_due(record, result),
         )
     form = {
         "format": FORMAT,
@@ -168,10 +168,10 @@ _OPEN = (HandoffState.SENDING, HandoffState.UNKNOWN)
 """The partner may have the old token: that is to be found out before a new one is sent."""
 
 
-def _with_due(handoffs: tuple[Handoff, ...], result: LinkResult) -> tuple[Handoff, ...]:
+def _with_due(record: LinkRecord, result: LinkResult) -> tuple[Handoff, ...]:
     """The way of each of the result's tokens to its partner; that of a new token begins."""
     tokens = {each.key: each for each in result.processor_tokens}
-    known = {each.key: each for each in handoffs}
+    known = {each.key: each for each in record.handoffs}
     for key, token in tokens.items():
         before = known.get(key)
         if before is None:
@@ -185,10 +185,19 @@ def _with_due(handoffs: tuple[Handoff, ...], result: LinkResult) -> tuple[Handof
             # The reference stays, so that what the partner made of the old token can be found.
             before = evolve(before, state=HandoffState.DUE, fingerprint=token.fingerprint)
         known[key] = before
-    # What was never sent of an account that went is not due any more.
-    return tuple(
-        each for key, each in known.items() if key in tokens or each.state is not HandoffState.DUE
-    )
+    missing = {each.key for each in result.pending}
+    ways = []
+    for key, way in known.items():
+        if way.state is not HandoffState.DUE:
+            ways.append(way)
+        elif record.state is LinkState.REMOVED:
+            ways.append(evolve(way, state=HandoffState.REFUSED, error=record.reason))
+        elif key in tokens:
+            ways.append(way)
+        elif key not in missing:
+            gone = "the account is not in the Item any more"
+            ways.append(evolve(way, state=HandoffState.REFUSED, error=gone))
+    return tuple(ways)
 
 
 def _names(*kinds: type[attrs.AttrsInstance]) -> set[str]:
