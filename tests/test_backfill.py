@@ -210,6 +210,21 @@ def test_an_adapter_that_raises_fails_its_item_alone(
     assert (tokens(linker, good, "unit"), tokens(linker, bad, "unit")) == (1, 0)
 
 
+class AllButTheFirst(PartnerAdapter):
+    """An adapter whose rule depends on which accounts it is shown."""
+
+    def select_accounts(self, accounts: Any) -> Any:
+        return tuple(accounts)[1:]
+
+
+def test_the_rule_is_applied_once(linker: ProcessorLinker, plaid: LocalSandbox) -> None:
+    """What `issue` would take, and not what is left of that."""
+    item_id = link(linker, plaid, "0000", "1111", "3333")
+    outcome = backfill_item(linker, AllButTheFirst(processor="unit", products=("auth",)), item_id)
+    assert (outcome.status, outcome.tokens) == ("issued", 2)
+    assert tokens(linker, item_id, "unit") == 2
+
+
 def test_the_caller_chooses_among_several(linker: ProcessorLinker, plaid: LocalSandbox) -> None:
     """By the account or its id; None skips the Item, and one that does not fit is refused."""
     item_id = link(linker, plaid, "0000", "1111", "3333")
@@ -435,6 +450,8 @@ def test_a_row_that_cannot_be_read_stops_no_other(
     report = backfill(linker, "finix", workers=1)
     assert (report.issued, report.failed) == (4, 1)
     assert (report.reasons, report.stopped) == ({"DecryptionError": 1}, None)
+    assert not backfill_item(linker, "finix", ids[2]).may_pass
+    assert not backfill_item(linker, "finix", "item-9").may_pass
 
 
 def test_all_items_that_lack_it(linker: ProcessorLinker, plaid: LocalSandbox) -> None:

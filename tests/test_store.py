@@ -24,6 +24,7 @@ from plaid_processors import (
     DecryptionError,
     ItemNotStoredError,
     LinkIncompleteError,
+    PartnerAdapter,
     PendingToken,
     ProcessorLinker,
     ProcessorToken,
@@ -564,6 +565,69 @@ def test_an_account_that_went_does_not_come_back_by_an_old_result(
         assert way.state == "refused"
 
 
+def test_an_account_that_came_back_is_kept(
+    make: Callable[[Store], ProcessorLinker], local_plaid: LocalSandbox, store: Store
+) -> None:
+    """By a newer token than the one that went: of a result that could not be stored, or adopted."""
+    linker = make(store)
+    old = linker.link_sandbox("layer", client_user_id="user-42")
+    token = old.processor_tokens[0]
+    (item,) = (each for each in local_plaid.items if each.item_id == old.item_id)
+    local_plaid.close_account(item, token.account.account_id)
+    linker.refresh(item_id=old.item_id)
+    local_plaid.reset_login(item)  # so that no refresh takes it out again
+
+    new = evolve(token, processor_token=OTHER, issued_at=datetime.now(UTC))
+    resumed = linker.resume(evolve(old, entries=[new]))
+    assert new in resumed.processor_tokens
+    (way,) = (each for each in found(store, old.item_id).handoffs if each.key == new.key)
+    assert (way.state, way.error) == ("due", None)
+
+
+def test_an_adopted_token_of_an_account_that_came_back_is_kept(
+    make: Callable[[Store], ProcessorLinker], local_plaid: LocalSandbox, store: Store
+) -> None:
+    """Another program made it, and the partner has it."""
+    linker = make(store)
+    old = linker.link_sandbox("layer", client_user_id="user-42")
+    account_id = old.processor_tokens[0].account.account_id
+    (item,) = (each for each in local_plaid.items if each.item_id == old.item_id)
+    local_plaid.close_account(item, account_id)
+    linker.refresh(item_id=old.item_id)
+
+    row = {"processor": "layer", "account_id": account_id, "processor_token": OTHER}
+    store.adopt(
+        access_token=old.access_token,
+        client_user_id="user-42",
+        item_id=str(old.item_id),
+        tokens=[{**row, "reference": "L2"}],
+    )
+    link = found(store, old.item_id)
+    assert link.result is not None
+    assert OTHER in [each.processor_token for each in link.result.processor_tokens]
+    (way,) = (each for each in link.handoffs if each.account_id == account_id)
+    assert (way.state, way.reference) == ("done", "L2")
+
+
+def test_a_reference_outlives_that_its_token_is_missing(
+    make: Callable[[Store], ProcessorLinker], local_plaid: LocalSandbox
+) -> None:
+    """While it is made again, and where that fails."""
+    store = MemoryStore(keys=[KEY])
+    linker = make(store)
+    link = linker.link_sandbox("dwolla", client_user_id="user-42")
+    (token,) = link.processor_tokens
+    linker.hand_over(str(link.item_id), lambda _: "fs1", partner="dwolla")
+    again = {"item_id": link.item_id, "reissue": [token.account.account_id]}
+    linker.refresh(**again)
+    local_plaid.fail(CREATE, error_code="INVALID_FIELD", times=1)
+    with pytest.raises(Exception, match="INVALID_FIELD"):
+        linker.refresh(**again)
+    linker.refresh(**again)
+    (way,) = found(store, link.item_id).handoffs
+    assert (way.state, way.reference) == ("due", "fs1")
+
+
 def test_adopting_again_names_the_client(store: Store) -> None:
     """A script that did not name it the first time, before a linker used the Item."""
     assert store.adopt(**ADOPTED).client_id == ""
@@ -671,6 +735,12 @@ def test_another_users_or_clients_item_is_not_adopted(store: Store) -> None:
         {"tokens": [{**MAPPING, "processor_token": TOKEN.replace("sandbox", "production")}]},
         {"tokens": [TOKEN]},
         {"tokens": [{**MAPPING, "reference": OTHER}]},
+        {"tokens": [{**MAPPING, "account_id": OTHER}]},
+        {"tokens": [{**MAPPING, "processor": OTHER}]},
+        {"item_id": OTHER},
+        {"client_user_id": OTHER},
+        {"client_id": OTHER},
+        {"institution_id": OTHER},
         {"public_token": 5},
         {"public_token": b"x"},
         {"public_token": ""},
@@ -858,18 +928,20 @@ def test_a_job_over_all_links_passes_over_what_cannot_be_read(
     """If it says so, and with a warning that names the Item; else it is an error."""
     for number in range(3):
         store.adopt(**{**ADOPTED, "item_id": f"item-{number}"})
-    record = record_of(store, "item-1")
-    store.save(evolve(record, sealed=record.sealed[:-8] + "AAAAAAA="))
+    sealed = record_of(store, "item-1").sealed
+    for damaged in (sealed[:-8] + "AAAAAAA=", sealed[:-1], "AAA", "é", ""):
+        (record,) = store.page(LinkQuery(item_id="item-1"))
+        store.save(evolve(record, sealed=damaged))
 
-    with pytest.raises(DecryptionError):
-        list(store.links())
-    caplog.clear()
-    readable = [each.item_id for each in store.links(skip_unreadable=True)]
+        with pytest.raises(DecryptionError):
+            list(store.links())
+        caplog.clear()
+        readable = [each.item_id for each in store.links(skip_unreadable=True)]
 
-    assert sorted(map(str, readable)) == ["item-0", "item-2"]
-    (warning,) = [each.getMessage() for each in caplog.records]
-    assert "item-1" in warning
-    assert "cannot be read" in warning
+        assert sorted(map(str, readable)) == ["item-0", "item-2"]
+        (warning,) = [each.getMessage() for each in caplog.records]
+        assert "item-1" in warning
+        assert "cannot be read" in warning
 
 
 def test_reencrypt_needs_the_name_of_the_key() -> None:
@@ -1189,8 +1261,14 @@ def test_a_new_access_token_is_adopted(
     assert len(link.result.processor_tokens) == 2
 
 
+@pytest.mark.parametrize(
+    "partner", ["finix", PartnerAdapter(processor="unit", products=("auth",), single=True)]
+)
 def test_of_two_that_are_refused_at_once_nothing_stays(
-    make: Callable[[Store], ProcessorLinker], local_plaid: LocalSandbox, tmp_path: Path
+    make: Callable[[Store], ProcessorLinker],
+    local_plaid: LocalSandbox,
+    tmp_path: Path,
+    partner: Any,
 ) -> None:
     """The second does not take what the first has begun for what was there before."""
     url = f"sqlite:///{tmp_path}/links.db"
@@ -1200,9 +1278,9 @@ def test_of_two_that_are_refused_at_once_nothing_stays(
         local_plaid.clear_requests()
         local_plaid.fail(ACCOUNTS, delay=0.5)
 
-        def refused(store: Store) -> None:
+        def refused(store: Store, partner: Any) -> None:
             with pytest.raises(AccountSelectionError):  # two accounts fit
-                make(store).issue("finix", item_id=link.item_id)
+                make(store).issue(partner, item_id=link.item_id)
 
         save = another.save
 
@@ -1212,10 +1290,10 @@ def test_of_two_that_are_refused_at_once_nothing_stays(
 
         another.save = save_after_the_first  # type: ignore[method-assign]
         with ThreadPoolExecutor(1) as pool:
-            first = pool.submit(refused, one)
+            first = pool.submit(refused, one, "finix")
             while found(one, link.item_id).state == "complete":
                 assert not first.done()
-            refused(another)
+            refused(another, partner)
         after = found(one, link.item_id)
     assert (after.state, after.result) == ("complete", link)
     assert {each.path for each in local_plaid.requests} == {ACCOUNTS}

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -1097,6 +1098,45 @@ def test_a_token_that_the_partner_has_may_expire(desk: Desk) -> None:
     (new,) = desk.blocking.refresh(item_id=item_id, reissue=[account_id]).issued
     desk.hand_over(item_id, got.append, partner="dwolla")
     assert got == [new]
+
+
+def test_a_token_that_expires_while_it_is_sent(blocking: Desk) -> None:
+    """A `refresh` that comes by makes no other, which would be handed over too."""
+    with ProcessorLinker(blocking.plaid.client()) as plain:
+        result = plain.link_sandbox("dwolla")
+    (token,) = result.processor_tokens
+    item_id = str(result.item_id)
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    blocking.store.adopt(
+        access_token=result.access_token,
+        client_user_id="user-42",
+        item_id=item_id,
+        tokens=[evolve(token, expires_at=soon)],
+        handoff="due",
+    )
+
+    def send(sent: ProcessorToken) -> str:
+        while not sent.expired:
+            time.sleep(0.05)
+        assert blocking.blocking.refresh(item_id=item_id).issued == ()
+        return "fs1"
+
+    (done,) = blocking.hand_over(item_id, send, partner="dwolla")
+    assert (done.state, done.reference) == ("done", "fs1")
+
+
+def test_what_comes_after_an_erasure_is_not_due(blocking: Desk) -> None:
+    """Another worker removes and erases the Item while its token is sent, in vain."""
+    item_id = blocking.link("dwolla", account_id=None)
+
+    def send(_token: ProcessorToken) -> str:
+        blocking.blocking.remove(item_id=item_id)
+        blocking.store.erase(item_id)
+        raise HandoffError("dwolla is down", partner="dwolla", advice="Call again.")
+
+    with pytest.raises(HandoffError):
+        blocking.hand_over(item_id, send, partner="dwolla")
+    assert list(blocking.store.links(handoff="due")) == []
 
 
 def test_a_token_that_comes_after_the_removal_is_not_due(blocking: Desk) -> None:

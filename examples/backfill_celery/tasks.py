@@ -65,7 +65,7 @@ def issue(task: Any, partner: str, item_id: str) -> str:
 
 if __name__ == "__main__":
     partner = sys.argv[1]
-    for stored in store().links():  # read page by page
+    for stored in store().links(skip_unreadable=True):  # read page by page
         tokens = stored.result.processor_tokens if stored.result is not None else ()
         if stored.state in ("linked", "complete") and partner not in {t.processor for t in tokens}:
             issue.delay(partner, stored.item_id)

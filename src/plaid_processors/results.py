@@ -463,6 +463,10 @@ class LinkResult(LinkedItem):
         raise ValueError(f"not a stored result: {fault}")
 
 
+UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+"""When a token was issued whose time is not known: any token that the linkers make is newer."""
+
+
 def rank(entry: ProcessorToken | PendingToken) -> tuple[int, datetime]:
     """Orders the entries of one account: missing, not narrowed, an older token, a newer one."""
     if isinstance(entry, ProcessorToken):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import AccountSelectionError, ConfigurationError
-from ..redaction import has_token_inside, token_kind
+from ..redaction import has_token_inside, redact, token_kind
 from ..results import Account, Environment, as_accounts
 
 
@@ -45,8 +45,10 @@ def filled_text(name: str, value: object) -> str:
 def stored_text(name: str, value: object) -> str:
     """A text that every database can keep and look for."""
     given = filled_text(name, value)
-    if "\0" in given or not given.isprintable():  # a lone surrogate is not printable
+    if not given.isprintable():  # a lone surrogate is not printable
         raise ConfigurationError(f"{name} has a character that cannot be printed")
+    if redact(given) != given:  # it would stand there in clear
+        raise ConfigurationError(f"{name} has a token in it")
     return given
 
 

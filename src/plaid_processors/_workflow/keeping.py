@@ -25,7 +25,7 @@ from ..errors import (
     UnknownProcessorError,
 )
 from ..results import LinkResult, PendingPartner
-from ..store.books import Books, gone_accounts
+from ..store.books import Books, went
 from ..store.records import HandoffState, Lease, LinkQuery, LinkRecord, LinkState
 from ..store.sealing import Contents, Entry, sha256, wanted_of
 from .arguments import checked_token, stored_text
@@ -76,9 +76,10 @@ class Keeper:
 
     @property
     def handed_over(self) -> set[str]:
-        """The fingerprints of the tokens that their partners have."""
-        done = (each for each in self.entry.record.handoffs if each.state is HandoffState.DONE)
-        return {each.fingerprint for each in done if each.fingerprint is not None}
+        """The fingerprints of the tokens that their partners have, or are being sent."""
+        had = (HandoffState.DONE, HandoffState.SENDING)
+        ways = (each for each in self.entry.record.handoffs if each.state in had)
+        return {each.fingerprint for each in ways if each.fingerprint is not None}
 
     def with_given(self, result: LinkResult) -> LinkResult:
         """What is stored, with what a result of the caller's has beside it.
@@ -86,8 +87,7 @@ class Keeper:
         That may be an old one: an account that went since does not come back by it.
         """
         assert self.result is not None
-        gone = gone_accounts(self.entry)
-        kept = [each for each in result.entries if each.key not in gone]
+        kept = [each for each in result.entries if not went(self.entry, each)]
         return self.result.merge(evolve(result, entries=kept))
 
     @property
@@ -128,13 +128,26 @@ class Keeper:
                 state = LinkState.UNKNOWN if unknown else LinkState.REMOVED
                 await self.over(state, str(error))
             elif self.before is not None and not progress.advanced:
-                undone = Progress.of_result(self.before)
+                undone = Progress.of_result(self._before_call(self.before))
                 await self._end_call(undone, errors, claim=False)
             else:
                 await self._end_call(progress, errors)
                 self._call.check()
         except PlaidProcessorsError as second:
             error.add_note(f"The store could not be told: {second}")
+
+    def _before_call(self, before: LinkResult) -> LinkResult:
+        """What the call has changed, as it was; what others have changed meanwhile is theirs."""
+        assert self.base is not None
+        keys = {each.key for each in self.base.entries}
+        partners = set(partners_of(self.base))
+        return evolve(
+            self.base,
+            entries=[each for each in before.entries if each.key in keys],
+            unselected=[each for each in before.unselected if each.processor in partners],
+            bound=[each for each in before.bound if each in partners],
+            consent_expires_at=before.consent_expires_at,
+        )
 
     async def _end_call(
         self, progress: Progress, errors: Iterable[object], *, claim: bool = True
@@ -321,18 +334,22 @@ async def issuing(
     item_id: str | None,
     access_token: str | None,
 ) -> AsyncIterator[Keeper | None]:
-    """As `keeper_of`; no other call issues tokens of the Item for these partners meanwhile.
+    """As `keeper_of`; no other call is at work on the Item's tokens for these partners meanwhile.
 
     Else each of two that are refused would take what the other had begun for what was there before.
+    Where the link is under way, this may be a callback of the call that is at it, which waits.
     """
     keeper = await keeper_of(call, books, item_id=item_id, access_token=access_token)
     if books is None or keeper is None:
         yield keeper
         return
     async with AsyncExitStack() as stack:
-        for name in sorted(processors):
-            lease = f"issue {keeper.entry.record.key} for {name}"
-            await stack.enter_async_context(leased(call, books, lease))
+        key = keeper.entry.record.key
+        names = [f"issue {key} for {name}" for name in sorted(processors)]
+        if not keeper.entry.record.under_way:
+            names.append(link_lease(key))
+        for name in names:
+            await stack.enter_async_context(leased(call, books, name))
         yield await keeper_of(call, books, item_id=item_id, access_token=access_token)
 
 

@@ -83,7 +83,8 @@ class BackfillOutcome:
             return self.reason in ("claimed", "stopped")
         cause = self.error and (self.error.__cause__ or self.error)
         passing = isinstance(cause, RequestError) and cause.retryable
-        return passing or isinstance(self.error, StoreError)
+        of_the_item = isinstance(self.error, (DecryptionError, ItemNotStoredError))
+        return passing or (isinstance(self.error, StoreError) and not of_the_item)
 
 
 class _Over(Exception):  # noqa: N818  it is no error
@@ -365,12 +366,12 @@ class _Work:
             if self._has_all(self._books.get(self._item_id).link()):
                 raise _Over("already_issued")
             try:
+                accounts, named = self._named(left)
                 result = self._asking_once.issue(
                     self._adapter,
                     item_id=self._item_id,
-                    accounts=[each for each in self._accounts if each.account_id in left],
-                    # What the rule found is not bound to it: `refresh` gives it later accounts too.
-                    account_ids={self._adapter.processor: left} if self._chosen else None,
+                    accounts=accounts,
+                    account_ids=named,
                 )
             except PlaidProcessorsError as error:
                 done = (
@@ -384,6 +385,22 @@ class _Work:
             else:
                 self._made += len(result.processor_tokens)
                 return
+
+    def _named(
+        self, account_ids: list[str]
+    ) -> tuple[Sequence[Account], dict[str, list[str]] | None]:
+        """The arguments that ask for these accounts.
+
+        Where the adapter's rule finds them, it is not bound to them by their ids: `refresh` gives
+        it later accounts too.
+        """
+        these = [each for each in self._accounts if each.account_id in account_ids]
+        for among in () if self._chosen else (self._accounts, these):
+            with suppress(AccountSelectionError):
+                found = self._adapter.select_accounts(among)
+                if [each.account_id for each in found] == account_ids:
+                    return among, None
+        return these, {self._adapter.processor: account_ids}
 
     def _may_pass(self, error: PlaidProcessorsError) -> bool:
         """Whether the same may succeed soon; where Plaid asks for patience, all get it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from enum import Enum, StrEnum
 from functools import partial
 from typing import TypeVar
@@ -21,8 +20,16 @@ from ..errors import (
     StoreError,
 )
 from ..redaction import redact, token_kind
-from ..results import Account, Environment, LinkResult, ProcessorToken, StripeBankAccountToken, rank
-from .books import Books, all_records, gone_accounts, guarded, latest
+from ..results import (
+    UNKNOWN_TIME,
+    Account,
+    Environment,
+    LinkResult,
+    ProcessorToken,
+    StripeBankAccountToken,
+    rank,
+)
+from .books import Books, all_records, guarded, latest, went
 from .records import (
     MOST_IN_A_PAGE,
     Cipher,
@@ -206,6 +213,9 @@ class Store(ABC):
         """
         stored_text("client_user_id", client_user_id)
         stored_text("item_id", item_id)
+        for name, value in {"client_id": client_id, "institution_id": institution_id}.items():
+            if value is not None:
+                stored_text(name, value)
         if public_token is not None:
             kind = token_kind(filled_text("public_token", public_token))
             if kind is not None and kind[0] != "public":
@@ -239,11 +249,10 @@ class Store(ABC):
         if base is None or entry.record.state is LinkState.REMOVED:
             return entry.link()
         stored = {each.fingerprint for each in base.processor_tokens}
-        gone = gone_accounts(entry)
         new = [
             each
             for each in result.processor_tokens
-            if each.fingerprint not in stored and each.key not in gone
+            if each.fingerprint not in stored and not went(entry, each)
         ]
         merged = base.merge(evolve(result, entries=new))
         now = _with_adopted(entry.record.handoffs, handoffs, merged)
@@ -382,20 +391,14 @@ def _adopted(
     return result, tuple(handoff for _, handoff in found.values())
 
 
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
-"""Stands for a time that is not known: any token that the linkers make is newer."""
-
-
 def _token_of(given: Mapping[str, object]) -> ProcessorToken:
     try:
-        processor, account_id, secret = (
-            filled_text(name, given[name])
-            for name in ("processor", "account_id", "processor_token")
-        )
+        processor, account_id = (stored_text(n, given[n]) for n in ("processor", "account_id"))
+        secret = filled_text("processor_token", given["processor_token"])
         kind = StripeBankAccountToken if processor == "stripe" else ProcessorToken
         account = Account(account_id=account_id)
         return kind(
-            processor=processor, account=account, processor_token=secret, issued_at=_LONG_AGO
+            processor=processor, account=account, processor_token=secret, issued_at=UNKNOWN_TIME
         )
     except (KeyError, TypeError, ValueError):
         raise ConfigurationError(

@@ -16,7 +16,15 @@ from ..errors import (
     StoreConflictError,
     StoreError,
 )
-from ..results import Environment, LinkedItem, LinkResult, rank
+from ..results import (
+    UNKNOWN_TIME,
+    Environment,
+    LinkedItem,
+    LinkResult,
+    PendingToken,
+    ProcessorToken,
+    rank,
+)
 from .records import (
     MOST_IN_A_PAGE,
     Handoff,
@@ -182,11 +190,20 @@ def is_erased(entry: Entry) -> bool:
     )
 
 
-def gone_accounts(entry: Entry) -> set[tuple[str, str]]:
-    """The partners and accounts whose tokens the link had, until the account went."""
+def went(entry: Entry, given: ProcessorToken | PendingToken) -> bool:
+    """Whether it is of an account that went since, as an old result has it.
+
+    A newer token than the link had is of an account that came back. Where its time is not known,
+    as of one that is adopted, it is another token that says so.
+    """
     result = entry.contents.result
-    there = {each.key for each in result.entries} if result else set()
-    return {each.key for each in entry.record.handoffs} - there
+    if result is None or given.key in {each.key for each in result.entries}:
+        return False
+    way = next((each for each in entry.record.handoffs if each.key == given.key), None)
+    if way is None or isinstance(given, PendingToken):
+        return way is not None
+    old = way.updated_at is not None and UNKNOWN_TIME < given.issued_at <= way.updated_at
+    return old or given.fingerprint == way.fingerprint
 
 
 def latest(records: Sequence[LinkRecord]) -> LinkRecord | None:

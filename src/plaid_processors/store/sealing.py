@@ -102,6 +102,8 @@ def seal(cipher: Cipher, record: LinkRecord, contents: Contents) -> LinkRecord:
             access_hash=sha256(result.access_token),
             handoffs=_with_due(record, result),
         )
+    if record.state is LinkState.REMOVED:
+        record = evolve(record, handoffs=tuple(_not_due(each, record) for each in record.handoffs))
     form = {
         "format": FORMAT,
         "public_token": contents.public_token,
@@ -126,7 +128,7 @@ def unseal(cipher: Cipher, record: LinkRecord) -> Entry:
         StoreError: the cipher failed, or a later version of the package wrote it.
     """
     try:
-        data = cipher.decrypt(base64.urlsafe_b64decode(record.sealed), _context(record))
+        data = cipher.decrypt(_decoded(record.sealed), _context(record))
     except PlaidProcessorsError as error:
         error.add_note(f"It is the link {record.key}, of Item {record.item_id}.")
         raise
@@ -150,6 +152,13 @@ def unseal(cipher: Cipher, record: LinkRecord) -> Entry:
     return Entry(record=record, contents=contents)
 
 
+def _decoded(sealed: str) -> bytes:
+    try:
+        return base64.urlsafe_b64decode(sealed)
+    except ValueError:
+        raise DecryptionError("a stored link cannot be read: it was changed") from None
+
+
 def _refuse_later(found: object, known: int) -> None:
     if isinstance(found, int) and found > known:
         raise StoreError(
@@ -163,6 +172,8 @@ def _context(record: LinkRecord) -> bytes:
     about = (record.client_id, record.environment, record.client_user_id, record.item_id)
     return json.dumps([record.key, *about]).encode()
 
+
+_WENT = "the account is not in the Item any more"
 
 _OPEN = (HandoffState.SENDING, HandoffState.UNKNOWN)
 """The partner may have the old token: that is to be found out before a new one is sent."""
@@ -183,21 +194,24 @@ def _with_due(record: LinkRecord, result: LinkResult) -> tuple[Handoff, ...]:
             )
         elif before.fingerprint != token.fingerprint and before.state not in _OPEN:
             # The reference stays, so that what the partner made of the old token can be found.
-            before = evolve(before, state=HandoffState.DUE, fingerprint=token.fingerprint)
+            before = evolve(
+                before, state=HandoffState.DUE, fingerprint=token.fingerprint, error=None
+            )
         known[key] = before
+    # Those without a token stay, with what the partner made of the token before.
     missing = {each.key for each in result.pending}
-    ways = []
     for key, way in known.items():
-        if way.state is not HandoffState.DUE:
-            ways.append(way)
-        elif record.state is LinkState.REMOVED:
-            ways.append(evolve(way, state=HandoffState.REFUSED, error=record.reason))
-        elif key in tokens:
-            ways.append(way)
-        elif key not in missing:
-            gone = "the account is not in the Item any more"
-            ways.append(evolve(way, state=HandoffState.REFUSED, error=gone))
-    return tuple(ways)
+        if way.state is HandoffState.DUE and key not in tokens:
+            reason = "its token is missing" if key in missing else _WENT
+            known[key] = evolve(way, state=HandoffState.REFUSED, error=reason)
+    return tuple(known.values())
+
+
+def _not_due(way: Handoff, record: LinkRecord) -> Handoff:
+    """Of an Item that was removed, nothing is to be handed over any more."""
+    if way.state is not HandoffState.DUE:
+        return way
+    return evolve(way, state=HandoffState.REFUSED, error=record.reason)
 
 
 def _names(*kinds: type[attrs.AttrsInstance]) -> set[str]:
