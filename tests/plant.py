@@ -1409,7 +1409,7 @@ FAULTS = [
     ),
     Fault(
         "an issue that fails leaves nothing", "_workflow/keeping.py",
-        "undone = Progress.of_result(self.before)", "undone = progress",
+        "undone = Progress.of_result(self._before_call(self.before))", "undone = progress",
         "test_store_links.py::test_an_issue_that_fails_leaves_the_link_as_it_was",
     ),
     Fault(
@@ -1581,7 +1581,7 @@ FAULTS = [
     ),
     Fault(
         "what no database takes is refused", "_workflow/arguments.py",
-        """if "\\0" in given or not given.isprintable():""", "if False:",
+        "if not given.isprintable():", "if False:",
         "test_store_links.py::test_a_text_that_no_database_takes_is_refused",
     ),
     Fault(
@@ -1729,6 +1729,22 @@ FAULTS = [
         "no token is stored in clear in an id", "_workflow/arguments.py",
         "if redact(given) != given:", "if False:",
         "test_store.py::test_what_is_no_item_is_not_adopted",
+    ),
+    Fault(
+        "a part of a token that is a secret lets no token through", "redaction.py",
+        "others = [each for each in in_order if not _PLAID_TOKEN.search(each)]", "others = []",
+        "test_redaction.py::test_a_secret_that_is_a_part_of_a_token_lets_no_token_through",
+    ),
+    Fault(
+        "a token that pytest cuts is masked", "pytest_plugin.py",
+        '_REST.sub("…", ', '(lambda whole: whole)(',
+        "test_pytest_plugin.py::test_a_token_that_pytest_cuts_is_masked_too",
+    ),
+    Fault(
+        "an account that is picked twice gets one token", "_workflow/accounts.py",
+        "tuple(dict.fromkeys(adapter.select_accounts(accounts)))",
+        "tuple(adapter.select_accounts(accounts))",
+        "test_selection.py::test_an_account_that_is_picked_twice_gets_one_token",
     ),
     Fault(
         "a stop ends the wait for the budget", "backfill/budget.py",

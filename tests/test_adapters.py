@@ -53,6 +53,20 @@ def test_finix_takes_checking_or_savings(account: Account) -> None:
     assert FinixAdapter().select_accounts((CARD, account, NEW)) == (account,)
 
 
+def test_a_rule_takes_what_the_linkers_take() -> None:
+    """Mappings such as Link's, and iterators; an account that comes twice counts once."""
+    links = {"id": "checking-1", "type": "depository", "subtype": "checking", "mask": "0000"}
+    assert FinixAdapter().select_accounts([links, CARD]) == (CHECKING,)
+    assert FinixAdapter().eligible([links]) == (CHECKING,)
+    assert LayerAdapter().select_accounts(iter([CARD, CHECKING, CARD])) == (CARD, CHECKING)
+    with pytest.raises(AccountSelectionError) as refused:
+        FinixAdapter().select_accounts(iter([CHECKING, SAVINGS]))
+    assert refused.value.accounts == refused.value.eligible == (CHECKING, SAVINGS)
+    for nothing in (None, [], "account"):
+        with pytest.raises(TypeError, match="mapping"):
+            Account.from_mapping(nothing)
+
+
 def test_finix_products() -> None:
     """Link is opened with auth and identity for Finix."""
     adapter = FinixAdapter()
@@ -93,7 +107,12 @@ ALL_CHECKING = PartnerAdapter(processor="p", products=("auth",), subtypes=("chec
         (FinixAdapter(), (UNSAID,), "Link gave no subtype of ", "verify_accounts=True"),
         (FinixAdapter(), (PENDING,), " is pending_manual_verification", "resume the result, when"),
         (ALL_CHECKING, (SAVINGS,), "the only account (savings ", "connect other accounts"),
-        (ALL_CHECKING, (FAILED, FAILED), " is verification_failed; ", "connect other accounts"),
+        (
+            ALL_CHECKING,
+            (FAILED, evolve(FAILED, account_id="card-2")),
+            " is verification_failed; ",
+            "connect other accounts",
+        ),
     ],
 )
 def test_a_refusal_says_what_was_found_and_the_way_out(

@@ -185,8 +185,14 @@ def test_the_blocking_linker_refuses_coroutine_functions(
 
     async def callback(_value: Any) -> None: ...
 
-    with pytest.raises(TypeError, match=f"{name} is a coroutine function"):
-        ProcessorLinker(make_client()).link("layer", **link_options(**{name: callback}))
+    class Callback:
+        async def __call__(self, _value: Any) -> None: ...
+
+    for each in (callback, Callback()):
+        with pytest.raises(TypeError, match=f"{name} is a coroutine function"):
+            ProcessorLinker(make_client()).link("layer", **link_options(**{name: each}))
+        with pytest.raises(TypeError, match="on_event must not be a coroutine function"):
+            make_client(on_event=each)
     assert faulty.requests == []
 
 

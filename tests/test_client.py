@@ -425,6 +425,15 @@ def test_from_plaid_without_keys(make_api: MakeApi, keys: dict[str, str], missin
         PlaidClient.from_plaid(api)
 
 
+@rows("key", ["5e" * 15 + "\n", "5é" * 15])
+def test_from_plaid_with_a_key_that_cannot_be_sent(make_api: MakeApi, key: str) -> None:
+    """It is no fault of the network's, and is not shown."""
+    api = make_api(api_key={"clientId": KEYS["client_id"], "secret": key})
+    with pytest.raises(ConfigurationError, match="cannot be sent") as refused:
+        PlaidClient.from_plaid(api)
+    assert key.strip() not in str(refused.value)
+
+
 @rows("api", [None, "client", 5, urllib3])
 def test_from_plaid_of_something_else(api: Any) -> None:
     """Anything else is a TypeError that says what is wanted."""

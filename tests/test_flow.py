@@ -323,22 +323,19 @@ def test_on_token_that_raises(faulty: FaultyPlaid, faulty_linker: ProcessorLinke
     assert [each.account.account_id for each in error.result.processor_tokens] == ["A", "B", "C"]
 
 
-class _Storing:
-    async def __call__(self, _told: object) -> None:
-        raise AssertionError("nobody awaits it")
+async def _storing(_told: object) -> None:
+    raise AssertionError("nobody awaits it")
 
 
 def test_callbacks_whose_work_is_still_to_do(
     faulty: FaultyPlaid, faulty_linker: ProcessorLinker
 ) -> None:
     """An awaitable that nobody would await is refused before any token, and none is left over."""
-    for store in (_Storing(), lambda item: _Storing()(item)):
-        faulty.requests.clear()
-        error = incomplete(faulty_linker, on_exchange=store)
-        assert isinstance(error.__cause__, TypeError)
-        assert "AsyncProcessorLinker awaits it" in str(error.__cause__)
-        assert faulty.paths == [EXCHANGE]
-    error = incomplete(faulty_linker, on_token=_Storing())
+    error = incomplete(faulty_linker, on_exchange=lambda item: _storing(item))
+    assert isinstance(error.__cause__, TypeError)
+    assert "AsyncProcessorLinker awaits it" in str(error.__cause__)
+    assert faulty.paths == [EXCHANGE]
+    error = incomplete(faulty_linker, on_token=lambda token: _storing(token))
     assert isinstance(error.__cause__, TypeError)
 
 

@@ -374,6 +374,29 @@ def test_it(plaid_sandbox, processor_linker, local_layer, local_finix, time):
     done.assert_outcomes(passed=2)
 
 
+def test_a_token_that_pytest_cuts_is_masked_too(pytester: pytest.Pytester) -> None:
+    """With `-l` it shows what a test's variables are, shortened, wherever the cut is."""
+    done = run(
+        pytester,
+        """
+import pytest
+
+TOKEN = "access-sandbox-b31b87ff-0968-4c1c-affe-2c9bd667f792"
+
+@pytest.mark.parametrize("more", range(0, 60, 2))
+def test_it(more):
+    row = {"note": "x" * 150, "access_token": TOKEN, "user": "u" * (10 + more), "state": "linked"}
+    assert 0
+""",
+        "-l",
+    )
+    text = done.stdout.str()
+    assert "test_it" in text
+    shown = [line for line in text.splitlines() if line.startswith("row ")]
+    assert len(shown) == 30
+    assert not [line for line in shown if "2c9bd667f792" in line]
+
+
 def test_reports_show_no_token(pytester: pytest.Pytester) -> None:
     """Whatever an assert compares, locals, captured output and the summary: tokens are masked."""
     done = run(

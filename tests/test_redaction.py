@@ -32,6 +32,14 @@ def test_no_token_of_plaids_shape_gets_through(token: str, before: str, after: s
     assert redact(token) == mask(token)  # no part of it is left
 
 
+@rows("secret", ["access", "sandbox", "sandbox-1", "1111", "a", "-"])
+def test_a_secret_that_is_a_part_of_a_token_lets_no_token_through(secret: str) -> None:
+    """The token is masked first: without that part it would be none any more."""
+    shown = redact("it is access-sandbox-11111111-2222-3333-4444-555555555555", (secret,))
+    assert "2222" not in shown
+    assert "44444" not in shown
+
+
 @given(secret=odd_secrets, before=texts, after=texts)
 def test_no_given_secret_gets_through(secret: str, before: str, after: str) -> None:
     """A secret of any shape does not survive where it is known."""

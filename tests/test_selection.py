@@ -596,3 +596,21 @@ def test_ids_pick_among_fetched_accounts(
     result = faulty_linker.link("layer", public_token=PUBLIC_TOKEN, account_id="a-card")
     assert [each.key for each in result.processor_tokens] == [("layer", "a-card")]
     assert faulty.paths.count(ACCOUNTS) == 1
+
+
+class Twice(PartnerAdapter):
+    """An adapter whose rule names an account twice."""
+
+    def select_accounts(self, accounts: Any) -> Any:
+        return [*accounts, *accounts]
+
+
+def test_an_account_that_is_picked_twice_gets_one_token(
+    faulty: FaultyPlaid, faulty_linker: ProcessorLinker
+) -> None:
+    """Two tokens of one account would be one too many, and one would be lost."""
+    result = faulty_linker.link(
+        Twice(processor="dwolla"), public_token=PUBLIC_TOKEN, accounts=[{"id": "a"}, {"id": "b"}]
+    )
+    assert [each.account.account_id for each in result.processor_tokens] == ["a", "b"]
+    assert [each.path for each in faulty.requests].count(CREATE) == 2

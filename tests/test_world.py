@@ -340,12 +340,22 @@ def test_a_file_that_cannot_be_written(name: str, words: str, tmp_path: Path) ->
         (["--partners", "--port", "65534"], "--port must be at most 65533"),
         (["--seed", ""], "must be a number or a text"),
         (["--seed", "a\nb"], "must be a number or a text"),
+        (["--host", ""], "argument --host: must not be empty"),
     ],
 )
 def test_wrong_usage_of_sandbox(arguments: list[str], words: str) -> None:
     done = run("sandbox", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
+
+
+@pytest.mark.slow
+@rows("host", [b"\xff", "ü".encode() * 70, b"256.1.1.1", b"none.invalid", b"a" * 70, b"::x"])
+def test_a_host_that_is_none(host: bytes) -> None:
+    """Whatever the bytes, it is one line that names the port."""
+    line = told(run_apart("sandbox", "--port", "0", "--host", os.fsdecode(host)))
+    assert line.startswith("cannot serve at ")
+    assert " port 0: " in line
 
 
 # Seeds

@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from ._engine.engine import Engine
 from ._engine.network import Network, network_for
-from ._engine.ports import Port
+from ._engine.ports import Port, is_coroutine_function
 from ._plaid import browser
 from ._plaid.call import Access, PlaidCall
 from ._version import USER_AGENT
@@ -216,6 +216,8 @@ class PlaidClient:
         """The rest of all constructors; ``network`` is None for an ApiClient of the caller's."""
         if on_event is not None and not callable(on_event):
             raise TypeError(f"on_event must be callable, not {type(on_event).__name__}")
+        if is_coroutine_function(on_event):
+            raise TypeError("on_event must not be a coroutine function: it runs on a thread")
         base_url = api.configuration.host.rstrip("/")
         if network is not None:
             network.ssl_context(base_url)  # certificates that cannot be read are refused now

@@ -78,8 +78,12 @@ _TOKEN = re.compile(
 )
 
 
+# The rest of a token whose beginning pytest has cut out, as it shortens what is long.
+_REST = re.compile(r"(?<=\.\.\.)[A-Za-z0-9-]*[0-9a-f]{4}-[0-9a-f]{12}(?![0-9a-f])")
+
+
 def _masked(text: str) -> str:
-    return _TOKEN.sub(lambda found: mask(found.group()), text)
+    return _REST.sub("…", _TOKEN.sub(lambda found: mask(found.group()), text))
 
 
 @pytest.fixture(scope="session")

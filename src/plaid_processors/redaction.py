@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterable
 from hashlib import sha256
 
 from typing_extensions import override
@@ -50,10 +51,17 @@ def secrets_among(*values: str | None) -> tuple[str, ...]:
 
 def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     """The text with every Plaid token, and each of the secrets given, masked."""
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, mask(secret))
+    in_order = sorted(filter(None, secrets), key=len, reverse=True)
+    # A secret that is a token may have more in it than tokens have. Any other comes after them: it
+    # may be a part of one, which would then be none any more.
+    others = [each for each in in_order if not _PLAID_TOKEN.search(each)]
+    for secret in in_order:
+        if secret not in others:
+            text = text.replace(secret, mask(secret))
     for token in (_PLAID_TOKEN, _STRIPE_TOKEN):
         text = token.sub(lambda found: mask(found.group()), text)
+    for secret in others:
+        text = text.replace(secret, mask(secret))
     return text
 
 
@@ -75,10 +83,19 @@ class RedactingFilter(logging.Filter):
     pass them as ``secrets``, and they are masked too.
     """
 
-    def __init__(self, *, secrets: tuple[str, ...] = ()) -> None:
-        """Mask tokens, and each of these secrets."""
+    def __init__(self, *, secrets: Iterable[str] = ()) -> None:
+        """Mask tokens, and each of these secrets.
+
+        Raises:
+            TypeError: ``secrets`` is a text, or one of them is none.
+        """
         super().__init__()
+        if isinstance(secrets, (str, bytes)):
+            raise TypeError("secrets must be a sequence of texts, not one text")
         self._secrets = tuple(secrets)
+        given: tuple[object, ...] = self._secrets
+        if kinds := {type(each).__name__ for each in given if not isinstance(each, str)}:
+            raise TypeError(f"secrets must be texts, not {', '.join(sorted(kinds))}")
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:

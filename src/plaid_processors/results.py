@@ -100,6 +100,9 @@ class Account:
     @classmethod
     def from_mapping(cls, data: Mapping[str, object]) -> Self:
         """Read an account of Link's or of ``/accounts/get``; a ValueError if it has no id."""
+        given_data: object = data
+        if not isinstance(given_data, Mapping):
+            raise TypeError(f"an account must be a mapping, not {type(data).__name__}")
         given = in_snake_case(data)
         values: dict[str, Any] = {
             each.name: text_in(given, each.name)

@@ -128,7 +128,9 @@ def _plaids_own(address: str) -> str | None:
 
 
 def check_keys(client_id: str, secret: str) -> None:
-    """A ConfigurationError if the two keys are in each other's place."""
+    """A ConfigurationError if the two keys are in each other's place, or no header takes them."""
+    if not all(each.isascii() and each.isprintable() for each in (client_id, secret)):
+        raise ConfigurationError("a key has a character that cannot be sent, such as a line break")
     if _SECRET.fullmatch(client_id) and _CLIENT_ID.fullmatch(secret):
         raise ConfigurationError(
             "the client id and the secret look swapped: at Plaid the client id has 24 characters "

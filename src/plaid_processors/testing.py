@@ -54,7 +54,11 @@ class LinkPane:
             masks: the last digits of the accounts to choose.
             username: the test user; a bank with a page of its own asks for none.
             password: its password.
+
+        Raises:
+            TypeError: `masks` is a string.
         """
+        _refuse_text(masks)
         self.choose_bank(institution)
         self._log_in(username, password)
         self.choose_accounts(masks)
@@ -74,7 +78,11 @@ class LinkPane:
                 link token has no ``account_selection_enabled``.
             username: the Item's user.
             password: its password.
+
+        Raises:
+            TypeError: `masks` is a string.
         """
+        _refuse_text(masks)
         self._log_in(username, password)
         if masks is not None:
             wanted = set(masks)
@@ -125,7 +133,12 @@ class LinkPane:
         window.value.get_by_role("button", name="Allow" if allow else "Refuse").click()
 
     def choose_accounts(self, masks: Iterable[str]) -> None:
-        """Choose accounts by their last digits, beside those that are chosen, and go on."""
+        """Choose accounts by their last digits, beside those that are chosen, and go on.
+
+        Raises:
+            TypeError: `masks` is a string.
+        """
+        _refuse_text(masks)
         for mask in masks:
             self.frame.get_by_label(f"…{mask}").check()
         self.press("Go on")
@@ -149,3 +162,8 @@ class LinkPane:
             self.sign_in(username, password)
         else:
             self.visit_bank()
+
+
+def _refuse_text(masks: Iterable[str] | None) -> None:
+    if isinstance(masks, str):
+        raise TypeError(f'masks must be a list such as ["{masks}"], not a string')

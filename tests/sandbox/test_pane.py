@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from plaid_processors.sandbox import LocalSandbox
+from plaid_processors.testing import LinkPane
 
 from ..support.rows import rows
 from .conftest import Api, Json
@@ -200,6 +202,20 @@ def test_hosted_links_address_is_the_callers(api: Api, sandbox: LocalSandbox) ->
     assert re.fullmatch(
         re.escape(sandbox.url) + r"/link/[A-Za-z0-9]{34}", reply.json["hosted_link_url"]
     )
+
+
+def test_a_text_is_no_list_of_masks() -> None:
+    """It would be read as masks of one digit each; nothing is done in the browser."""
+    page = mock.Mock()
+    person = LinkPane(page)
+    for call in (
+        lambda: person.choose_accounts("0000"),
+        lambda: person.connect(masks="0000"),
+        lambda: person.repair(masks="0000"),
+    ):
+        with pytest.raises(TypeError, match=r'^masks must be a list such as \["0000"\], not a str'):
+            call()
+    assert page.mock_calls == []
 
 
 def test_account_select(sandbox: LocalSandbox, api: Api) -> None:

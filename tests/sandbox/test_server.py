@@ -16,7 +16,8 @@ from contextlib import ExitStack, suppress
 import pytest
 import urllib3
 
-from plaid_processors.sandbox import LocalFinix, LocalSandbox
+from plaid_processors import PlaidClient, ProcessorLinker
+from plaid_processors.sandbox import LocalFinix, LocalLayer, LocalSandbox, serve
 
 from ..support.rows import rows
 from .conftest import LINK
@@ -60,6 +61,108 @@ def test_taken_port():
         port = int(sandbox.url.rsplit(":", 1)[1])
         with pytest.raises(OSError, match="in use"):
             LocalSandbox(port=port)
+
+
+@rows("port", [-1, 65536, 99999])
+def test_a_port_out_of_range(port):
+    """The range is named, by the local Plaid, the partners and `serve`."""
+    words = f"^port must be a number from 0 to 65535: {port}$"
+    with LocalSandbox() as sandbox:
+        for make in (
+            lambda: LocalSandbox(port=port),
+            lambda: LocalLayer(sandbox, port=port),
+            lambda: LocalFinix(sandbox, port=port),
+            lambda: serve(port=port),
+        ):
+            with pytest.raises(ValueError, match=words):
+                make()
+
+
+def test_an_empty_host():
+    """It is refused: a socket would listen at every address."""
+    with LocalSandbox() as sandbox:
+        for make in (
+            lambda: LocalSandbox(host=""),
+            lambda: LocalLayer(sandbox, host=""),
+            lambda: LocalFinix(sandbox, host=""),
+            lambda: serve(host="", port=0),
+        ):
+            with pytest.raises(ValueError, match=r"^host must not be empty$"):
+                make()
+
+
+@rows("host", ["\udcff", "ü" * 70, "256.1.1.1", "none.invalid", "a" * 70, "::x"])
+def test_a_host_that_is_none(host):
+    """It is an OSError, also where the name cannot be encoded."""
+    with pytest.raises(OSError, match=r"cannot be encoded|[Nn]ame|getaddrinfo"):
+        LocalSandbox(host=host)
+
+
+@rows(
+    ("keys", "words"),
+    [
+        ({"client_id": "x"}, "client_id must be 24 hexadecimal digits"),
+        ({"client_id": ""}, "client_id must be 24 hexadecimal digits"),
+        ({"client_id": "a" * 24 + "\n"}, "client_id must be 24 hexadecimal digits"),
+        ({"secret": "0" * 29}, "secret must be 30 hexadecimal digits"),
+        ({"secret": "x" * 30}, "secret must be 30 hexadecimal digits"),
+        ({"client_id": "b" * 30, "secret": "a" * 24}, "client_id must be 24 hexadecimal digits"),
+    ],
+)
+def test_malformed_keys(keys, words):
+    """They are refused at once, and not shown."""
+    with pytest.raises(ValueError, match=f"^{words}$"):
+        LocalSandbox(**keys)
+
+
+def test_wellformed_keys():
+    """Its own client works with them."""
+    with (
+        LocalSandbox(client_id="A1" * 12, secret="b2" * 15) as sandbox,
+        ProcessorLinker(sandbox.client()) as linker,
+    ):
+        assert linker.link_sandbox("finix").complete
+
+
+@rows(("host", "own"), [("0.0.0.0", "http://127.0.0.1:"), ("::", "http://[::1]:")])
+def test_at_every_address_its_clients_use_the_loopback(host, own):
+    """A client refuses plain HTTP to any other address; the partners find their Plaid too."""
+    try:
+        sandbox = LocalSandbox(host=host)
+    except OSError:
+        if host != "::":
+            raise
+        pytest.skip("this machine has no IPv6")
+    with sandbox, LocalFinix(sandbox, host=host) as finix:
+        assert sandbox.environ["PLAID_BASE_URL"].startswith(own)
+        for client in (sandbox.client(), PlaidClient.from_env(sandbox.environ)):
+            with ProcessorLinker(client) as linker:
+                token = linker.link_sandbox("finix").processor_tokens[0].processor_token
+        assert finix.read_from_plaid("/processor/auth/get", token)["numbers"]
+
+
+@rows("kind", [LocalSandbox, LocalLayer, LocalFinix])
+def test_it_can_be_entered_once(kind):
+    """Another entry is refused with the way out, and does not stop the server."""
+    words = "can be entered once, and this one was entered or closed before: make a new one"
+    with LocalSandbox() as plaid:
+        server = LocalSandbox() if kind is LocalSandbox else kind(plaid)
+        with server:
+            with pytest.raises(RuntimeError, match=words), server:
+                pass
+            with urllib3.PoolManager() as pool:
+                assert pool.request("POST", f"{server.url}/item/get", json={}).status in (400, 401)
+        with pytest.raises(RuntimeError, match=words), server:
+            pass
+
+
+def test_a_closed_one_is_not_entered():
+    """Its socket is gone, even if it never served."""
+    sandbox = LocalSandbox()
+    sandbox.close()
+    sandbox.close()
+    with pytest.raises(RuntimeError, match="make a new one"):
+        sandbox.start()
 
 
 def answered(sandbox, target, body=b"{}", host="", method="POST"):

@@ -63,6 +63,25 @@ def test_refused_link_tokens(api, link_request, change, code, message):
     assert message is None or words == message
 
 
+@rows("kind", [list, tuple, iter, dict.fromkeys, frozenset])
+def test_masks_of_any_kind(api, sandbox, kind):
+    """An iterator works like a list, in a new link and in update mode; an empty one is refused."""
+
+    def shown(access):
+        return [account["mask"] for account in api.accounts(access)]
+
+    access = api.linked(masks=kind(["0000", "1111"]))
+    assert shown(access) == ["0000", "1111"]
+    update = {"products": None, "access_token": access}
+    token = api.link_token(**update, update={"account_selection_enabled": True})
+    sandbox.complete_link(token, masks=kind(["1111", "3333"]))
+    assert shown(access) == ["1111", "3333"]
+    with pytest.raises(ValueError, match="no account to choose"):
+        sandbox.complete_link(api.link_token(), masks=kind([]))
+    with pytest.raises(ValueError, match="for masks \\['12'\\]"):
+        sandbox.complete_link(api.link_token(), masks=kind(["0000", "12"]))
+
+
 def test_complete_link(api, sandbox):
     """What the user chose in Link is what `onSuccess` tells and the Item holds."""
     done = sandbox.complete_link(

@@ -489,7 +489,7 @@ def logs(handler: logging.Handler, record: logging.LogRecord) -> None:
     handler.addFilter(RedactingFilter(secrets=("…",)))
     assert_type(RedactingFilter().filter(record), bool)
 
-    RedactingFilter(secrets=[1])  # type: ignore[arg-type]
+    RedactingFilter(secrets=[1])  # type: ignore[list-item]
 
 
 async def awaited(client: PlaidClient, result: LinkResult) -> None:

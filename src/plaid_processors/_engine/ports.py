@@ -41,7 +41,7 @@ class BlockingPort:
     def check_callback(self, name: str, callback: object) -> None:
         """Refuse what cannot be called, before anything is sent."""
         _check_callable(name, callback)
-        if iscoroutinefunction(callback):
+        if is_coroutine_function(callback):
             raise TypeError(f"{name} is a coroutine function: AsyncProcessorLinker awaits it")
 
     def ring(self) -> None:
@@ -178,6 +178,12 @@ async def _awaited(work: Awaitable[T]) -> T:
 
 Port = BlockingPort | AsyncPort
 """How a call waits, in either world."""
+
+
+def is_coroutine_function(callback: object) -> bool:
+    """Whether calling it gives a coroutine; an object's ``__call__`` counts too."""
+    call = getattr(type(callback), "__call__", None)  # noqa: B004  what it is, not whether
+    return iscoroutinefunction(callback) or iscoroutinefunction(call)
 
 
 def _check_callable(name: str, callback: object) -> None:

@@ -45,7 +45,8 @@ def _by_rule(
 
 
 def _select(adapter: PartnerAdapter, accounts: Sequence[Account]) -> tuple[Account, ...]:
-    picked = tuple(adapter.select_accounts(accounts))
+    # Each once: of an account that comes twice, one token would be lost.
+    picked = tuple(dict.fromkeys(adapter.select_accounts(accounts)))
     if not picked:  # a subclass's rule may be wrong
         raise refusal(adapter, accounts, "its rule picked no account")
     return picked

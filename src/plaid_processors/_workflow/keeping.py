@@ -295,6 +295,8 @@ async def keeper_of(
     """
     if books is None:
         if access_token is None:
+            if item_id is None:
+                raise ConfigurationError("pass an access token, or with a store item_id=")
             raise ConfigurationError("item_id= alone needs a store: ProcessorLinker(…, store=…)")
         return None
     if access_token is None:

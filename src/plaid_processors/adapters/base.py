@@ -8,7 +8,7 @@ from attrs import field, frozen
 from attrs.converters import optional
 
 from ..errors import AccountSelectionError
-from ..results import Account
+from ..results import Account, as_accounts
 
 # The account's numbers are not verified, and will not be, or not yet. Plaid wants this checked
 # before a token is passed on: https://plaid.com/docs/auth/coverage/database-auth/.
@@ -86,10 +86,11 @@ class PartnerAdapter:
 
     def eligible(self, accounts: Iterable[Account]) -> tuple[Account, ...]:
         """The accounts that fit, in order: none, one or several."""
-        return tuple(account for account in accounts if self.fits(account))
+        return tuple(account for account in as_accounts(accounts) if self.fits(account))
 
     def select_accounts(self, accounts: Sequence[Account]) -> tuple[Account, ...]:
         """The accounts that fit, in order; an AccountSelectionError if none does, or too many."""
+        accounts = as_accounts(accounts)  # mappings, such as Link's, too
         eligible = self.eligible(accounts)
         if self.single and len(eligible) > 1:
             raise refusal(self, accounts, f"{_list(eligible)} fit")

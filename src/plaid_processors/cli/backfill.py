@@ -64,6 +64,8 @@ def run(arguments: argparse.Namespace) -> None:
     try:
         budget = RateBudget(arguments.per_minute, storage=arguments.budget)
     except ConfigurationError as error:
+        if "pip install" in str(error):
+            raise  # nothing is wrong with the usage
         raise UsageError(str(error)) from None
     told = _Told()
     with ExitStack() as stack:
