@@ -340,7 +340,8 @@ def test_a_file_that_cannot_be_written(name: str, words: str, tmp_path: Path) ->
         (["--partners", "--port", "65534"], "--port must be at most 65533"),
         (["--seed", ""], "must be a number or a text"),
         (["--seed", "a\nb"], "must be a number or a text"),
-        (["--host", ""], "argument --host: must not be empty"),
+        # The port is wrong too, so that a host that is taken is a failure and not a server.
+        (["--host", "", "--port", "x"], "argument --host: must not be empty"),
     ],
 )
 def test_wrong_usage_of_sandbox(arguments: list[str], words: str) -> None:

@@ -34,7 +34,7 @@ def add_options(command: argparse.ArgumentParser) -> None:
         help="a number or a text that all ids, tokens and keys are made from; default: %(default)s,"
         " another one at each start",
     )
-    command.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
+    command.add_argument("--host", type=_host, default="127.0.0.1", help="default: %(default)s")
     command.add_argument("--port", type=_port, default=8080, help="default: 8080; 0: a free one")
     command.add_argument(
         "--client-id",
@@ -90,6 +90,12 @@ def run(arguments: argparse.Namespace) -> None:
 def _seed(text: str) -> str:
     if not text.strip() or not text.isprintable():
         raise argparse.ArgumentTypeError("must be a number or a text in one line")
+    return text
+
+
+def _host(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty")
     return text
 
 

@@ -22,7 +22,7 @@ from .model import LOGIN_LIFE, Item
 from .partners import STRIPE, processors
 from .webhooks import SignedWebhook, sign_webhook
 from .wire import Answer, Json, Request, from_json
-from .world import World
+from .world import CLIENT_ID, SECRET, World
 
 DEFAULT_SEED = 1
 AccountSelect = Literal["one", "many"]
@@ -87,8 +87,15 @@ class Engine:
         remote_webhooks: bool = False,
     ):
         keys = Ids(seed)
-        self.client_id = client_id or keys.hexadecimal("client_id", 24)
-        self.secret = secret or keys.hexadecimal("secret", 30)
+        if client_id is None:
+            client_id = keys.hexadecimal("client_id", 24)
+        if secret is None:
+            secret = keys.hexadecimal("secret", 30)
+        if not CLIENT_ID.fullmatch(client_id):
+            raise ValueError("client_id must be 24 hexadecimal digits")
+        if not SECRET.fullmatch(secret):
+            raise ValueError("secret must be 30 hexadecimal digits")
+        self.client_id, self.secret = client_id, secret
         self._any_keys = any_keys
         self._seed = seed
         self._start_at = now
@@ -163,7 +170,7 @@ class Engine:
         link_token: str | linking.HasLinkToken,
         institution_id: str | None = None,
         *,
-        masks: Sequence[str] | None = None,
+        masks: Iterable[str] | None = None,
         username: str | None = None,
         password: str | None = None,
     ) -> Linked:

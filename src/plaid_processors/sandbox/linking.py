@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -95,13 +95,14 @@ def complete_link(
     link_token: str | HasLinkToken,
     *,
     institution_id: str | None = None,
-    masks: Sequence[str] | None = None,
+    masks: Iterable[str] | None = None,
     username: str | None = None,
     password: str | None = None,
 ) -> Linked:
     """Do what the user does in Link: choose the bank, log in, choose accounts."""
     if isinstance(masks, str):
         raise TypeError(f'masks must be a list such as ["{masks}"], not a string')
+    masks = None if masks is None else tuple(masks)  # an iterator can be read only once
     token = find_link_token(world, link_token)
     item = token.update_item
     if item is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 from .app import make_app
 from .engine import DEFAULT_SEED, Engine
-from .server import ThreadedServer
+from .server import ThreadedServer, own_address
 from .visitors import Hosts
 
 if TYPE_CHECKING:
@@ -51,6 +51,11 @@ class LocalSandbox(Engine):
             the loopback's and `host` are always allowed.
         remote_webhooks: whether webhooks are sent to other machines too.
 
+    Raises:
+        OSError: the port is taken, or `host` is no address of this machine.
+        ValueError: `client_id` is not 24 hexadecimal digits, `secret` is not 30, `host` is empty,
+            or `port` is not from 0 to 65535.
+
     """
 
     def __init__(
@@ -86,11 +91,20 @@ class LocalSandbox(Engine):
 
     @property
     def url(self) -> str:
-        """The address to point a Plaid client at."""
+        """The address that it listens at, to point a Plaid client at.
+
+        With `host="0.0.0.0"` or `"::"`, which stand for every address, `client` and `environ` have
+        the loopback's instead.
+        """
         return self._server.url
 
     def start(self) -> None:
-        """Start the server, as entering the `with` block does."""
+        """Start the server, as entering the `with` block does.
+
+        Raises:
+            RuntimeError: it was started or closed before; a new one is needed.
+
+        """
         self._server.start()
 
     def close(self) -> None:
@@ -116,7 +130,7 @@ class LocalSandbox(Engine):
             "PLAID_CLIENT_ID": self.client_id,
             "PLAID_SECRET": self.secret,
             "PLAID_ENV": "sandbox",
-            "PLAID_BASE_URL": self.url,
+            "PLAID_BASE_URL": own_address(self.url),
         }
 
     def client(self, **options: Unpack[ClientOptions]) -> PlaidClient:
@@ -127,7 +141,7 @@ class LocalSandbox(Engine):
         given: ClientOptions = {
             "client_id": self.client_id,
             "secret": self.secret,
-            "base_url": self.url,
+            "base_url": own_address(self.url),
             **options,
         }
         return PlaidClient(**given)

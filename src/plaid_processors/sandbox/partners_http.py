@@ -28,7 +28,7 @@ from .faults import ANYWHERE, Fault, Faults, bent
 from .ids import Ids
 from .journal import Journal, masked
 from .local import LocalSandbox
-from .server import ThreadedServer
+from .server import ThreadedServer, own_address
 from .wire import Answer, Json, Request, from_json, to_json
 
 
@@ -214,7 +214,7 @@ class PartnerServer:
     def _post_to_plaid(self, path: str, keys: Keys, **body: Any) -> Json:
         data = to_json({"client_id": keys.client_id, "secret": keys.secret, **body})
         request = urllib.request.Request(  # noqa: S310 - the local Plaid's own address
-            self._plaid.url + path, data, {"Content-Type": "application/json"}
+            own_address(self._plaid.url) + path, data, {"Content-Type": "application/json"}
         )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:

@@ -20,8 +20,29 @@ _SLICE = 0.5
 """Seconds that one wait lasts at most: on Windows, Ctrl-C is handled only between two."""
 
 
+def own_address(url: str) -> str:
+    """Return the loopback's address of a server that listens at every address.
+
+    Clients refuse plain HTTP to any other.
+    """
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+
+
+def _check_address(host: str, port: int) -> None:
+    if not host:
+        raise ValueError("host must not be empty")  # the socket would listen at every address
+    if not 0 <= port <= 65535:
+        raise ValueError(f"port must be a number from 0 to 65535: {port}")
+    if not host.isascii():
+        try:
+            host.encode("idna")
+        except UnicodeError:  # the socket would raise a TypeError
+            raise OSError("the host name cannot be encoded") from None
+
+
 def _listen(host: str, port: int) -> socket.socket:
     """Bind and listen; connections from now on are answered once the server runs."""
+    _check_address(host, port)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sets TCP_NODELAY only on sockets that name their protocol.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -94,6 +115,7 @@ class ThreadedServer:
         )
         self._server = _Server(config)
         self._thread = threading.Thread(target=self._run, name="local-plaid", daemon=True)
+        self._used = False
 
     @property
     def url(self) -> str:
@@ -102,7 +124,18 @@ class ThreadedServer:
         return f"http://{host}:{self.port}"
 
     def start(self) -> None:
-        """Start the server."""
+        """Start the server.
+
+        Raises:
+            RuntimeError: it was started or stopped before.
+
+        """
+        if self._used:
+            raise RuntimeError(
+                "a local server can be entered once, and this one was entered or closed before: "
+                "make a new one"
+            )
+        self._used = True
         self._thread.start()
         while not self._server.answering.wait(_SLICE):
             pass
@@ -115,6 +148,7 @@ class ThreadedServer:
 
     def stop(self) -> None:
         """Stop, and close every connection; a second call does nothing."""
+        self._used = True
         if self._thread.is_alive():
             self._server.stop()
             while self._thread.is_alive():

@@ -17,6 +17,7 @@ from .engine import DEFAULT_SEED
 from .local import LocalSandbox
 from .partners_finix import LocalFinix
 from .partners_layer import LocalLayer
+from .server import own_address
 
 # One for each demo user of the example applications.
 DEMO_USERS = 2
@@ -90,8 +91,10 @@ def serve(
             too, which stay the same at each start. Other lines of the file stay.
 
     Raises:
-        OSError: a port is taken, or the file cannot be written. Nothing is served then.
-        ValueError: there are no two ports after `port`.
+        OSError: a port is taken, `host` is no address of this machine, or the file cannot be
+            written. Nothing is served then.
+        ValueError: `client_id` is not 24 hexadecimal digits, `secret` is not 30, `host` is empty,
+            `port` is not from 0 to 65535, or there are no two ports after it for the partners.
 
     """
     if partners and port > 65533:
@@ -112,7 +115,7 @@ def serve(
                 remote_webhooks=remote_webhooks,
             )
         stack.enter_context(plaid)
-        variables = {**plaid.environ, "PLAID_BASE_URL": _own_address(plaid.url)}
+        variables = plaid.environ
         lines = [f"Local Plaid at {plaid.url}"]
         if partners:
             with _naming(f"serve at {host} port {ports[1]}"):
@@ -134,20 +137,15 @@ def _partners_variables(layer: LocalLayer, finix: LocalFinix) -> dict[str, str]:
         "LAYER_CLIENT_ID": layer.client_id,
         "LAYER_CLIENT_SECRET": layer.client_secret,
         "LAYER_ENV": "sandbox",
-        "LAYER_BASE_URL": _own_address(layer.url),
-        "LAYER_AUTH_URL": _own_address(layer.url),
+        "LAYER_BASE_URL": own_address(layer.url),
+        "LAYER_AUTH_URL": own_address(layer.url),
         "FINIX_USERNAME": finix.username,
         "FINIX_PASSWORD": finix.password,
         "FINIX_ENV": "sandbox",
-        "FINIX_BASE_URL": _own_address(finix.url),
+        "FINIX_BASE_URL": own_address(finix.url),
         "DEMO_LAYER_BUSINESSES": ",".join(layer.new_business() for _ in range(DEMO_USERS)),
         "DEMO_FINIX_IDENTITIES": ",".join(finix.new_identity() for _ in range(DEMO_USERS)),
     }
-
-
-def _own_address(url: str) -> str:
-    """Return the loopback's address of a server that listens at every address."""
-    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 @contextmanager

@@ -29,8 +29,8 @@ from .signing import Signer
 from .tokens import check_form, expired_public_token, new_token, unknown
 from .wire import Json
 
-_CLIENT_ID = re.compile(r"[0-9a-fA-F]{24}")
-_SECRET = re.compile(r"[0-9a-fA-F]{30}")
+CLIENT_ID = re.compile(r"[0-9a-fA-F]{24}")
+SECRET = re.compile(r"[0-9a-fA-F]{30}")
 
 
 # How many link tokens, and how many removed Items with their tokens, are kept at least. The oldest
@@ -84,14 +84,14 @@ class World:
 
     def admit(self, client_id: str, secret: str) -> None:
         """Refuse keys that are unknown or not well-formed."""
-        for name, value, form in (("client_id", client_id, _CLIENT_ID), ("secret", secret, None)):
+        for name, value, form in (("client_id", client_id, CLIENT_ID), ("secret", secret, None)):
             if not value or (form and not form.fullmatch(value)):
                 raise PlaidError(
                     "INVALID_FIELD", f"{name} must be a properly formatted, non-empty string"
                 )
         if self.keys.get(client_id) == secret:
             return
-        if not (self.any_keys and _SECRET.fullmatch(secret)):
+        if not (self.any_keys and SECRET.fullmatch(secret)):
             raise PlaidError("INVALID_API_KEYS")
 
     def add_item(
