@@ -1673,8 +1673,8 @@ FAULTS = [
         "test_store.py::test_an_account_that_went_does_not_come_back_by_an_old_result",
     ),
     Fault(
-        "calls of issue come one after the other", "_workflow/keeping.py",
-        "for name in sorted(processors)]", "for name in ()]",
+        "a call of issue knows of another", "_workflow/keeping.py",
+        "                shared = True", "                pass",
         "test_store.py::test_of_two_that_are_refused_at_once_nothing_stays",
     ),
     Fault(

@@ -502,8 +502,6 @@ class ProcessorLinker(BaseLinker):
         Raises:
             AccountSelectionError: a partner's rule refuses the accounts.
             LinkIncompleteError: some tokens were issued and some failed.
-            LinkInProgressError: with a store: another call was at work on the Item's tokens until
-                the end of this one's time.
             PlaidApiError: Plaid refused, and no token was issued.
             PlaidConnectionError: no usable answer came, and no token was issued.
         """

@@ -52,7 +52,11 @@ class Keeper:
         base: what is stored of the result that the call works on.
         before: what was stored of it when the call began.
         tried_before: whether an earlier attempt may have spent the public token.
+        shared: whether another call may be at work on the same tokens: what is missing of them was
+            perhaps not missing before it.
     """
+
+    shared = False
 
     def __init__(
         self,
@@ -141,10 +145,12 @@ class Keeper:
         assert self.base is not None
         keys = {each.key for each in self.base.entries}
         partners = set(partners_of(self.base))
+        known = before.processor_tokens if self.shared else before.entries
+        waiting = () if self.shared else before.unselected
         return evolve(
             self.base,
-            entries=[each for each in before.entries if each.key in keys],
-            unselected=[each for each in before.unselected if each.processor in partners],
+            entries=[each for each in known if each.key in keys],
+            unselected=[each for each in waiting if each.processor in partners],
             bound=[each for each in before.bound if each in partners],
             consent_expires_at=before.consent_expires_at,
         )
@@ -336,23 +342,26 @@ async def issuing(
     item_id: str | None,
     access_token: str | None,
 ) -> AsyncIterator[Keeper | None]:
-    """As `keeper_of`; no other call is at work on the Item's tokens for these partners meanwhile.
+    """As `keeper_of`; it knows whether another call issues tokens for these partners meanwhile.
 
-    Else each of two that are refused would take what the other had begun for what was there before.
-    Where the link is under way, this may be a callback of the call that is at it, which waits.
+    It waits for none: after a crash that would last until the lease ends.
     """
     keeper = await keeper_of(call, books, item_id=item_id, access_token=access_token)
     if books is None or keeper is None:
         yield keeper
         return
+    shared = False
     async with AsyncExitStack() as stack:
-        key = keeper.entry.record.key
-        names = [f"issue {key} for {name}" for name in sorted(processors)]
-        if not keeper.entry.record.under_way:
-            names.append(link_lease(key))
-        for name in names:
-            await stack.enter_async_context(leased(call, books, name))
-        yield await keeper_of(call, books, item_id=item_id, access_token=access_token)
+        for name in processors:
+            lease = f"issue {keeper.entry.record.key} for {name}"
+            try:
+                await stack.enter_async_context(leased(call, books, lease, wait=False))
+            except LinkInProgressError:
+                shared = True
+        keeper = await keeper_of(call, books, item_id=item_id, access_token=access_token)
+        assert keeper is not None
+        keeper.shared = shared
+        yield keeper
 
 
 async def access_token_of(
