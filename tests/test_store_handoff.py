@@ -366,6 +366,7 @@ def test_a_failed_look_settles_nothing(blocking: Desk, finix: WatchedFinix) -> N
         assert blocking.stored(item_id).state == "unknown"
 
 
+@pytest.mark.slow
 @rows(
     ("fault", "error"),
     [
@@ -574,6 +575,7 @@ def test_cancelled_while_finix_is_at_it(awaited: Desk, finix: WatchedFinix) -> N
     assert (awaited.stored(item_id).state, awaited.stored(item_id).reference) == ("done", made.id)
 
 
+@pytest.mark.slow
 def test_cancelled_before_anything_is_sent(awaited: Desk, finix: WatchedFinix) -> None:
     """At whatever moment: where Finix was not asked, it can be asked later, without a word."""
     sender = awaited.sender(finix)
@@ -929,6 +931,7 @@ def test_what_is_gone_is_left_out(blocking: Desk, layer: LocalLayer) -> None:
     assert states_of(blocking, item_id) == ["refused", "done"]
 
 
+@pytest.mark.slow
 @rows("erased", [False, True])
 def test_what_the_store_knows_to_be_gone_is_left_out(
     desk: Desk, layer: LocalLayer, erased: bool

@@ -256,6 +256,7 @@ class _Careless(MemoryStore):
         super().release(lease)
 
 
+@pytest.mark.slow
 @rows(
     ("broken", "told"),
     [
@@ -286,6 +287,7 @@ def test_a_careless_store_does_not_pass(broken: str, told: str) -> None:
         check_store(Broken)
 
 
+@pytest.mark.slow
 def test_a_lease_that_never_ends_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a dead process has leased has to become free."""
     monkeypatch.setattr("plaid_processors.store.checks._PATIENCE", 1.0)

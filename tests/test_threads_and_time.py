@@ -382,6 +382,7 @@ def test_a_cancelled_call_frees_the_connection(
     assert asyncio.run(main()).complete
 
 
+@pytest.mark.slow
 def test_a_loop_that_ends_before_the_answer_harms_nobody(faulty: FaultyPlaid) -> None:
     """Whether its tasks were cancelled or left, other loops and threads go on, in silence."""
     script = """
