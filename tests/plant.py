@@ -367,7 +367,7 @@ FAULTS = [
     ),
     Fault(
         "the blocking linker refuses coroutine functions", "_engine/ports.py",
-        "        if iscoroutinefunction(callback):", "        if False:",
+        "        if is_coroutine_function(callback):", "        if False:",
         "test_aio.py::test_the_blocking_linker_refuses_coroutine_functions",
     ),
     Fault(
@@ -432,8 +432,7 @@ FAULTS = [
     # Adapters and results
     Fault(
         "an adapter keeps the order", "adapters/base.py",
-        "return tuple(account for account in accounts if self.fits(account))",
-        "return tuple(account for account in [*accounts][::-1] if self.fits(account))",
+        "for account in as_accounts(accounts) if", "for account in as_accounts(accounts)[::-1] if",
         "test_selection.py::test_picks_are_a_subset_in_order "
         "test_adapters.py::test_layer_takes_all_in_order",
     ),
