@@ -24,6 +24,7 @@ from plaid_processors import (
     DecryptionError,
     ItemNotStoredError,
     LinkIncompleteError,
+    LinkResult,
     PartnerAdapter,
     PendingToken,
     ProcessorLinker,
@@ -537,17 +538,23 @@ def test_adopting_twice_does_no_harm(store: Store) -> None:
     assert len(list(store.links())) == 1
 
 
+def _with_an_account_that_went(
+    linker: ProcessorLinker, local_plaid: LocalSandbox
+) -> tuple[LinkResult, LinkResult]:
+    """A result, and what `refresh` left of it when the first account was closed."""
+    old = linker.link_sandbox("layer", client_user_id="user-42")
+    local_plaid.close_account(old, old.processor_tokens[0].account.account_id)
+    return old, linker.refresh(item_id=old.item_id).result
+
+
 def test_an_account_that_went_does_not_come_back_by_an_old_result(
     make: Callable[[Store], ProcessorLinker], local_plaid: LocalSandbox, store: Store
 ) -> None:
     """Such as the one that a retry has, or the row of an old table that is adopted again."""
     linker = make(store)
-    old = linker.link_sandbox("layer", client_user_id="user-42")
+    old, now = _with_an_account_that_went(linker, local_plaid)
     account_id = old.processor_tokens[0].account.account_id
-    (item,) = (each for each in local_plaid.items if each.item_id == old.item_id)
-    local_plaid.close_account(item, account_id)
-    now = linker.refresh(item_id=old.item_id).result
-    local_plaid.reset_login(item)
+    local_plaid.reset_login(old)
     for again in (
         lambda: linker.resume(old),
         lambda: linker.refresh(old),
@@ -570,12 +577,9 @@ def test_an_account_that_came_back_is_kept(
 ) -> None:
     """By a newer token than the one that went: of a result that could not be stored, or adopted."""
     linker = make(store)
-    old = linker.link_sandbox("layer", client_user_id="user-42")
+    old, _ = _with_an_account_that_went(linker, local_plaid)
     token = old.processor_tokens[0]
-    (item,) = (each for each in local_plaid.items if each.item_id == old.item_id)
-    local_plaid.close_account(item, token.account.account_id)
-    linker.refresh(item_id=old.item_id)
-    local_plaid.reset_login(item)  # so that no refresh takes it out again
+    local_plaid.reset_login(old)  # so that no refresh takes it out again
 
     new = evolve(token, processor_token=OTHER, issued_at=datetime.now(UTC))
     resumed = linker.resume(evolve(old, entries=[new]))
@@ -588,12 +592,8 @@ def test_an_adopted_token_of_an_account_that_came_back_is_kept(
     make: Callable[[Store], ProcessorLinker], local_plaid: LocalSandbox, store: Store
 ) -> None:
     """Another program made it, and the partner has it."""
-    linker = make(store)
-    old = linker.link_sandbox("layer", client_user_id="user-42")
+    old, _ = _with_an_account_that_went(make(store), local_plaid)
     account_id = old.processor_tokens[0].account.account_id
-    (item,) = (each for each in local_plaid.items if each.item_id == old.item_id)
-    local_plaid.close_account(item, account_id)
-    linker.refresh(item_id=old.item_id)
 
     row = {"processor": "layer", "account_id": account_id, "processor_token": OTHER}
     store.adopt(

@@ -56,8 +56,6 @@ class Keeper:
             perhaps not missing before it.
     """
 
-    shared = False
-
     def __init__(
         self,
         call: PlaidCall,
@@ -70,6 +68,7 @@ class Keeper:
         self.before = self.base = entry.contents.result
         self._left = self.before is not None and entry.record.under_way
         self.tried_before = tried_before
+        self.shared = False
         self._call = call
         self._books = books
 
@@ -178,17 +177,10 @@ class Keeper:
 
     def _ended(self, entry: Entry, state: LinkState, reason: str) -> Entry:
         contents = evolve(entry.contents, public_token=None, wanted=None)
-        handoffs = tuple(
-            evolve(each, state=HandoffState.REFUSED, error=reason)
-            if each.state is HandoffState.DUE
-            else each
-            for each in entry.record.handoffs
-        )
         return self._books.change(
             entry,
             contents=contents,
             base=contents.result,
-            handoffs=handoffs,
             state=state,
             under_way=False,
             reason=reason,

@@ -397,7 +397,7 @@ class StoredLink:
         Returns:
             ``item_id``, ``state``, ``institution_id``, ``institution_name``, ``created_at`` and
             ``updated_at`` (ISO 8601), and ``accounts``: for each token, issued or pending, its
-            ``account_id``, ``label`` (the account's name and last digits), ``processor``, and
+            ``account_id``, ``label`` (its subtype and last digits), ``processor``, and
             ``handoff``, the state of its way to the partner, or None.
         """
         ways = {each.key: each.state.value for each in self.handoffs}
