@@ -1048,20 +1048,26 @@ def test_a_function_that_is_cancelled(awaited: Desk) -> None:
         awaited.hand_over(item_id, lambda _token: "never", partner="alpaca")
 
 
-def test_an_expired_token_is_refused(desk: Desk) -> None:
-    """The function is not called; `refresh` is named, and afterwards it works."""
+def _with_a_dwolla_token(desk: Desk, *, lives: float, handoff: str) -> tuple[str, str]:
+    """The ids of an Item and its account, whose token lives so many seconds from now."""
     with ProcessorLinker(desk.plaid.client()) as plain:
         result = plain.link_sandbox("dwolla")
     (token,) = result.processor_tokens
-    past = datetime.now(UTC) - timedelta(minutes=1)
+    end = datetime.now(UTC) + timedelta(seconds=lives)
     desk.store.adopt(
         access_token=result.access_token,
         client_user_id="user-42",
-        item_id=result.item_id,
-        tokens=[evolve(token, expires_at=past)],
-        handoff="due",
+        item_id=str(result.item_id),
+        tokens=[evolve(token, expires_at=end)],
+        handoff=handoff,
     )
-    item_id, got = str(result.item_id), list[ProcessorToken]()
+    return str(result.item_id), token.account.account_id
+
+
+def test_an_expired_token_is_refused(desk: Desk) -> None:
+    """The function is not called; `refresh` is named, and afterwards it works."""
+    item_id, _ = _with_a_dwolla_token(desk, lives=-60, handoff="due")
+    got: list[ProcessorToken] = []
     with pytest.raises(HandoffRefusedError, match=r"refresh\(item_id"):
         desk.hand_over(item_id, got.append, partner="dwolla")
     assert got == []
@@ -1072,18 +1078,8 @@ def test_an_expired_token_is_refused(desk: Desk) -> None:
 
 def test_a_token_that_the_partner_has_may_expire(desk: Desk) -> None:
     """Another would have the partner make a second funding source: only `reissue` asks for it."""
-    with ProcessorLinker(desk.plaid.client()) as plain:
-        result = plain.link_sandbox("dwolla")
-    (token,) = result.processor_tokens
-    past = datetime.now(UTC) - timedelta(minutes=1)
-    item_id, got = str(result.item_id), list[ProcessorToken]()
-    desk.store.adopt(
-        access_token=result.access_token,
-        client_user_id="user-42",
-        item_id=item_id,
-        tokens=[evolve(token, expires_at=past)],
-        handoff="done",
-    )
+    item_id, account_id = _with_a_dwolla_token(desk, lives=-60, handoff="done")
+    got: list[ProcessorToken] = []
     stored = desk.store.find(item_id)
     assert stored is not None
     assert stored.result is not None
@@ -1097,7 +1093,6 @@ def test_a_token_that_the_partner_has_may_expire(desk: Desk) -> None:
     with pytest.raises(HandoffRefusedError, match="reissue="):
         desk.hand_over(item_id, got.append, partner="dwolla", again=True)
 
-    account_id = token.account.account_id
     (new,) = desk.blocking.refresh(item_id=item_id, reissue=[account_id]).issued
     desk.hand_over(item_id, got.append, partner="dwolla")
     assert got == [new]
@@ -1105,18 +1100,7 @@ def test_a_token_that_the_partner_has_may_expire(desk: Desk) -> None:
 
 def test_a_token_that_expires_while_it_is_sent(blocking: Desk) -> None:
     """A `refresh` that comes by makes no other, which would be handed over too."""
-    with ProcessorLinker(blocking.plaid.client()) as plain:
-        result = plain.link_sandbox("dwolla")
-    (token,) = result.processor_tokens
-    item_id = str(result.item_id)
-    soon = datetime.now(UTC) + timedelta(seconds=1)
-    blocking.store.adopt(
-        access_token=result.access_token,
-        client_user_id="user-42",
-        item_id=item_id,
-        tokens=[evolve(token, expires_at=soon)],
-        handoff="due",
-    )
+    item_id, _ = _with_a_dwolla_token(blocking, lives=1, handoff="due")
 
     def send(sent: ProcessorToken) -> str:
         while not sent.expired:
