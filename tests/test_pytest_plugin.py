@@ -374,8 +374,15 @@ def test_it(plaid_sandbox, processor_linker, local_layer, local_finix, time):
     done.assert_outcomes(passed=2)
 
 
-def test_a_token_that_pytest_cuts_is_masked_too(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("in_ci", [False, True])
+def test_a_token_that_pytest_cuts_is_masked_too(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, in_ci: bool
+) -> None:
     """With `-l` it shows what a test's variables are, shortened, wherever the cut is."""
+    for name in ("CI", "BUILD_NUMBER"):  # with one of them, the summary has the whole text again
+        monkeypatch.delenv(name, raising=False)
+    if in_ci:
+        monkeypatch.setenv("CI", "true")
     done = run(
         pytester,
         """
@@ -393,7 +400,7 @@ def test_it(more):
     text = done.stdout.str()
     assert "test_it" in text
     shown = [line for line in text.splitlines() if line.startswith("row ")]
-    assert len(shown) == 30
+    assert len(shown) == (60 if in_ci else 30)
     assert not [line for line in shown if "2c9bd667f792" in line]
 
 
