@@ -1740,6 +1740,11 @@ FAULTS = [
         "test_pytest_plugin.py::test_a_token_that_pytest_cuts_is_masked_too",
     ),
     Fault(
+        "a masked report is summed up in its error", "pytest_plugin.py",
+        "        _mask_within(report.longrepr)", "        pass",
+        "test_pytest_plugin.py::test_a_masked_report_is_summed_up_in_its_error",
+    ),
+    Fault(
         "an account that is picked twice gets one token", "_workflow/accounts.py",
         "tuple(dict.fromkeys(adapter.select_accounts(accounts)))",
         "tuple(adapter.select_accounts(accounts))",

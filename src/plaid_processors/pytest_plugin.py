@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -65,8 +67,10 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     if isinstance(report.longrepr, tuple):  # of a test that was skipped: its file, line and reason
         path, line, reason = report.longrepr
         report.longrepr = (path, line, _masked(reason))
-    elif report.longrepr and (masked := _masked(str(report.longrepr))) != str(report.longrepr):
-        report.longrepr = masked
+    elif report.longrepr and _shows_a_token(report.longrepr):
+        _mask_within(report.longrepr)  # it stays what it is: colours, and the summary's one line
+        if _shows_a_token(report.longrepr):
+            report.longrepr = _masked(str(report.longrepr))
     report.sections = [(title, _masked(text)) for title, text in report.sections]
     return report
 
@@ -84,6 +88,24 @@ _REST = re.compile(r"(?<=\.\.\.)[A-Za-z0-9-]*[0-9a-f]{4}-[0-9a-f]{12}(?![0-9a-f]
 
 def _masked(text: str) -> str:
     return _REST.sub("…", _TOKEN.sub(lambda found: mask(found.group()), text))
+
+
+def _mask_within(value: object) -> object:
+    """Mask the texts of a report's parts, which pytest keeps in dataclasses; a text comes back."""
+    if isinstance(value, str):
+        return _masked(value)
+    if isinstance(value, (list, tuple)):
+        parts = [_mask_within(part) for part in value]
+        return parts if isinstance(value, list) else tuple(parts)
+    if is_dataclass(value) and not isinstance(value, type):
+        for field in fields(value):
+            with suppress(AttributeError):  # it is frozen
+                setattr(value, field.name, _mask_within(getattr(value, field.name)))
+    return value
+
+
+def _shows_a_token(report: object) -> bool:
+    return _masked(str(report)) != str(report)
 
 
 @pytest.fixture(scope="session")
