@@ -1363,7 +1363,7 @@ FAULTS = [
         "test_store_links.py::test_many_at_once_make_one_item",
     ),
     Fault(
-        "a second call waits for the first", "_workflow/keeping.py",
+        "a second call waits for the first", "_workflow/leases.py",
         "while not await call.port.run(partial(books.lease, lease)):",
         "while await call.port.run(partial(books.lease, lease)) is None:",
         "test_store_links.py::test_another_waits_until_its_deadline",

@@ -368,6 +368,16 @@ def test_without_the_extra(command: str) -> None:
     assert told(run_apart(command, code=code)).endswith('pip install "plaid-processors[sandbox]"')
 
 
+def test_a_backfill_without_its_extra() -> None:
+    """It is no wrong usage: the line to install is told, and the exit status is 1."""
+    code = (
+        "import sys; sys.modules['limits'] = None; "
+        "from plaid_processors.cli import main; sys.exit(main())"
+    )
+    done = run_apart("backfill", "finix", "--linker", "myapp:linker", code=code)
+    assert told(done).endswith('pip install "plaid-processors[backfill]"')
+
+
 @rows(
     ("arguments", "words"),
     [

@@ -18,7 +18,7 @@ from ..store.books import Books
 from ..store.records import Handoff, LinkQuery, LinkState
 from ..store.sealing import Entry, sha256
 from .arguments import filled_text, flag, stored_text
-from .keeping import leased
+from .leases import leased
 from .ledger import Hands, Ledger
 from .plan import partners_of
 

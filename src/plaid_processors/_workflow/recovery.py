@@ -32,7 +32,8 @@ from ..store.records import (
     RecoveryReport,
 )
 from ..store.sealing import Contents, Entry, adopted_key
-from .keeping import Keeper, leased, link_lease, may_pass
+from .keeping import Keeper, may_pass
+from .leases import leased, link_lease
 from .link import ask_plaid, details_of, exchange_and_issue, resume_stored
 from .plan import Options, Partners, resume_plan
 
