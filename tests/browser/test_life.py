@@ -43,6 +43,13 @@ def test_two_years(page: Any, sandbox: LocalSandbox, linker: ProcessorLinker) ->
         ).run()
 
 
+def _late(route: Any) -> None:
+    """Answer with a script that begins half a second later."""
+    answer = route.fetch()
+    wait = "await new Promise((go) => setTimeout(go, 500));"
+    route.fulfill(response=answer, body=f"{wait}\n{answer.text()}")
+
+
 def test_connect_at_a_bank_with_a_page_of_its_own(page: Any, linker: ProcessorLinker) -> None:
     """`connect` goes through the bank's window, by name or id, and `leave` leaves."""
     user = {"client_user_id": "user-42", "client_name": "Acme", "hosted_link": {}}
@@ -54,6 +61,8 @@ def test_connect_at_a_bank_with_a_page_of_its_own(page: Any, linker: ProcessorLi
     assert session.institution_name == "Platypus OAuth Bank"
     assert [account.mask for account in session.accounts] == ["0000", "3333"]
 
+    # The bank's script comes late: what is pressed before it is there must not be lost.
+    page.context.route("**/bank.js", _late)
     token = linker.create_link_token("layer", **user)
     page.goto(token.hosted_link_url)
     LinkPane(page).connect(institution="ins_56")  # one of two named Chase

@@ -23,5 +23,8 @@ async function answer(allow) {
   location.assign(back);
 }
 
-document.getElementById("allow").onclick = () => answer(true);
-document.getElementById("refuse").onclick = () => answer(false);
+for (const [id, allow] of [["allow", true], ["refuse", false]]) {
+  const button = document.getElementById(id);
+  button.onclick = () => answer(allow);
+  button.disabled = false; // a press before this script was there would do nothing
+}
