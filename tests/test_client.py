@@ -22,6 +22,7 @@ from plaid_processors import (
     LinkIncompleteError,
     LinkResult,
     PendingToken,
+    PlaidApiError,
     PlaidClient,
     PlaidConnectionError,
     PlaidUnavailableError,
@@ -324,6 +325,27 @@ def test_from_plaid_keeps_the_proxy(faulty: FaultyPlaid, make_api: MakeApi) -> N
     with PlaidClient.from_plaid(api, max_attempts=1) as client:
         assert len(ProcessorLinker(client).accounts(ACCESS_TOKEN)) == 2
     assert [each.target for each in faulty.requests] == ["http://127.0.0.1:9/accounts/get"]
+
+
+def test_a_secret_that_its_owner_changes_is_masked_too(
+    faulty: FaultyPlaid, make_api: MakeApi
+) -> None:
+    """A gateway may send the header back that it was sent."""
+    api = make_api()
+    new = "7a" * 15
+    faulty.on(
+        ACCOUNTS,
+        lambda connection, request: refusal(
+            message=f"a bad key: {request.headers['plaid-secret']}"
+        )(connection, request),
+    )
+    with PlaidClient.from_plaid(api, max_attempts=1) as client:
+        api.configuration.api_key["secret"] = new
+        with pytest.raises(PlaidApiError) as caught:
+            ProcessorLinker(client).accounts(ACCESS_TOKEN)
+    assert faulty.requests[0].headers["plaid-secret"] == new
+    assert "a bad key: " in str(caught.value)
+    assert new not in str(caught.value)
 
 
 def test_from_plaid_with_a_proxy_that_is_gone(make_api: MakeApi) -> None:

@@ -116,6 +116,8 @@ def test_a_request_that_is_sent_again(
     ]
     _, failed, retried, *_ = (each for each in events if each.endpoint == EXCHANGE)
     assert (failed.error_code, failed.http_status) == (code, status)
+    assert (retried.error_code, retried.http_status) == (code, status)
+    assert retried.request_id == failed.request_id
     assert retried.seconds is not None
     assert 0 <= retried.seconds <= 0.25
 
@@ -175,7 +177,7 @@ def test_each_way_to_make_a_client_takes_the_hook(
 
 @pytest.mark.parametrize("kind", [ProcessorLinker, AsyncProcessorLinker])
 def test_who_calls_the_hook(kind: type[Any], plaid: LocalSandbox, done: Linked) -> None:
-    """Retries are told on the caller's thread, all else on the thread that sends the request."""
+    """Retries are told on the caller's thread, what was sent and came on the sending thread."""
     told: list[tuple[EventKind, str]] = []
 
     def hook(event: RequestEvent) -> None:
@@ -190,6 +192,23 @@ def test_who_calls_the_hook(kind: type[Any], plaid: LocalSandbox, done: Linked) 
     assert {name for kind, name in told if kind is EventKind.RETRIED} == {here}
     others = {name for kind, name in told if kind is not EventKind.RETRIED}
     assert all(name.startswith("plaid-processors-") for name in others)
+
+
+def test_an_answer_that_is_no_longer_waited_for(plaid: LocalSandbox) -> None:
+    """Its end is told on the caller's thread, with how long it was waited for."""
+    told: list[tuple[RequestEvent, str]] = []
+
+    def hook(event: RequestEvent) -> None:
+        told.append((event, threading.current_thread().name))
+
+    plaid.fail("/link/token/create", delay=3.0)
+    with plaid.client(on_event=hook, deadline=0.3) as client, pytest.raises(PlaidConnectionError):
+        ProcessorLinker(client).create_link_token("layer", client_user_id="u", client_name="Acme")
+    (_, _), (failed, thread) = told
+    assert (failed.kind, failed.error_code) == (EventKind.FAILED, "PlaidConnectionError")
+    assert thread == threading.current_thread().name
+    assert failed.seconds is not None
+    assert 0.1 < failed.seconds < 3.0
 
 
 async def _awaited(awaitable: Awaitable[Any]) -> Any:
@@ -257,7 +276,7 @@ def test_the_log_has_fields(
     assert [(each["event"], each["attempt"], each["status"]) for each in of_exchange] == [
         ("sent", 1, None),
         ("failed", 1, 429),
-        ("retried", 2, None),
+        ("retried", 2, 429),
         ("sent", 2, None),
         ("answered", 2, 200),
     ]
@@ -274,6 +293,7 @@ def test_a_retry_is_worth_an_info(
         link(linker, done)
     (record,) = records(caplog)
     assert (record.levelno, vars(record)["event"]) == (logging.INFO, "retried")
+    assert record.getMessage().endswith("error INSTITUTION_DOWN")
     with caplog.at_level(logging.DEBUG, logger="plaid_processors"):
         linker.create_link_token("layer", client_user_id="u", client_name="Acme")
     assert {each.levelno for each in records(caplog)[1:]} == {logging.DEBUG}

@@ -347,8 +347,26 @@ def test_a_proxy_that_says_nothing(server: TlsPlaid, trusting: MakeLinker) -> No
 def test_a_proxy_over_tls(server: TlsPlaid, certificate: Path, linker_of: MakeLinker) -> None:
     """A proxy may be spoken to over TLS; `ca_bundle` holds for its certificate as well."""
     with Tunnel(certificate=certificate) as tunnel:
-        assert link(linker_of(proxy=tunnel.url, ca_bundle=certificate)).complete
-        assert set(tunnel.asked) == {server.address}
+        for ca_bundle in (certificate, folder_of(certificate)):
+            tunnel.asked.clear()
+            assert link(linker_of(proxy=tunnel.url, ca_bundle=ca_bundle)).complete
+            assert set(tunnel.asked) == {server.address}
+
+
+def test_a_proxy_over_tls_and_both_variables(
+    server: TlsPlaid,
+    certificate: Path,
+    another: Path,
+    linker_of: MakeLinker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both are trusted for the proxy too, whichever of them has its certificate."""
+    with Tunnel(certificate=certificate) as tunnel:
+        monkeypatch.setenv("HTTPS_PROXY", tunnel.url)
+        for first, second in ((certificate, another), (another, certificate)):
+            monkeypatch.setenv("SSL_CERT_FILE", str(first))
+            monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(second))
+            assert link(linker_of()).complete
 
 
 WRONG_PROXIES = {

@@ -256,8 +256,15 @@ ODD = {
 }
 
 
-def test_nothing_shows_where_tokens_and_answers_are_odd(stage: Stage, faulty: FaultyPlaid) -> None:
-    """Tokens of shapes that nobody expects, in answers that cannot be read, headers among them."""
+@pytest.mark.parametrize("log_threads", [True, False])
+def test_nothing_shows_where_tokens_and_answers_are_odd(
+    stage: Stage, faulty: FaultyPlaid, monkeypatch: pytest.MonkeyPatch, log_threads: bool
+) -> None:
+    """Tokens of shapes that nobody expects, in answers that cannot be read, headers among them.
+
+    Also where log records do not name their thread, which Python allows to save time.
+    """
+    monkeypatch.setattr(logging, "logThreads", log_threads)
     stage.secrets.update(ODD)
     access, public, processor = ODD.values()
     everything = " ".join([*ODD.values(), *stage.secrets.values()])

@@ -805,6 +805,35 @@ print("well")
 
 
 @needs_fork
+def test_a_fork_keeps_the_pool_of_an_api_client(faulty: FaultyPlaid) -> None:
+    """A child sends as the ApiClient's owner has set its pool up, over connections of its own."""
+    script = (
+        _FORK
+        + """
+import plaid, urllib3
+class Pool(urllib3.PoolManager):
+    "Stands for one with a proxy, or with certificates, of the owner's."
+    def request(self, *args, headers, **options):
+        return super().request(*args, headers={**headers, "X-Pool": str(os.getpid())}, **options)
+keys = {"clientId": "0" * 24, "secret": "5e" * 15}
+api = plaid.ApiClient(plaid.Configuration(host=URL, api_key=keys))
+api.rest_client.pool_manager = Pool()
+linker = ProcessorLinker(PlaidClient.from_plaid(api, max_attempts=1))
+def in_the_child():
+    linker.accounts(ACCESS_TOKEN)
+    print(os.getpid(), flush=True)
+linker.accounts(ACCESS_TOKEN)
+ended_well(in_child(in_the_child))
+linker.accounts(ACCESS_TOKEN)
+print(os.getpid())
+"""
+    )
+    child, parent = run(faulty, script).split()
+    assert [each.headers["x-pool"] for each in faulty.requests] == [parent, child, parent]
+    assert faulty.connections == 2
+
+
+@needs_fork
 def test_a_fork_in_the_middle_of_other_threads_links(faulty: FaultyPlaid) -> None:
     """Whatever they held at that moment, each child links, and sends nothing of theirs."""
     script = (

@@ -12,9 +12,12 @@ import logging
 import os
 import re
 from collections.abc import Mapping
+from copy import copy
 from functools import partial
 from http.client import HTTPConnection
 from typing import Any, Self
+
+import urllib3
 
 from ._engine.engine import Engine
 from ._engine.network import Network, network_for
@@ -226,13 +229,13 @@ class PlaidClient:
             engine=Engine(
                 "PlaidClient",
                 limits.max_connections,
-                partial(_pools, api, base_url, network),
+                partial(_pools, api, base_url, network, limits.max_connections),
                 owned=network is not None,
             ),
             environment=environment,
             base_url=base_url,
             headers=partial(_headers, api),
-            keys=tuple(str(api.configuration.api_key[name]) for name in ("clientId", "secret")),
+            keys=partial(_keys, api),
             on_event=on_event,
         )
 
@@ -251,7 +254,7 @@ class PlaidClient:
     @property
     def client_id(self) -> str:
         """Plaid's id of your team."""
-        return self._access.keys[0]
+        return self._access.keys()[0]
 
     @property
     def link_script_url(self) -> str:
@@ -316,26 +319,29 @@ def _make_api_client(credentials: Credentials, network: Network, connections: in
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
     HTTPConnection.debuglevel = debuglevel
-    configuration.connection_pool_maxsize = connections
-    configuration.proxy = network.shown_proxy
-    configuration.proxy_headers = network.proxy_headers
-    if network.shown_proxy is not None and network.shown_proxy.startswith("https:"):
-        # The pool's own TLS context (see _pools) is for Plaid; this is for the proxy.
-        configuration.ssl_ca_cert = next(iter(network.certificates.values()), None)
     api = plaid.ApiClient(configuration)
+    # Its own would trust the certificates of one file alone, and load them for each connection.
+    api.rest_client.pool_manager = network.pool(connections, credentials.address)
     api.user_agent = USER_AGENT
     return api
 
 
-def _pools(api: Any, base_url: str, network: Network | None, its_own: bool) -> dict[str, Any]:
-    """The ApiClient's pool manager, by its address; a new one for a forked child."""
-    rest_client = api.rest_client if its_own else type(api.rest_client)(api.configuration)
-    pool = rest_client.pool_manager
-    ssl_context = None if network is None else network.ssl_context(base_url)
-    if ssl_context is not None:
-        # Without it, urllib3 loads the certificates for each connection again.
-        pool.connection_pool_kw["ssl_context"] = ssl_context
+def _pools(
+    api: Any, base_url: str, network: Network | None, connections: int, its_own: bool
+) -> dict[str, Any]:
+    """The ApiClient's pool manager, by its address; for a forked child, one like it."""
+    pool = api.rest_client.pool_manager
+    if not its_own and network is not None:
+        pool = network.pool(connections, base_url)
+    elif not its_own:  # as its owner has set it up, without its connections
+        pool = copy(pool)
+        pool.pools = urllib3.PoolManager().pools
     return {base_url: pool}
+
+
+def _keys(api: Any) -> tuple[str, ...]:
+    """The keys, read anew for each request too: a secret may be rotated."""
+    return tuple(str(api.configuration.api_key.get(name)) for name in ("clientId", "secret"))
 
 
 def _headers(api: Any) -> dict[str, str]:

@@ -37,10 +37,13 @@ class RequestEvent:
             (one that no thread took up is only ``failed``); ``retried`` announces another attempt.
         endpoint: the path, such as ``/processor/token/create``.
         attempt: the number of the attempt, from 1; for ``retried``, that of the next one.
-        seconds: how long the answer took; for ``retried``, how long the next attempt waits.
+        seconds: how long the answer took or was waited for, None if the request never began; for
+            ``retried``, how long the next attempt waits.
         request_id: Plaid's id of the answer, or None without one.
         error_code: Plaid's code, or the class of the error where no answer could be read.
         http_status: the HTTP status of the answer, whether it was an error or not.
+
+    In ``retried``, the last three are those of the failure that is the reason.
     """
 
     kind: EventKind

@@ -51,8 +51,10 @@ class Errand(Generic[T]):
     def on_sent(self) -> None:
         """One that is `once` is being sent. On a thread."""
 
-    def failed(self, failure: HttpFailure, number: int) -> T | PlaidProcessorsError:
-        """The outcome of attempt ``number`` where no answer came."""
+    def failed(
+        self, failure: HttpFailure, number: int, seconds: float | None = None
+    ) -> T | PlaidProcessorsError:
+        """The outcome of attempt ``number`` where no answer came, and after how many seconds."""
         raise NotImplementedError
 
     def retry_in(
@@ -291,7 +293,8 @@ class Batch(Generic[T]):
             if failure is not None:
                 attempt.given_up = True
                 self._call.running.leave(attempt)
-                self._settle(errand, errand.failed(failure, attempt.number))
+                seconds = None if attempt.began is None else monotonic() - attempt.began
+                self._settle(errand, errand.failed(failure, attempt.number, seconds))
 
     def _failure(self, attempt: Attempt, *, once: bool) -> HttpFailure | None:
         """Why an attempt failed; None where it is just about to be sent."""

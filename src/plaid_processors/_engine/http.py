@@ -9,6 +9,7 @@ import http.client
 import logging
 import math
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -35,7 +36,8 @@ class _UnreadHeaders(logging.Filter):
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        ours = (record.threadName or "").startswith(THREAD_NAME)
+        # Not by the record, which names no thread where `logging.logThreads` is off.
+        ours = threading.current_thread().name.startswith(THREAD_NAME)
         arguments = record.args if isinstance(record.args, tuple) else ()
         if ours and any(isinstance(each, exceptions.HeaderParsingError) for each in arguments):
             record.msg, record.args = "Failed to parse headers", None
@@ -124,10 +126,6 @@ def send(
         # These errors hold headers and bodies: none leaves this function, not even as a context.
         sent = attempt.sent_at is not None if attempt.once else None
         outcome = _failure(error, sent=sent)
-        if (
-            attempt.once and not outcome.sent and outcome.reason == TIMED_OUT
-        ):  # in the TLS handshake
-            outcome = HttpFailure(reason=_NOT_CONNECTED, sent=False)
     if response is not None and isinstance(outcome, HttpFailure):
         response.close()
     return outcome
@@ -187,6 +185,8 @@ def _failure(error: Exception, *, sent: bool | None) -> HttpFailure:
     causes = list(_causes(error))
     root = causes[-1]
     reason = _words(error, root)
+    if sent is False and reason == TIMED_OUT:  # in the TLS handshake
+        reason = _NOT_CONNECTED
     # No certificate that is trusted, or no TLS at the other end: that stays so. "CertificateError":
     # urllib3 1.26, of a certificate of another host.
     lasting = any(isinstance(each, exceptions.SSLError) for each in causes) and (
@@ -208,9 +208,8 @@ def _failure(error: Exception, *, sent: bool | None) -> HttpFailure:
 
 def _words(error: Exception, root: BaseException) -> str:
     """What happened, in our words: those of the error could show what was sent."""
-    if isinstance(error, exceptions.NewConnectionError):
-        pass  # a ConnectTimeoutError only by its class
-    elif isinstance(error, exceptions.ConnectTimeoutError):
+    refused = isinstance(error, exceptions.NewConnectionError)  # a ConnectTimeoutError by its class
+    if isinstance(error, exceptions.ConnectTimeoutError) and not refused:
         return _NOT_CONNECTED
     if isinstance(root, TimeoutError) or isinstance(error, exceptions.ReadTimeoutError):
         return TIMED_OUT

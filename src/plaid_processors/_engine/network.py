@@ -151,7 +151,7 @@ def _proxy_of(base_url: str) -> tuple[str, str | None]:
         return "", None
     named = f"{parts.scheme}_proxy"
     proxies = _variables(named, named.upper(), "all_proxy", "ALL_PROXY")
-    exceptions = "".join(list(_variables("no_proxy", "NO_PROXY").values())[:1])
+    exceptions = next(iter(_variables("no_proxy", "NO_PROXY").values()), "")
     if not proxies or proxy_bypass_environment(parts.netloc, {"no": exceptions}):
         return "", None
     return next(iter(proxies.items()))

@@ -30,13 +30,13 @@ T = TypeVar("T")
 
 @frozen(kw_only=True)
 class Access:
-    """Where and as whom Plaid is asked; ``keys`` are masked in all texts."""
+    """Where and as whom Plaid is asked; the ``keys`` of the moment are masked in all texts."""
 
     engine: Engine
     environment: Environment
     base_url: str
     headers: Callable[[], Mapping[str, str]] = field(repr=False)
-    keys: tuple[str, ...] = field(repr=False)
+    keys: Callable[[], tuple[str, ...]] = field(repr=False)
     on_event: OnEvent | None = None
     webhook_keys: WebhookKeys = field(factory=WebhookKeys, repr=False)
 
@@ -76,7 +76,7 @@ class _PlaidErrand(Errand[T]):
     ) -> T | RequestError:
         access, request = self._access, self._request
         self._report(EventKind.SENT, attempt.number)
-        began = monotonic()
+        began, keys = monotonic(), access.keys()
         http_request = HttpRequest(
             method="POST",
             url=access.base_url + request.endpoint,
@@ -84,7 +84,7 @@ class _PlaidErrand(Errand[T]):
             body=json.dumps(request.body).encode(),
         )
         answer = send(running.pools[access.base_url], http_request, attempt, times)
-        outcome, request_id = outcome_of(request, answer, access.keys)
+        outcome, request_id = outcome_of(request, answer, keys)
         if not attempt.given_up:
             self._report_outcome(
                 outcome,
@@ -101,31 +101,41 @@ class _PlaidErrand(Errand[T]):
             self._request.on_sent()
 
     @override
-    def failed(self, failure: HttpFailure, number: int) -> RequestError:
+    def failed(
+        self, failure: HttpFailure, number: int, seconds: float | None = None
+    ) -> RequestError:
         error = connection_error(self._request, failure)
-        self._report_outcome(error, number)
+        self._report_outcome(error, number, seconds=seconds)
         return error
 
     @override
     def retry_in(self, error: PlaidProcessorsError, remaining: float) -> float | None:
-        wait = None
-        if isinstance(error, RequestError):
-            wait = wait_before_retry(
-                error, attempt=self.attempts, max_attempts=self._max_attempts, remaining=remaining
-            )
-        if wait is not None:
-            self._report(EventKind.RETRIED, self.attempts + 1, seconds=wait)
         self.last_error = error_to_report(self.last_error, error)
+        if not isinstance(error, RequestError):
+            return None
+        wait = wait_before_retry(
+            error, attempt=self.attempts, max_attempts=self._max_attempts, remaining=remaining
+        )
+        if wait is not None:
+            self._report(EventKind.RETRIED, self.attempts + 1, seconds=wait, **_reason(error))
         return wait
 
     def _report_outcome(self, outcome: T | RequestError, number: int, **known: Any) -> None:
         if isinstance(outcome, RequestError):
             outcome.occurred_at = datetime.now(UTC)
-            code = getattr(outcome, "error_code", type(outcome).__name__)
-            self._report(EventKind.FAILED, number, error_code=code, **known)
+            self._report(EventKind.FAILED, number, **(known | _reason(outcome)))
         else:
             self._report(EventKind.ANSWERED, number, **known)
 
     def _report(self, kind: EventKind, number: int, **known: Any) -> None:
         endpoint = self._request.endpoint
         report(self._access.on_event, kind, endpoint=endpoint, attempt=number, **known)
+
+
+def _reason(error: RequestError) -> dict[str, Any]:
+    """What an event says of an error."""
+    return {
+        "error_code": getattr(error, "error_code", type(error).__name__),
+        "http_status": error.http_status,
+        "request_id": error.request_id,
+    }

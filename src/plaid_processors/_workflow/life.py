@@ -130,7 +130,7 @@ async def _look(call: PlaidCall, access_token: str) -> LinkStatus:
     error: PlaidApiError | None
     try:
         item = await call.ask(requests.get_item(access_token))
-        error = _error_in(item, secrets_among(access_token, *call.access.keys))
+        error = _error_in(item, secrets_among(access_token, *call.access.keys()))
         if error is None:
             accounts = await call.ask(requests.get_accounts(access_token))
     except PlaidApiError as answer:
