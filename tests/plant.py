@@ -810,7 +810,7 @@ FAULTS = [
     ),
     Fault(
         "no more than 64 threads hang", "_engine/threads.py",
-        " or len(self._running) >= self._most + MOST_LEFT:", ":",
+        " or len(self._threads) >= self._most + MOST_LEFT:", ":",
         "test_threads_and_time.py::test_no_more_than_so_many_threads_hang",
     ),
     Fault(
@@ -834,7 +834,7 @@ FAULTS = [
         "an exchange under way survives close", "_engine/threads.py",
         "        until = monotonic() + CLOSE_SECONDS\n",
         "        until = monotonic() + CLOSE_SECONDS\n"
-        "        for attempt in filter(None, self._running.values()):\n"
+        "        for attempt in filter(None, self._threads.values()):\n"
         "            attempt.leave()\n",
         "test_threads_and_time.py::test_an_exchange_under_way_survives_close",
     ),
@@ -1042,8 +1042,8 @@ FAULTS = [
     ),
     Fault(
         "two hand-offs at once drop nothing", "handoff/layer.py",
-        "await call.turn(turn, self._send_new(call, business_id, left, dead, ledger))",
-        "await self._send_new(call, business_id, left, dead, ledger)",
+        "await call.turn(turn, self._send_new(call, business_id, left, dead, recorder))",
+        "await self._send_new(call, business_id, left, dead, recorder)",
         "test_handoff.py::test_two_at_once_drop_nothing",
     ),
     Fault(
@@ -1454,7 +1454,7 @@ FAULTS = [
     # The recorded hand-off
     Fault(
         "the record says sending before Finix is asked", "handoff/finix.py",
-        "                await ledger.sending([each.id for each in listed])\n",
+        "                await recorder.sending([each.id for each in listed])\n",
         "                pass\n",
         "test_store_handoff.py::test_once_and_recorded_at_each_step "
         "test_store_handoff.py::test_killed_between_finix_and_the_record "
@@ -1758,6 +1758,33 @@ FAULTS = [
         "the end of what is not waited for has its seconds", "_engine/call.py",
         "monotonic() - attempt.began\n                self", "None\n                self",
         "test_events.py::test_an_answer_that_is_no_longer_waited_for",
+    ),
+    Fault(
+        "Ctrl-C at the end of a turn leaves it free", "_engine/call.py",
+        "if turn in _turns and _turns[turn] is self:", "if _turns.get(turn) is self:",
+        "test_threads_and_time.py::test_ctrl_c_at_each_moment_of_a_turn",
+    ),
+    Fault(
+        "nothing is sent after the deadline", "_engine/call.py",
+        "            if call.deadline.remaining == 0:", "            if False:",
+        "test_threads_and_time.py::test_nothing_is_sent_after_the_deadline",
+    ),
+    Fault(
+        "a whole answer that is late is taken", "_engine/http.py",
+        "late = monotonic() > end\n",
+        "if monotonic() > end: return HttpFailure(reason=TIMED_OUT, sent=True)\n",
+        "test_threads_and_time.py::test_a_whole_answer_that_is_late_is_not_lost",
+    ),
+    Fault(
+        "an ended loop gives its lease back", "_engine/ports.py",
+        "if self._loop.is_closed():  # its", "if False:  # its",
+        "test_threads_and_time.py::test_a_lease_of_a_loop_that_has_ended_is_given_back",
+    ),
+    Fault(
+        "Layer is read back in time", "handoff/layer.py",
+        "end = min(now + (now - began), call.deadline.end - sum(call.times))",
+        "end = now + (now - began)",
+        "test_handoff_engine.py::test_layer_is_read_back_before_the_deadline",
     ),
     Fault(
         "a masked report is summed up in its error", "pytest_plugin.py",

@@ -32,6 +32,7 @@ from plaid_processors.sandbox import LocalFinix, LocalLayer, LocalSandbox
 
 from .support.faulty import FaultyPlaid, close, hang, http, reply, trickle
 from .support.rows import rows
+from .support.slow import late
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
@@ -383,12 +384,13 @@ def test_a_list_of_accounts_that_cannot_be_read_drops_none(faulty: FaultyPlaid) 
     assert "/v1/businesses/b1" not in faulty.paths
 
 
-def layer_at(faulty: FaultyPlaid, listed: Any, put: Any) -> LayerSender:
+def layer_at(faulty: FaultyPlaid, listed: Any, put: Any, **options: Any) -> LayerSender:
     """A sender to a Layer that answers so."""
     faulty.on("/oauth2/token", reply({"access_token": "bearer", "expires_in": 3600}))
     faulty.on("/v1/businesses/b1/plaid/accounts", reply(listed))
     faulty.on("/v1/businesses/b1", reply(put))
-    return LayerSender(client_id="c", client_secret="s", auth_url=faulty.url, base_url=faulty.url)
+    keys = {"client_id": "c", "client_secret": "s"}
+    return LayerSender(**keys, auth_url=faulty.url, base_url=faulty.url, **options)
 
 
 def layer_token() -> ProcessorToken:
@@ -541,6 +543,21 @@ def test_a_request_that_makes_something_is_not_sent_when_nobody_waits(
         assert not caught.value.outcome_unknown
         time.sleep(0.6)
     assert [each.body for each in faulty.requests if each.body] == []
+
+
+@pytest.mark.slow
+def test_layer_is_read_back_before_the_deadline(faulty: FaultyPlaid) -> None:
+    """However slow it was until then: what it lists is known, and not that time is over."""
+    listed = {"data": [{"business_id": "b1", "plaid_processor_token": TOKEN}]}
+    layer = layer_at(faulty, {}, {}, timeout=(0.1, 0.7))  # in all 3.2 seconds at most
+    accounts = (late(reply({"data": []}), 0.6), reply(listed))
+    faulty.on("/oauth2/token", late(reply({"access_token": "b", "expires_in": 3600}), 0.6))
+    faulty.on("/v1/businesses/b1/plaid/accounts", *accounts)
+    faulty.on("/v1/businesses/b1", late(reply({}), 0.6))
+    with layer:
+        handoff = layer.hand_over([layer_token()], business_id="b1")
+    assert handoff.changed
+    assert handoff.missing == ()
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -40,6 +41,7 @@ from plaid_processors import (
     RequestEvent,
     unfinished,
 )
+from plaid_processors.store import MemoryStore
 
 from .conftest import KEYS
 from .support.checks import link_account
@@ -51,12 +53,16 @@ from .support.faulty import (
     LINK_TOKEN,
     PUBLIC_TOKEN,
     REMOVE,
+    Answer,
     Connection,
     FaultyPlaid,
     Request,
     computed,
     exchanged,
+    http,
     issued,
+    reply,
+    trickle,
 )
 from .support.slow import DeadAddress, Names, late, trickled_headers, until
 from .support.tls import TlsPlaid, make_certificate
@@ -173,11 +179,11 @@ def run(faulty: FaultyPlaid, script: str, *more: str, seconds: float = 30) -> st
 # --- Ctrl-C ---------------------------------------------------------------------------------------
 
 
-_AT_EACH_MOMENT = """
+_PRESS = """
 import gc, warnings
 gc.disable()  # no destructors of other objects in between: Python drops what is raised in them
-# Python's words where Ctrl-C comes between the making of the coroutine and its beginning.
-warnings.filterwarnings("ignore", "coroutine 'link' was never awaited")
+# Python's words where Ctrl-C comes between the making of a coroutine and its beginning.
+warnings.filterwarnings("ignore", "coroutine '.*' was never awaited")
 
 def press(frame, event, argument):
     # Where CPython looks for signals: as a function begins, and after a call.
@@ -187,7 +193,11 @@ def press(frame, event, argument):
         if left == 0:
             sys.setprofile(None)
             signal.raise_signal(signal.SIGINT)
+"""
 
+_AT_EACH_MOMENT = (
+    _PRESS
+    + """
 linkers, moment, left = [], 0, 0
 while left <= 0:
     moment += 1
@@ -211,6 +221,7 @@ while threading.active_count() > 1 and time.monotonic() < end:
     time.sleep(0.01)
 print(moment, threading.active_count())
 """
+)
 
 
 @pytest.mark.slow
@@ -219,6 +230,41 @@ def test_ctrl_c_at_each_moment_of_a_link(faulty: FaultyPlaid) -> None:
     moments, threads = map(int, run(faulty, _AT_EACH_MOMENT).split())
     assert moments > 100
     assert threads == 1
+
+
+@pytest.mark.slow
+def test_ctrl_c_at_each_moment_of_a_turn(faulty: FaultyPlaid) -> None:
+    """Whenever it comes, the next call of that name does not wait for the one that has ended."""
+    faulty.on("/payment_instruments", computed(_finix))
+    script = """
+from plaid_processors.handoff import FinixSender
+TOKEN = "processor-sandbox-5e171e1d-aaaa-4bbb-8ccc-0123456789ab"
+sender = FinixSender(username="u", password="p", base_url=URL, timeout=1)
+moment, left = 0, 0
+while left <= 0:
+    moment += 1
+    left = moment
+    try:
+        sys.setprofile(press)
+        sender.hand_over(TOKEN, identity=f"ID{moment}")
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.setprofile(None)
+    began = time.monotonic()
+    sender.hand_over(TOKEN, identity=f"ID{moment}", again=True)
+    assert time.monotonic() - began < 3, moment
+print(moment)
+"""
+    assert int(run(faulty, _PRESS + script, seconds=90)) > 200
+
+
+def _finix(request: Request) -> Answer:
+    """A Finix that has nothing, and makes what it is asked for."""
+    if not request.body:  # a GET
+        return reply({"_embedded": {"payment_instruments": []}, "page": {}})
+    made = {"id": "PI1", "identity": request.json["identity"], "type": "BANK_ACCOUNT"}
+    return reply(made, 201)
 
 
 CALLS: dict[str, Callable[[ProcessorLinker], object]] = {
@@ -458,6 +504,29 @@ def test_an_item_of_a_loop_that_has_ended_is_named(
     assert ACCESS_TOKEN not in caplog.text
 
 
+@pytest.mark.slow
+def test_a_lease_of_a_loop_that_has_ended_is_given_back(
+    faulty: FaultyPlaid, make_client: MakeClient
+) -> None:
+    """With a store: in silence, and who links the same next need not wait for the lease's end."""
+    faulty.on(EXCHANGE, late(exchanged(), 0.5))
+    client, store = make_client(deadline=4), MemoryStore()
+    loop = asyncio.new_event_loop()
+    user = {"client_user_id": "user-42"}
+    task = loop.create_task(
+        AsyncProcessorLinker(client, store=store).link("layer", **options("a"), **user)
+    )
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    loop.run_until_complete(asyncio.sleep(0.3))
+    assert exchanges(faulty) == [PUBLIC_TOKEN]
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+    gone = weakref.ref(task)
+    del task
+    wait_for(lambda: gc.collect() >= 0 and gone() is None)  # when the answer has come
+    assert ProcessorLinker(client, store=store).link("layer", **options("a"), **user).complete
+
+
 # --- context variables ----------------------------------------------------------------------------
 
 tenant: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="nobody")
@@ -525,6 +594,40 @@ def test_callbacks_run_in_the_callers_context(faulty: FaultyPlaid, make_client: 
         f"{name}+LinkedItem+ProcessorToken" for name in ("blocking", "first", "second")
     ]
     assert {thread for _, thread in seen} == {threading.get_ident()}
+
+
+# --- time ---
+
+
+def test_a_whole_answer_that_is_late_is_not_lost(
+    faulty: FaultyPlaid, make_linker: MakeLinker
+) -> None:
+    """The link has given it up; its error has the Item all the same."""
+    answer = http({"access_token": ACCESS_TOKEN, "item_id": "item-1", "request_id": "r"})
+    faulty.on(EXCHANGE, trickle(answer, every=0.8 / len(answer)))
+    linker = make_linker(timeout=0.5, max_attempts=1)
+    with pytest.raises(PlaidConnectionError) as caught:
+        linker.link("layer", **options("a"))
+    assert caught.value.outcome_unknown
+    wait_for(lambda: unfinished(caught.value) is not None)
+
+
+def test_nothing_is_sent_after_the_deadline(faulty: FaultyPlaid, make_linker: MakeLinker) -> None:
+    """Not even where a signal handler keeps the caller from looking at the clock."""
+    faulty.on(CREATE, late(computed(issued), 0.8))
+    linker = make_linker(max_connections=1, deadline=0.6)
+
+    def hold(_number: int, _frame: object) -> None:
+        time.sleep(0.8)  # the thread is free meanwhile, and the second token would be next
+
+    usual = signal.signal(signal.SIGALRM, hold)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(LinkIncompleteError):
+            linker.link("layer", **options("a", "b"))
+    finally:
+        signal.signal(signal.SIGALRM, usual)
+    assert len(faulty.asked(CREATE)) == 1
 
 
 # --- threads that hang ----------------------------------------------------------------------------

@@ -148,7 +148,8 @@ class Call:
                     await self.port.wait(_A_MOMENT)
             return await work
         finally:
-            if _turns.get(turn) is self:
+            # No call in between: Ctrl-C strikes after one, and the turn would stay taken for ever.
+            if turn in _turns and _turns[turn] is self:
                 del _turns[turn]
             work.close()
 
@@ -234,11 +235,9 @@ class Batch(Generic[T]):
         for errand in self._errands:
             if errand.due is not None and errand.due <= now:
                 self._send(errand)
-        # Those that have not begun come first: to give up one that has frees its thread, which must
-        # not begin another whose time is over too.
-        under_way = [each for each in self._errands if each.under_way is not None]
-        for errand in sorted(under_way, key=_has_begun):
-            self._collect(errand)
+        for errand in self._errands:
+            if errand.under_way is not None:
+                self._collect(errand)
         if len(self.outcomes) == before < len(self._errands):
             await self._call.port.wait(self._seconds_to_wait())
 
@@ -313,7 +312,7 @@ class Batch(Generic[T]):
 
     @property
     def _over(self) -> str:
-        return f"the deadline of {self._call.deadline.seconds} s was over before it was sent"
+        return f"the deadline of {self._call.deadline.seconds:g} s was over before it was sent"
 
     def _settle(self, errand: Errand[T], outcome: Any) -> None:
         """An attempt is over: make another one, or keep the outcome."""
@@ -346,7 +345,3 @@ class Batch(Generic[T]):
             if errand.under_way is not None:
                 moments.append(self._moment_to_give_up(errand.under_way))
         return max(_A_MOMENT, min(moments) - now)
-
-
-def _has_begun(errand: Errand[Any]) -> bool:
-    return errand.under_way is not None and errand.under_way.began is not None

@@ -65,8 +65,6 @@ class Engine:
             running = self._made.setdefault(here, new)
             if running is new:
                 finalize(self, new.end).atexit = False  # idle threads of a forgotten client
-            for other in [each for each in self._made.copy() if each != here]:
-                self._made.pop(other, None)
         return running
 
     def close(self) -> None:

@@ -138,14 +138,15 @@ def _read(response: Any, end: float) -> HttpOutcome:
         reason = f"an interim answer came (HTTP {response.status}), which cannot be passed over"
         return HttpFailure(reason=reason, sent=True)
     chunks: list[bytes] = []
-    size = 0
+    size, late = 0, False
     for chunk in response.stream(_CHUNK):
+        if late:  # and this is not the rest of it: a whole answer is taken even if it is late
+            return HttpFailure(reason=TIMED_OUT, sent=True)
         chunks.append(chunk)
         size += len(chunk)
         if size > MAX_BODY:
             return HttpFailure(reason="the answer is too long", sent=True, passing=False)
-        if monotonic() > end:
-            return HttpFailure(reason=TIMED_OUT, sent=True)
+        late = monotonic() > end
     response.release_conn()
     return HttpAnswer(
         status=response.status,

@@ -130,6 +130,8 @@ class AsyncPort:
 
     async def run(self, work: Callable[[], T]) -> T:
         """Do it on a thread of the event loop's; a cancellation waits for it."""
+        if self._loop.is_closed():  # its caller was abandoned, and gives back what it holds
+            return work()
         context = contextvars.copy_context()
         future = self._loop.run_in_executor(None, context.run, work)
         while not future.done():

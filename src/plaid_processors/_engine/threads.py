@@ -143,7 +143,7 @@ class Running:
         self._made_in = world()
         self._most = most
         self._waiting: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
-        self._running: dict[threading.Thread, Attempt | None] = {}
+        self._threads: dict[threading.Thread, Attempt | None] = {}
         self._admission = threading.Lock()  # taken by the threads, never by a caller
         self._closed = False
         self._some_left = False  # whether a caller ever left one
@@ -155,7 +155,7 @@ class Running:
 
     def has_thread(self, thread: threading.Thread) -> bool:
         """Whether it is one of these."""
-        return thread in self._running
+        return thread in self._threads
 
     def submit(self, attempt: Attempt) -> bool:
         """Run the attempt as soon as a thread is free; False if they are closed.
@@ -188,7 +188,7 @@ class Running:
         """As `end`, and wait a little for the requests under way whose callers still wait."""
         self.end()
         until = monotonic() + CLOSE_SECONDS
-        for thread, attempt in self._running.copy().items():
+        for thread, attempt in self._threads.copy().items():
             if attempt is None or not attempt.left:
                 with suppress(RuntimeError, AssertionError):  # a dummy, see _start
                     thread.join(max(0.0, until - monotonic()))
@@ -203,7 +203,7 @@ class Running:
                 # Not by Thread.start on the caller's thread: it waits on a Condition.
                 _thread.start_new_thread(self._start, ())
             except RuntimeError:
-                if not self._running:
+                if not self._threads:
                     raise
 
     def _start(self) -> None:
@@ -213,33 +213,33 @@ class Running:
             self._work()
 
     def _idle(self) -> int:
-        return sum(attempt is None for attempt in self._running.copy().values())
+        return sum(attempt is None for attempt in self._threads.copy().values())
 
     def _counted(self) -> int:
         """How many threads count towards the most: those that no caller has left."""
         if not self._some_left:
-            return len(self._running)
-        attempts = self._running.copy().values()
+            return len(self._threads)
+        attempts = self._threads.copy().values()
         return sum(attempt is None or not attempt.left for attempt in attempts)
 
     def _work(self) -> None:
         me = threading.current_thread()
         with self._admission:
-            if self._counted() >= self._most or len(self._running) >= self._most + MOST_LEFT:
+            if self._counted() >= self._most or len(self._threads) >= self._most + MOST_LEFT:
                 return
-            me.name = f"{THREAD_NAME}-{len(self._running)}"
-            self._running[me] = None
+            me.name = f"{THREAD_NAME}-{len(self._threads)}"
+            self._threads[me] = None
         try:
             while (attempt := self._waiting.get()) is not None:
-                self._running[me] = attempt
+                self._threads[me] = attempt
                 self._grow()
                 attempt.run()
                 del attempt  # and with it what it holds: tokens, answers
                 with self._admission:
-                    self._running[me] = None
+                    self._threads[me] = None
                     if self._counted() > self._most:  # another took its place while it hung
-                        del self._running[me]
+                        del self._threads[me]
                         return
         finally:
-            self._running.pop(me, None)
+            self._threads.pop(me, None)
         self._waiting.put(None)  # for the next thread

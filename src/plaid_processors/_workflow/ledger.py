@@ -40,7 +40,7 @@ def _state_after(error: Exception) -> HandoffState:
 
 
 class Ledger:
-    """The hand-offs of an Item to one partner, stored at each step: `handoff.sending.Ledger`."""
+    """The hand-offs of an Item to one partner, stored at each step: `handoff.sending.Recorder`."""
 
     def __init__(
         self, call: Call, books: Books, entry: Entry, partner: str, target: str | None
@@ -163,7 +163,7 @@ class Ledger:
         self._call.check()
 
     async def sending(self, before: Collection[str] | None = None) -> None:
-        """See `handoff.sending.Ledger`."""
+        """See `handoff.sending.Recorder`."""
         await self._store(
             evolve(
                 self.of(token),
@@ -180,7 +180,7 @@ class Ledger:
     async def done(
         self, references: Mapping[str, str | None], missing: Collection[str] = ()
     ) -> None:
-        """See `handoff.sending.Ledger`."""
+        """See `handoff.sending.Recorder`."""
         changed = []
         for token in self._tokens:
             account_id = token.account.account_id

@@ -30,7 +30,7 @@ from .answers import (
 from .errors import HandoffError, HandoffRefusedError, PartnerFault
 from .layer_tokens import Gone
 from .requests import HandoffRequest, basic, partner_id, plain_text, token_text
-from .sending import AwaitedSender, BlockingSender, Ledger, Sender
+from .sending import AwaitedSender, BlockingSender, Recorder, Sender
 
 _VERSION = "2022-02-01"
 
@@ -249,7 +249,7 @@ class BaseFinixSender(Sender):
         token: ProcessorToken | str,
         identity: str,
         again: bool,
-        ledger: Ledger | None = None,
+        recorder: Recorder | None = None,
     ) -> PaymentInstrument:
         if not isinstance(again, bool):  # "no" would count as the caller's word
             raise TypeError(f"again must be True or False, not {type(again).__name__}")
@@ -262,18 +262,18 @@ class BaseFinixSender(Sender):
         place = f"{self.base_url} {identity}"
 
         async def keep(instrument: PaymentInstrument) -> None:
-            if ledger is not None and isinstance(token, ProcessorToken):
-                await ledger.done({token.account.account_id: instrument.id})
+            if recorder is not None and isinstance(token, ProcessorToken):
+                await recorder.done({token.account.account_id: instrument.id})
 
         async def make() -> PaymentInstrument:
             listed: Sequence[PaymentInstrument] = ()
             if not again:
                 unknown = place in _open.copy().values()
                 listed = await self._refuse_a_second(call, identity, unknown=unknown)
-            elif ledger is not None:
+            elif recorder is not None:
                 listed = await self._list(call, identity)
-            if ledger is not None:
-                await ledger.sending([each.id for each in listed])
+            if recorder is not None:
+                await recorder.sending([each.id for each in listed])
             me = object()
             _open[me] = place  # and stays so if the caller interrupts
             try:
@@ -298,13 +298,13 @@ class BaseFinixSender(Sender):
         call: Call,
         tokens: Sequence[ProcessorToken],
         target: str,
-        ledger: Ledger,
+        recorder: Recorder,
         *,
         again: bool,
         gone: Gone,
     ) -> None:
         for token in tokens:
-            await self._hand_over(call, token, target, again, ledger)
+            await self._hand_over(call, token, target, again, recorder)
 
     @override
     async def look(self, call: Call, target: str) -> Mapping[str, object]:

@@ -46,7 +46,7 @@ from .layer_tokens import (
     what_is_dead,
 )
 from .requests import HandoffRequest, basic, partner_id, plain_text, token_text
-from .sending import AwaitedSender, BlockingSender, Ledger, Sender
+from .sending import AwaitedSender, BlockingSender, Recorder, Sender
 
 T = TypeVar("T")
 
@@ -240,14 +240,14 @@ class BaseLayerSender(Sender):
         tokens: Tokens,
         business_id: str,
         gone: Gone,
-        ledger: Ledger | None = None,
+        recorder: Recorder | None = None,
     ) -> LayerHandoff:
         listed = tokens_for_layer(tokens, self.environment, none_allowed=bool(gone))
         dead = what_is_dead(gone, listed)
         left = living(listed, dead)
         partner_id("business_id", business_id, "Layer")
         turn = f"{self.base_url} {business_id}"
-        return await call.turn(turn, self._send_new(call, business_id, left, dead, ledger))
+        return await call.turn(turn, self._send_new(call, business_id, left, dead, recorder))
 
     @override
     async def deliver(
@@ -255,12 +255,12 @@ class BaseLayerSender(Sender):
         call: Call,
         tokens: Sequence[ProcessorToken],
         target: str,
-        ledger: Ledger,
+        recorder: Recorder,
         *,
         again: bool,
         gone: Gone,
     ) -> None:
-        await self._hand_over(call, tokens, target, gone, ledger)
+        await self._hand_over(call, tokens, target, gone, recorder)
 
     async def _send_new(
         self,
@@ -268,7 +268,7 @@ class BaseLayerSender(Sender):
         business_id: str,
         tokens: Sequence[ProcessorToken],
         dead: Collection[str],
-        ledger: Ledger | None,
+        recorder: Recorder | None,
     ) -> LayerHandoff:
         """Read back what Layer has; if any token is new, send all of the business's."""
         began = monotonic()
@@ -278,17 +278,18 @@ class BaseLayerSender(Sender):
         sent = all_tokens(business_id, before, tokens, dead) if new else {}
         after: tuple[LayerAccount, ...] = ()
         missing: list[str] = []
-        if sent and ledger is not None:
-            await ledger.sending()
+        if sent and recorder is not None:
+            await recorder.sending()
         for _ in range(_TRIES if sent else 0):
             # The second time, with what another process has sent meanwhile.
             others = all_tokens(business_id, after, (), {*dead, *sent.values()})
             sent = {**others, **sent}
             await self._put(call, business_id, sent)
             # Another process that has read before this PUT may still send, without these tokens:
-            # it gets as much time as this one took.
+            # it gets as much time as this one took, if the call has so much.
             now = monotonic()
-            after = await self._read_back(call, business_id, now + (now - began))
+            end = min(now + (now - began), call.deadline.end - sum(call.times))
+            after = await self._read_back(call, business_id, end)
             missing = not_listed(sent, after)
             if not missing:
                 break
@@ -301,9 +302,9 @@ class BaseLayerSender(Sender):
                 business_id,
                 ", ".join(missing),
             )
-        if ledger is not None:
+        if recorder is not None:
             known_now = {each.account.account_id: business_id for each in tokens}
-            await ledger.done(known_now, missing)
+            await recorder.done(known_now, missing)
         return LayerHandoff(
             business_id=business_id,
             new=new,

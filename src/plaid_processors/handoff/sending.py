@@ -31,7 +31,7 @@ from .requests import HandoffRequest, basic, plain_text
 T = TypeVar("T")
 
 
-class Ledger(Protocol):
+class Recorder(Protocol):
     """Keeps what becomes of a hand-off, while a sender is at it."""
 
     async def sending(self, before: Collection[str] | None = None) -> None:
@@ -153,12 +153,12 @@ class Sender:
         call: Call,
         tokens: Sequence[ProcessorToken],
         target: str,
-        ledger: Ledger,
+        recorder: Recorder,
         *,
         again: bool,
         gone: Gone,
     ) -> None:
-        """Hand tokens over, and tell the ledger each step. For the linkers."""
+        """Hand tokens over, and tell the recorder each step. For the linkers."""
         raise NotImplementedError
 
     async def look(self, call: Call, target: str) -> Mapping[str, object]:
