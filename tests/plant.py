@@ -1765,6 +1765,11 @@ FAULTS = [
         "test_threads_and_time.py::test_ctrl_c_at_each_moment_of_a_turn",
     ),
     Fault(
+        "Ctrl-C as a lease is given back leaves it free", "_workflow/leases.py",
+        "            books.release(lease)  # Ctrl-C", "            pass  # Ctrl-C",
+        "test_threads_and_time.py::test_ctrl_c_at_each_moment_with_a_store",
+    ),
+    Fault(
         "nothing is sent after the deadline", "_engine/call.py",
         "            if call.deadline.remaining == 0:", "            if False:",
         "test_threads_and_time.py::test_nothing_is_sent_after_the_deadline",

@@ -259,6 +259,47 @@ print(moment)
     assert int(run(faulty, _PRESS + script, seconds=90)) > 200
 
 
+@pytest.mark.parametrize(
+    "step", [pytest.param(5, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.full)]
+)
+def test_ctrl_c_at_each_moment_with_a_store(faulty: FaultyPlaid, step: int) -> None:
+    """Whenever it comes, the same link again neither waits for what ended nor is refused."""
+
+    def one_of_its_own(request: Request) -> Answer:
+        number = request.json["public_token"][-12:]
+        return reply({"access_token": ACCESS_TOKEN[:-12] + number, "item_id": f"item-{number}"})
+
+    faulty.on(EXCHANGE, computed(one_of_its_own))
+    script = """
+from plaid_processors.store import MemoryStore
+store = MemoryStore()
+client = new_client(max_connections=1)
+linker = ProcessorLinker(client, store=store)
+def work():
+    public_token = PUBLIC_TOKEN[:-12] + f"{moment:012}"
+    user = f"user-{moment}"
+    given = {**arguments("a"), "public_token": public_token, "client_user_id": user}
+    check(linker.link("layer", **given), "a")
+
+moment, left = 0, 0
+while left <= 0:
+    moment += int(sys.argv[4])
+    left = moment
+    try:
+        sys.setprofile(press)
+        work()
+    except KeyboardInterrupt as error:
+        unfinished(error)
+    finally:
+        sys.setprofile(None)
+    began = time.monotonic()
+    work()
+    assert time.monotonic() - began < 4, moment
+print(moment)
+"""
+    assert int(run(faulty, _PRESS + script, str(step), seconds=120)) > 300
+
+
 def _finix(request: Request) -> Answer:
     """A Finix that has nothing, and makes what it is asked for."""
     if not request.body:  # a GET
@@ -599,6 +640,7 @@ def test_callbacks_run_in_the_callers_context(faulty: FaultyPlaid, make_client: 
 # --- time ---
 
 
+@pytest.mark.slow
 def test_a_whole_answer_that_is_late_is_not_lost(
     faulty: FaultyPlaid, make_linker: MakeLinker
 ) -> None:
@@ -612,6 +654,7 @@ def test_a_whole_answer_that_is_late_is_not_lost(
     wait_for(lambda: unfinished(caught.value) is not None)
 
 
+@pytest.mark.slow
 def test_nothing_is_sent_after_the_deadline(faulty: FaultyPlaid, make_linker: MakeLinker) -> None:
     """Not even where a signal handler keeps the caller from looking at the clock."""
     faulty.on(CREATE, late(computed(issued), 0.8))
