@@ -1740,6 +1740,31 @@ FAULTS = [
         "test_pytest_plugin.py::test_a_token_that_pytest_cuts_is_masked_too",
     ),
     Fault(
+        "what never began is settled by its caller", "_engine/call.py",
+        "if attempt.finished and begun and attempt.error", "if attempt.finished and attempt.error",
+        "test_threads_and_time.py::test_what_was_not_sent_by_the_deadline_is_said_once",
+    ),
+    Fault(
+        "a pool that is none of urllib3's is refused after a fork", "client.py",
+        "if not issubclass(type(pool), urllib3.PoolManager):", "if False:",
+        "test_threads_and_time.py::test_a_fork_refuses_a_pool_that_cannot_be_made_again",
+    ),
+    Fault(
+        "Layer is sent no more than can be read back", "handoff/layer.py",
+        "if not missing or call.deadline.end - began < 2 * sum(call.times):", "if not missing:",
+        "test_handoff_engine.py::test_layer_is_not_sent_again_when_it_cannot_be_read_back",
+    ),
+    Fault(
+        "what another plugin's report holds stays as it is", "pytest_plugin.py",
+        'if hasattr(report.longrepr, "reprcrash"):', "if True:",
+        "test_pytest_plugin.py::test_the_report_of_another_plugin_is_masked_in_its_text",
+    ),
+    Fault(
+        "a reason of xfail is masked", "pytest_plugin.py",
+        "report.wasxfail = _masked(report.wasxfail)", "pass",
+        "test_pytest_plugin.py::test_reasons_and_modules_show_no_token",
+    ),
+    Fault(
         "a forked child keeps an ApiClient's pool", "client.py",
         "pool = copy(pool)\n", "pool = urllib3.PoolManager()\n",
         "test_threads_and_time.py::test_a_fork_keeps_the_pool_of_an_api_client",
@@ -1770,8 +1795,8 @@ FAULTS = [
         "test_threads_and_time.py::test_ctrl_c_at_each_moment_with_a_store",
     ),
     Fault(
-        "nothing is sent after the deadline", "_engine/call.py",
-        "            if call.deadline.remaining == 0:", "            if False:",
+        "nothing is sent after the deadline", "_engine/threads.py",
+        "if not (self.left or self.over())", "if not self.left",
         "test_threads_and_time.py::test_nothing_is_sent_after_the_deadline",
     ),
     Fault(

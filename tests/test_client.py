@@ -339,8 +339,12 @@ def test_a_secret_that_its_owner_changes_is_masked_too(
             message=f"a bad key: {request.headers['plaid-secret']}"
         )(connection, request),
     )
+
+    def rotate(configuration: Any) -> None:
+        configuration.api_key["secret"] = new
+
     with PlaidClient.from_plaid(api, max_attempts=1) as client:
-        api.configuration.api_key["secret"] = new
+        api.configuration.refresh_api_key_hook = rotate  # called as the headers are made
         with pytest.raises(PlaidApiError) as caught:
             ProcessorLinker(client).accounts(ACCESS_TOKEN)
     assert faulty.requests[0].headers["plaid-secret"] == new

@@ -561,6 +561,17 @@ def test_layer_is_read_back_before_the_deadline(faulty: FaultyPlaid) -> None:
 
 
 @pytest.mark.slow
+def test_layer_is_not_sent_again_when_it_cannot_be_read_back(faulty: FaultyPlaid) -> None:
+    """A slow Layer that does not list a token: the result says so."""
+    layer = layer_at(faulty, {"data": []}, {}, timeout=(0.1, 0.7))
+    for path, answer in (("/plaid/accounts", {"data": []}), ("", {})):
+        faulty.on(f"/v1/businesses/b1{path}", late(reply(answer), 0.5))
+    with layer:
+        handoff = layer.hand_over([layer_token()], business_id="b1")
+    assert handoff.missing == ("a",)
+
+
+@pytest.mark.slow
 @rows("awaited", [False, True])
 def test_a_call_has_a_deadline(awaited: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where all threads hang and there can be no other, a call ends after four time-outs."""

@@ -422,6 +422,72 @@ def test_it(processor_linker):
     assert "raise LookupError(token)" in text
 
 
+def test_reasons_and_modules_show_no_token(pytester: pytest.Pytester) -> None:
+    """Why a test was to fail, and what a module's import raises."""
+    token = "access-sandbox-b31b87ff-0968-4c1c-affe-2c9bd667f792"
+    pytester.makepyfile(test_broken=f"raise ValueError({token!r})")
+    done = run(
+        pytester,
+        f"""
+import pytest
+
+def test_expected():
+    pytest.xfail("known: {token}")
+
+@pytest.mark.xfail(reason="known: {token}")
+def test_marked():
+    assert 0
+""",
+        "-rx",
+        "--continue-on-collection-errors",
+    )
+    text = done.stdout.str()
+    assert text.count("known: access-sandbox-…f792") == 2
+    assert "ValueError: access-sandbox-…f792" in text
+    assert "2c9bd667f792" not in text.replace(f"raise ValueError({token!r})", "")
+
+
+def test_the_report_of_another_plugin_is_masked_in_its_text(pytester: pytest.Pytester) -> None:
+    """What it holds is its own: a live object in it stays as it is."""
+    pytester.makeconftest(
+        """
+from dataclasses import dataclass
+import pytest
+
+@dataclass
+class Spec:
+    token: str
+    itself: object = None
+    def __str__(self):
+        return f"it failed with {self.token}"
+
+LIVE = Spec("access-sandbox-b31b87ff-0968-4c1c-affe-2c9bd667f792")
+LIVE.itself = LIVE
+
+class Item(pytest.Item):
+    def runtest(self):
+        print("it ends in", LIVE.token[-4:], len(LIVE.token))
+        raise ValueError
+    def repr_failure(self, excinfo):
+        return LIVE
+
+class File(pytest.File):
+    def collect(self):
+        return [Item.from_parent(self, name=name) for name in ("one", "two")]
+
+def pytest_collect_file(parent, file_path):
+    if file_path.suffix == ".spec":
+        return File.from_parent(parent, path=file_path)
+"""
+    )
+    pytester.makefile(".spec", a="")
+    done = run(pytester, "", "-rA", "a.spec")
+    text = done.stdout.str()
+    assert text.count("it failed with access-sandbox-…f792") >= 2
+    assert text.count("it ends in f792 51") == 2
+    assert "2c9bd667f792" not in text
+
+
 def test_reports_show_no_token(pytester: pytest.Pytester) -> None:
     """Whatever an assert compares, locals, captured output and the summary: tokens are masked."""
     done = run(

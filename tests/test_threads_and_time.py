@@ -59,6 +59,7 @@ from .support.faulty import (
     Request,
     computed,
     exchanged,
+    hang,
     http,
     issued,
     reply,
@@ -673,6 +674,27 @@ def test_nothing_is_sent_after_the_deadline(faulty: FaultyPlaid, make_linker: Ma
     assert len(faulty.asked(CREATE)) == 1
 
 
+def test_what_was_not_sent_by_the_deadline_is_said_once(
+    faulty: FaultyPlaid, make_linker: MakeLinker
+) -> None:
+    """Of six tokens on one connection the first hangs; however slow on_event is with each end."""
+    events: list[RequestEvent] = []
+
+    def hook(event: RequestEvent) -> None:
+        if event.endpoint == CREATE and event.kind is EventKind.FAILED:
+            events.append(event)
+            time.sleep(0.005)
+
+    faulty.on(CREATE, hang)
+    linker = make_linker(max_connections=1, deadline=0.4, timeout=5, max_attempts=1, on_event=hook)
+    with pytest.raises(LinkIncompleteError) as caught:
+        linker.link("layer", **options(*"abcdef"))
+    unknown = [error for _, error in caught.value.errors if error.outcome_unknown]
+    assert [str(each).count("timed out") for each in unknown] == [1]
+    time.sleep(0.2)
+    assert len(events) == 6
+
+
 # --- threads that hang ----------------------------------------------------------------------------
 
 
@@ -977,6 +999,37 @@ print(os.getpid())
     child, parent = run(faulty, script).split()
     assert [each.headers["x-pool"] for each in faulty.requests] == [parent, child, parent]
     assert faulty.connections == 2
+
+
+@needs_fork
+def test_a_fork_refuses_a_pool_that_cannot_be_made_again(faulty: FaultyPlaid) -> None:
+    """One that is none of urllib3's may share its connections with the parent, unseen."""
+    script = (
+        _FORK
+        + """
+import plaid
+from plaid_processors import ConfigurationError
+class Counting:
+    def __init__(self, pool):
+        self.pool = pool
+    def request(self, *args, **options):
+        return self.pool.request(*args, **options)
+keys = {"clientId": "0" * 24, "secret": "5e" * 15}
+api = plaid.ApiClient(plaid.Configuration(host=URL, api_key=keys))
+api.rest_client.pool_manager = Counting(api.rest_client.pool_manager)
+linker = ProcessorLinker(PlaidClient.from_plaid(api, max_attempts=1))
+def in_the_child():
+    try:
+        linker.accounts(ACCESS_TOKEN)
+    except ConfigurationError as error:
+        print(error, flush=True)
+linker.accounts(ACCESS_TOKEN)
+ended_well(in_child(in_the_child))
+linker.accounts(ACCESS_TOKEN)
+"""
+    )
+    assert "pool manager is a Counting" in run(faulty, script)
+    assert len(faulty.requests) == 2
 
 
 @needs_fork

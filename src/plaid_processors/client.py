@@ -334,14 +334,20 @@ def _pools(
     if not its_own and network is not None:
         pool = network.pool(connections, base_url)
     elif not its_own:  # as its owner has set it up, without its connections
+        if not issubclass(type(pool), urllib3.PoolManager):  # its connections cannot be told apart
+            raise ConfigurationError(
+                f"the ApiClient's pool manager is a {type(pool).__name__}, none of urllib3's, and "
+                "cannot be used after a fork: make the client in each process"
+            )
         pool = copy(pool)
         pool.pools = urllib3.PoolManager().pools
     return {base_url: pool}
 
 
-def _keys(api: Any) -> tuple[str, ...]:
+def _keys(api: Any) -> tuple[str, str]:
     """The keys, read anew for each request too: a secret may be rotated."""
-    return tuple(str(api.configuration.api_key.get(name)) for name in ("clientId", "secret"))
+    keys = api.configuration.api_key
+    return str(keys.get("clientId", "")), str(keys.get("secret", ""))
 
 
 def _headers(api: Any) -> dict[str, str]:

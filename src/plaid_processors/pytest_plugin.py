@@ -60,19 +60,34 @@ def pytest_assertrepr_compare(
     return [[masked]]
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Mask Plaid's tokens in all else that a report shows."""
+    """Mask Plaid's tokens in what a test's report shows."""
     report = yield
+    _mask_report(report)
+    if hasattr(report, "wasxfail"):  # why the test was to fail
+        report.wasxfail = _masked(report.wasxfail)
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Mask them where a module could not be imported."""
+    report = yield
+    _mask_report(report)
+    return report
+
+
+def _mask_report(report: pytest.TestReport | pytest.CollectReport) -> None:
     if isinstance(report.longrepr, tuple):  # of a test that was skipped: its file, line and reason
         path, line, reason = report.longrepr
         report.longrepr = (path, line, _masked(reason))
     elif report.longrepr and _shows_a_token(report.longrepr):
-        _mask_within(report.longrepr)  # it stays what it is: colours, and the summary's one line
+        if hasattr(report.longrepr, "reprcrash"):  # pytest's own, and no other plugin's
+            _mask_within(report.longrepr)  # so it keeps its colours, and the summary its one line
         if _shows_a_token(report.longrepr):
             report.longrepr = _masked(str(report.longrepr))
     report.sections = [(title, _masked(text)) for title, text in report.sections]
-    return report
 
 
 # Known types alone: a path such as /home/me/plaid-sandbox-demo is no token.

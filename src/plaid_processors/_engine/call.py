@@ -246,8 +246,6 @@ class Batch(Generic[T]):
         errand.attempts += 1
 
         def work(attempt: Attempt) -> object:
-            if call.deadline.remaining == 0:  # it ended as a thread became free
-                return errand.failed(HttpFailure(reason=self._over, sent=False), attempt.number)
             return errand.attempt(call.running, attempt, call.times_left(once=errand.once))
 
         if call.deadline.remaining == 0:
@@ -285,7 +283,8 @@ class Batch(Generic[T]):
         """Collect the outcome of an attempt, or give it up where its time is over."""
         attempt = errand.under_way
         assert attempt is not None
-        if attempt.finished and attempt.error is None and not attempt.left:
+        begun = attempt.began is not None
+        if attempt.finished and begun and attempt.error is None and not attempt.left:
             self._settle(errand, attempt.outcome)
         elif attempt.finished or monotonic() >= self._moment_to_give_up(attempt):
             failure = self._failure(attempt, once=errand.once)

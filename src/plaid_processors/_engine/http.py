@@ -140,7 +140,7 @@ def _read(response: Any, end: float) -> HttpOutcome:
     chunks: list[bytes] = []
     size, late = 0, False
     for chunk in response.stream(_CHUNK):
-        if late:  # and this is not the rest of it: a whole answer is taken even if it is late
+        if late:  # an answer that the read under way completed is taken all the same
             return HttpFailure(reason=TIMED_OUT, sent=True)
         chunks.append(chunk)
         size += len(chunk)

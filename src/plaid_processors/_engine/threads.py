@@ -91,8 +91,8 @@ class Attempt:
     _taken: dict[str, str] = field(factory=dict)
 
     def run(self) -> None:
-        """Do the work, unless the caller has left."""
-        if not self.left and (self.once or self._take("thread")):
+        """Do the work, unless the caller has left or its time is over."""
+        if not (self.left or self.over()) and (self.once or self._take("thread")):
             self.began = monotonic()
             try:
                 self.outcome = self._context.run(self.work, self)

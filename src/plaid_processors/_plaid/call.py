@@ -36,7 +36,7 @@ class Access:
     environment: Environment
     base_url: str
     headers: Callable[[], Mapping[str, str]] = field(repr=False)
-    keys: Callable[[], tuple[str, ...]] = field(repr=False)
+    keys: Callable[[], tuple[str, str]] = field(repr=False)
     on_event: OnEvent | None = None
     webhook_keys: WebhookKeys = field(factory=WebhookKeys, repr=False)
 
@@ -76,13 +76,14 @@ class _PlaidErrand(Errand[T]):
     ) -> T | RequestError:
         access, request = self._access, self._request
         self._report(EventKind.SENT, attempt.number)
-        began, keys = monotonic(), access.keys()
+        began = monotonic()
         http_request = HttpRequest(
             method="POST",
             url=access.base_url + request.endpoint,
             headers=access.headers(),
             body=json.dumps(request.body).encode(),
         )
+        keys = access.keys()  # after the headers: a hook of the owner's may change them there
         answer = send(running.pools[access.base_url], http_request, attempt, times)
         outcome, request_id = outcome_of(request, answer, keys)
         if not attempt.given_up:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from uuid import uuid4
 
@@ -60,6 +60,7 @@ async def leased(call: Call, books: Books, name: str, *, wait: bool = True) -> A
         except Exception:
             raise
         except BaseException:
-            books.release(lease)  # Ctrl-C struck inside the store: once more
+            with suppress(StoreError):
+                books.release(lease)  # Ctrl-C struck inside the store: once more
             raise
     call.check()
