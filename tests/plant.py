@@ -1795,6 +1795,11 @@ FAULTS = [
         "test_threads_and_time.py::test_ctrl_c_at_each_moment_with_a_store",
     ),
     Fault(
+        "Ctrl-C comes out though the store fails", "_workflow/leases.py",
+        "            with suppress(StoreError):\n    ", "            if True:\n    ",
+        "test_store_links.py::test_ctrl_c_comes_out_though_the_store_fails",
+    ),
+    Fault(
         "nothing is sent after the deadline", "_engine/threads.py",
         "if not (self.left or self.over())", "if not self.left",
         "test_threads_and_time.py::test_nothing_is_sent_after_the_deadline",

@@ -914,3 +914,23 @@ def test_the_items_of_a_session_are_stored(
     results = linker.link_session("layer", token.link_token, client_user_id="user-42")
     assert [each.result for each in store.links()] == list(results)
     assert linker.link_session("layer", token.link_token, client_user_id="user-42") == results
+
+
+class _LostStore(MemoryStore):
+    """Ctrl-C strikes as a lease is given back, and breaks what the store stands on."""
+
+    struck = False
+
+    def release(self, lease: Lease) -> None:
+        if self.struck:
+            raise StoreError("the database is gone")
+        self.struck = True
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_comes_out_though_the_store_fails(make_client: Callable[..., Any]) -> None:
+    """As itself: what the store says then is of no use any more."""
+    linker = ProcessorLinker(make_client(), store=_LostStore())
+    with pytest.raises(KeyboardInterrupt) as caught:
+        linker.link("layer", **GIVEN)
+    assert unfinished(caught.value) is not None
