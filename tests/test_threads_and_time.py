@@ -674,6 +674,7 @@ def test_nothing_is_sent_after_the_deadline(faulty: FaultyPlaid, make_linker: Ma
     assert len(faulty.asked(CREATE)) == 1
 
 
+@pytest.mark.slow
 def test_what_was_not_sent_by_the_deadline_is_said_once(
     faulty: FaultyPlaid, make_linker: MakeLinker
 ) -> None:
@@ -1001,6 +1002,7 @@ print(os.getpid())
     assert faulty.connections == 2
 
 
+@pytest.mark.slow
 @needs_fork
 def test_a_fork_refuses_a_pool_that_cannot_be_made_again(faulty: FaultyPlaid) -> None:
     """One that is none of urllib3's may share its connections with the parent, unseen."""
