@@ -653,3 +653,21 @@ def test_the_command(
     assert [json.loads(each)["status"] for each in lines] == ["skipped"] * 3
     assert main(["backfill", "finixx", "--linker", "filled_app:linker"]) == 2
     assert main(["backfill", "finix", "--linker", "filled_app:nothing"]) == 2
+
+
+def test_ctrl_c_while_its_threads_start(
+    linker: ProcessorLinker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that were started end."""
+    start, count = threading.Thread.start, iter(range(9))
+
+    def press(thread: threading.Thread) -> None:
+        start(thread)
+        if thread.name.startswith("plaid-processors-backfill") and next(count) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", press)
+    with pytest.raises(KeyboardInterrupt):
+        backfill(linker, "finix", workers=4)
+    names = [each.name for each in threading.enumerate()]
+    assert [each for each in names if each.startswith("plaid-processors-backfill")] == []

@@ -130,6 +130,17 @@ def test_closed_client(
     assert faulty.requests == []
 
 
+def test_a_client_that_was_closed_before_it_was_used(
+    faulty: FaultyPlaid, make_linker: Make
+) -> None:
+    """It makes no threads any more."""
+    linker = make_linker()
+    linker.client.close()
+    with pytest.raises(ConfigurationError, match="closed"):
+        linker.accounts(ACCESS_TOKEN)
+    assert faulty.requests == []
+
+
 def test_closing_closes_the_connections(faulty: FaultyPlaid, make_linker: Make) -> None:
     """A client that is closed leaves no connection behind, and one that is not keeps its own."""
     linker = make_linker()

@@ -210,6 +210,28 @@ def test_an_engine_of_its_own_is_closed(
     store.close()
 
 
+def test_ctrl_c_between_a_write_and_its_commit(
+    tmp_path: Path, make_store: Callable[..., SqlStore]
+) -> None:
+    """It comes out at once, and the file is not locked, though the exception is kept."""
+    store = make_store(f"sqlite:///{tmp_path}/links.db")
+    statements: list[str] = []
+
+    def press(*arguments: Any) -> None:
+        statements.append(arguments[2])
+        if statements[-1].startswith("SELECT") and statements[0].startswith("INSERT"):
+            event.remove(Engine, "after_cursor_execute", press)
+            raise KeyboardInterrupt
+
+    event.listen(Engine, "after_cursor_execute", press)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        store.add(record(1))
+    assert store.get(record(1).key) is None
+    store.add(record(1))
+    assert store.get(record(1).key) is not None
+    assert caught.value.__traceback__ is not None
+
+
 class _Careless(MemoryStore):
     """A store that breaks the promise named."""
 

@@ -260,9 +260,12 @@ print(moment)
     assert int(run(faulty, _PRESS + script, seconds=90)) > 200
 
 
-@pytest.mark.parametrize(
+each_fifth_or_all = pytest.mark.parametrize(
     "step", [pytest.param(5, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.full)]
 )
+
+
+@each_fifth_or_all
 def test_ctrl_c_at_each_moment_with_a_store(faulty: FaultyPlaid, step: int) -> None:
     """Whenever it comes, the same link again neither waits for what ended nor is refused."""
 
@@ -299,6 +302,118 @@ while left <= 0:
 print(moment)
 """
     assert int(run(faulty, _PRESS + script, str(step), seconds=120)) > 300
+
+
+@each_fifth_or_all
+def test_ctrl_c_at_each_moment_of_a_session(faulty: FaultyPlaid, step: int) -> None:
+    """Whenever it comes, each Item that was made comes with it, or its doubt does."""
+
+    def session(request: Request) -> Answer:
+        moment = request.json["link_token"][-12:]
+        added = [
+            {
+                "public_token": f"{PUBLIC_TOKEN[:-13]}{item}{moment}",
+                "accounts": [link_account("a")],
+                "institution": {"institution_id": f"ins_{item}", "name": "A bank"},
+            }
+            for item in "12"
+        ]
+        found = {
+            "link_session_id": "s",
+            "started_at": "2026-03-07T00:00:00Z",
+            "finished_at": "2026-03-07T00:05:00Z",
+            "results": {"item_add_results": added},
+        }
+        return reply({"link_sessions": [found], "request_id": "r"})
+
+    def exchange(request: Request) -> Answer:
+        rest = request.json["public_token"][-13:]
+        return reply({"access_token": ACCESS_TOKEN[:-13] + rest, "item_id": f"item-{rest}"})
+
+    faulty.on("/link/token/get", computed(session))
+    faulty.on(EXCHANGE, computed(exchange))
+    script = """
+linker = ProcessorLinker(new_client(max_connections=2))
+moment, left = 0, 0
+while left <= 0:
+    moment += int(sys.argv[4])
+    left = moment
+    results, doubt = (), False
+    try:
+        sys.setprofile(press)
+        results = linker.link_session("layer", f"link-sandbox-5e171e1c-aaaa-4bbb-8ccc-{moment:012}")
+    except KeyboardInterrupt as error:
+        sys.setprofile(None)
+        results = [*getattr(error.__cause__, "results", ()), unfinished(error)]
+        doubt = bool(getattr(error, "__notes__", ()))
+    finally:
+        sys.setprofile(None)
+    print(moment, doubt, *(each.access_token[-13:] for each in results if each is not None))
+"""
+    told = [line.split() for line in run(faulty, _PRESS + script, str(step)).splitlines()]
+    assert len(told) > 100
+    assert len(told[-1]) == 4  # the last was not interrupted
+    known = {token for _, _, *tokens in told for token in tokens}
+    doubtful = {f"{int(moment):012}" for moment, doubt, *_ in told if doubt == "True"}
+    made = {public_token[-13:] for public_token in exchanges(faulty)}
+    assert {each for each in made - known if each[1:] not in doubtful} == set()
+
+
+@pytest.mark.slow
+def test_ctrl_c_at_each_moment_of_close(faulty: FaultyPlaid) -> None:
+    """Closing it again ends its threads."""
+    script = """
+clients, moment, left = [], 0, 0
+while left <= 0:
+    moment += 1
+    left = moment
+    clients.append(client := new_client(max_connections=1))
+    ProcessorLinker(client).accounts(ACCESS_TOKEN)
+    try:
+        sys.setprofile(press)
+        client.close()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.setprofile(None)
+    client.close()
+end = time.monotonic() + 5
+while threading.active_count() > 1 and time.monotonic() < end:
+    time.sleep(0.01)
+print(moment, threading.active_count())
+"""
+    # Python drops what is raised in the finalizers of urllib3's pools, and says so.
+    script = "sys.unraisablehook = lambda _: None\n" + script
+    moments, threads = map(int, run(faulty, _PRESS + script).split())
+    assert moments > 10
+    assert threads == 1
+
+
+@pytest.mark.slow
+def test_ctrl_c_at_each_moment_leaves_no_claim(faulty: FaultyPlaid) -> None:
+    """The next back-fill of the Item need not wait until the claim has ended."""
+    script = """
+from plaid_processors.backfill import backfill_item
+from plaid_processors.store import MemoryStore
+linker = ProcessorLinker(new_client(), store=MemoryStore())
+user = {"client_user_id": "user-42"}
+item_id = linker.link("layer", **arguments("a-checking"), **user).item_id
+moment, left = 0, 0
+while left <= 0:
+    moment += 2
+    left = moment
+    try:
+        sys.setprofile(press)
+        backfill_item(linker, "finix", item_id, dry_run=True)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.setprofile(None)
+    outcome = backfill_item(linker, "finix", item_id, dry_run=True)
+    assert outcome.reason != "claimed", moment
+print(moment)
+"""
+    assert int(run(faulty, _PRESS + script, seconds=90)) > 100
 
 
 def _finix(request: Request) -> Answer:

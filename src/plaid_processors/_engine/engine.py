@@ -70,7 +70,7 @@ class Engine:
     def close(self) -> None:
         """End the threads and close idle connections."""
         self._closed = True
-        running = self._made.pop(world(), None)
+        running = self._made.get(world())  # and it stays: this may be interrupted, and called again
         if running is not None:
             running.close()
             for pool in running.pools.values() if self._owned else ():

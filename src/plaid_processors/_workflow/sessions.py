@@ -42,30 +42,32 @@ async def link_session(
         raise LinkSessionError(_why_without_items(found), session=found)
     results: list[LinkResult] = []
     failures: list[tuple[SessionItem, PlaidProcessorsError]] = []
-    for item in found.items:
-        try:
-            result = await link(
-                begin(),
-                books,
-                adapters,
-                public_token=item.public_token,
-                client_user_id=client_user_id,
-                accounts=None,
-                metadata=item.metadata,
-                earlier=None if known is None else (*known, *results),
-                on_duplicate=on_duplicate,
-                **options,
-            )
-        except PlaidProcessorsError as error:
-            failures.append((item, error))
-        except BaseException as interruption:
-            if results or failures:
-                interruption.__cause__ = _incomplete(found, results, failures)
-            raise
-        else:
-            results.append(result)
+    try:  # around all, as Ctrl-C may strike after any call
+        for item in found.items:
+            try:
+                results.append(
+                    await link(
+                        begin(),
+                        books,
+                        adapters,
+                        public_token=item.public_token,
+                        client_user_id=client_user_id,
+                        accounts=None,
+                        metadata=item.metadata,
+                        earlier=None if known is None else (*known, *results),
+                        on_duplicate=on_duplicate,
+                        **options,
+                    )
+                )
+            except PlaidProcessorsError as error:
+                failures.append((item, error))
+        linked = tuple(results)
+    except BaseException as interruption:
+        if results or failures:
+            interruption.__cause__ = _incomplete(found, results, failures)
+        raise
     if not failures:
-        return tuple(results)
+        return linked
     if len(found.items) == 1:  # as `link` raises it
         raise failures[0][1]
     raise _incomplete(found, results, failures) from failures[0][1]

@@ -148,13 +148,20 @@ def backfill_item(
         seconds=claim_seconds(linker),
     )
     try:
-        if not books.lease(claim):
-            return BackfillOutcome(item_id=item_id, status="skipped", reason="claimed")
         try:
+            if not books.lease(claim):
+                return BackfillOutcome(item_id=item_id, status="skipped", reason="claimed")
             work = _Work(linker, adapter, books, item_id, claim, budget, stop or threading.Event())
             return work.run(hand_over, choose, dry_run=dry_run)
-        finally:
-            books.release(claim)
+        finally:  # another's claim stays
+            try:
+                books.release(claim)
+            except Exception:
+                raise
+            except BaseException:
+                with suppress(StoreError):
+                    books.release(claim)  # Ctrl-C struck inside the store: once more
+                raise
     except _Over as over:
         return BackfillOutcome(
             item_id=item_id,

@@ -215,14 +215,14 @@ def _workers(
         threading.Thread(target=go, name=f"plaid-processors-backfill-{each}", daemon=True)
         for each in range(number)
     ]
-    for each in threads:
-        each.start()
     try:
+        for each in threads:
+            each.start()
         yield jobs
     finally:
-        stop.set()
-        for _ in threads:
+        for _ in threads:  # first, as this takes no lock
             jobs.put(None)
+        stop.set()
         for each in threads:
             while each.is_alive():  # in slices: on Windows, Ctrl-C is handled only between two
                 each.join(0.5)

@@ -10,6 +10,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
 from typing import Any
@@ -380,6 +381,7 @@ def _make(database: object) -> Engine:
         ) from None
     if name == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "invalidate", _roll_back)
     return engine
 
 
@@ -415,6 +417,15 @@ def _in_memory(url: URL) -> bool:
         return False
     name = url.database or ":memory:"
     return ":memory:" in name or url.query.get("mode") == "memory"
+
+
+def _roll_back(connection: Any, *_: object) -> None:
+    """SQLAlchemy drops a connection that Ctrl-C has struck: what it has begun must not go on.
+
+    SQLite would keep the file locked for as long as the exception's frames hold a cursor of it.
+    """
+    with suppress(sqlite3.Error):
+        connection.rollback()
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
