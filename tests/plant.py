@@ -1741,7 +1741,7 @@ FAULTS = [
     ),
     Fault(
         "what never began is settled by its caller", "_engine/call.py",
-        "if attempt.finished and begun and attempt.error", "if attempt.finished and attempt.error",
+        "answered = attempt.began is not None and attempt", "answered = attempt",
         "test_threads_and_time.py::test_what_was_not_sent_by_the_deadline_is_said_once",
     ),
     Fault(
@@ -1810,7 +1810,7 @@ FAULTS = [
     ),
     Fault(
         "the end of what is not waited for has its seconds", "_engine/call.py",
-        "monotonic() - attempt.began\n                self", "None\n                self",
+        "evolve(failure, seconds=monotonic() - attempt.began)", "failure",
         "test_events.py::test_an_answer_that_is_no_longer_waited_for",
     ),
     Fault(

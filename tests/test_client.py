@@ -346,9 +346,7 @@ def test_a_secret_that_its_owner_changes_is_masked_too(
     new = "7a" * 15
     faulty.on(
         ACCOUNTS,
-        lambda connection, request: refusal(
-            message=f"a bad key: {request.headers['plaid-secret']}"
-        )(connection, request),
+        computed(lambda request: refusal(message=f"a bad key: {request.headers['plaid-secret']}")),
     )
 
     def rotate(configuration: Any) -> None:

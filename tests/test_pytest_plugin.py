@@ -415,7 +415,7 @@ def test_it(processor_linker):
         "-l",
     )
     text = done.stdout.str()
-    assert "2c9bd667f792" not in text.replace('token = "', "")
+    assert "2c9bd667f792" not in text
     summary = text.partition("short test summary info")[2].splitlines()[1:]
     assert summary[0].endswith("test_it - ValueError: no access-sandbox-…f792")
     assert "1 failed" in summary[1]
@@ -444,7 +444,7 @@ def test_marked():
     text = done.stdout.str()
     assert text.count("known: access-sandbox-…f792") == 2
     assert "ValueError: access-sandbox-…f792" in text
-    assert "2c9bd667f792" not in text.replace(f"raise ValueError({token!r})", "")
+    assert "2c9bd667f792" not in text
 
 
 def test_the_report_of_another_plugin_is_masked_in_its_text(pytester: pytest.Pytester) -> None:

@@ -194,29 +194,42 @@ def press(frame, event, argument):
         if left == 0:
             sys.setprofile(None)
             signal.raise_signal(signal.SIGINT)
+
+def struck(work, step=1, caught=unfinished):
+    # Ctrl-C at each moment of work(moment), until that ends before the moment comes: the moment,
+    # and what work returned or `caught` made of the error, which is not kept.
+    global left
+    moment, left = 0, 0
+    while left <= 0:
+        moment += step
+        left = moment
+        try:
+            sys.setprofile(press)
+            came = work(moment)
+        except KeyboardInterrupt as error:
+            sys.setprofile(None)
+            came = caught(error)
+        finally:
+            sys.setprofile(None)
+        yield moment, came
 """
 
 _AT_EACH_MOMENT = (
     _PRESS
     + """
-linkers, moment, left = [], 0, 0
-while left <= 0:
-    moment += 1
-    left = moment
-    linkers.append(linker := ProcessorLinker(new_client(max_connections=1)))
-    try:
-        sys.setprofile(press)
-        link(linker, "a")
-    except KeyboardInterrupt as error:
-        unfinished(error)  # taken, so that no warning is left
-    else:
-        assert left > 0, f"{moment}: the interrupt was swallowed"
-    finally:
-        sys.setprofile(None)
+linkers = [ProcessorLinker(new_client(max_connections=1))]
+def work(moment):
+    link(linkers[-1], "a")
+    return "through"
+
+for moment, came in struck(work):
+    assert came != "through" or left > 0, f"{moment}: the interrupt was swallowed"
     began = time.monotonic()
-    link(linker, "b")
+    link(linkers[-1], "b")
     assert time.monotonic() - began < 4, moment
-    linker.close()
+    linkers[-1].close()
+    linkers.append(ProcessorLinker(new_client(max_connections=1)))
+linkers[-1].close()
 end = time.monotonic() + 5
 while threading.active_count() > 1 and time.monotonic() < end:
     time.sleep(0.01)
@@ -241,17 +254,7 @@ def test_ctrl_c_at_each_moment_of_a_turn(faulty: FaultyPlaid) -> None:
 from plaid_processors.handoff import FinixSender
 TOKEN = "processor-sandbox-5e171e1d-aaaa-4bbb-8ccc-0123456789ab"
 sender = FinixSender(username="u", password="p", base_url=URL, timeout=1)
-moment, left = 0, 0
-while left <= 0:
-    moment += 1
-    left = moment
-    try:
-        sys.setprofile(press)
-        sender.hand_over(TOKEN, identity=f"ID{moment}")
-    except KeyboardInterrupt:
-        pass
-    finally:
-        sys.setprofile(None)
+for moment, _ in struck(lambda moment: sender.hand_over(TOKEN, identity=f"ID{moment}")):
     began = time.monotonic()
     sender.hand_over(TOKEN, identity=f"ID{moment}", again=True)
     assert time.monotonic() - began < 3, moment
@@ -279,25 +282,15 @@ from plaid_processors.store import MemoryStore
 store = MemoryStore()
 client = new_client(max_connections=1)
 linker = ProcessorLinker(client, store=store)
-def work():
+def work(moment):
     public_token = PUBLIC_TOKEN[:-12] + f"{moment:012}"
     user = f"user-{moment}"
     given = {**arguments("a"), "public_token": public_token, "client_user_id": user}
     check(linker.link("layer", **given), "a")
 
-moment, left = 0, 0
-while left <= 0:
-    moment += int(sys.argv[4])
-    left = moment
-    try:
-        sys.setprofile(press)
-        work()
-    except KeyboardInterrupt as error:
-        unfinished(error)
-    finally:
-        sys.setprofile(None)
+for moment, _ in struck(work, int(sys.argv[4])):
     began = time.monotonic()
-    work()
+    work(moment)
     assert time.monotonic() - began < 4, moment
 print(moment)
 """
@@ -334,21 +327,20 @@ def test_ctrl_c_at_each_moment_of_a_session(faulty: FaultyPlaid, step: int) -> N
     faulty.on(EXCHANGE, computed(exchange))
     script = """
 linker = ProcessorLinker(new_client(max_connections=2))
-moment, left = 0, 0
-while left <= 0:
-    moment += int(sys.argv[4])
-    left = moment
-    results, doubt = (), False
-    try:
-        sys.setprofile(press)
-        results = linker.link_session("layer", f"link-sandbox-5e171e1c-aaaa-4bbb-8ccc-{moment:012}")
-    except KeyboardInterrupt as error:
-        sys.setprofile(None)
-        results = [*getattr(error.__cause__, "results", ()), unfinished(error)]
-        doubt = bool(getattr(error, "__notes__", ()))
-    finally:
-        sys.setprofile(None)
-    print(moment, doubt, *(each.access_token[-13:] for each in results if each is not None))
+def work(moment):
+    token = f"link-sandbox-5e171e1c-aaaa-4bbb-8ccc-{moment:012}"
+    return linker.link_session("layer", token), False
+
+def caught(error):
+    results = [*getattr(error.__cause__, "results", ()), unfinished(error)]
+    return filter(None, results), bool(getattr(error, "__notes__", ()))
+
+def tell(moment, results, doubt):
+    print(moment, doubt, *(each.access_token[-13:] for each in results))
+
+tell(0, *work(0))  # the tables are read from their files
+for moment, came in struck(work, int(sys.argv[4]), caught):
+    tell(moment, *came)
 """
     told = [line.split() for line in run(faulty, _PRESS + script, str(step)).splitlines()]
     assert len(told) > 100
@@ -363,20 +355,16 @@ while left <= 0:
 def test_ctrl_c_at_each_moment_of_close(faulty: FaultyPlaid) -> None:
     """Closing it again ends its threads."""
     script = """
-clients, moment, left = [], 0, 0
-while left <= 0:
-    moment += 1
-    left = moment
-    clients.append(client := new_client(max_connections=1))
-    ProcessorLinker(client).accounts(ACCESS_TOKEN)
-    try:
-        sys.setprofile(press)
-        client.close()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        sys.setprofile(None)
-    client.close()
+clients = []
+def used_client():
+    clients.append(new_client(max_connections=1))
+    ProcessorLinker(clients[-1]).accounts(ACCESS_TOKEN)
+
+used_client()
+for moment, _ in struck(lambda moment: clients[-1].close()):
+    clients[-1].close()
+    used_client()
+clients[-1].close()
 end = time.monotonic() + 5
 while threading.active_count() > 1 and time.monotonic() < end:
     time.sleep(0.01)
@@ -398,18 +386,11 @@ from plaid_processors.store import MemoryStore
 linker = ProcessorLinker(new_client(), store=MemoryStore())
 user = {"client_user_id": "user-42"}
 item_id = linker.link("layer", **arguments("a-checking"), **user).item_id
-moment, left = 0, 0
-while left <= 0:
-    moment += 2
-    left = moment
-    try:
-        sys.setprofile(press)
-        backfill_item(linker, "finix", item_id, dry_run=True)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        sys.setprofile(None)
-    outcome = backfill_item(linker, "finix", item_id, dry_run=True)
+def work(moment):
+    return backfill_item(linker, "finix", item_id, dry_run=True)
+
+for moment, _ in struck(work, 2):
+    outcome = work(moment)
     assert outcome.reason != "claimed", moment
 print(moment)
 """

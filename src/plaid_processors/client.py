@@ -1,9 +1,8 @@
 """PlaidClient: keys, address and connections, on plaid-python's ApiClient.
 
 The only module with plaid-python in it. Of it the ``Configuration`` and the ``ApiClient`` are used:
-keys, headers, address, proxy, certificates and the pool of connections. Requests are sent as plain
-JSON over that pool (see `_engine.http`): the generated models change nearly every month, and raise
-on fields that are null.
+keys, headers, address and the pool manager. Requests are sent as plain JSON over that (see
+`_engine.http`): the generated models change nearly every month, and raise on fields that are null.
 """
 
 from __future__ import annotations
@@ -222,8 +221,6 @@ class PlaidClient:
         if is_coroutine_function(on_event):
             raise TypeError("on_event must not be a coroutine function: it runs on a thread")
         base_url = api.configuration.host.rstrip("/")
-        if network is not None:
-            network.ssl_context(base_url)  # certificates that cannot be read are refused now
         self._limits = limits
         self._access = Access(
             engine=Engine(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator
-from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -112,10 +111,9 @@ def _mask_within(value: object) -> object:
     if isinstance(value, (list, tuple)):
         parts = [_mask_within(part) for part in value]
         return parts if isinstance(value, list) else tuple(parts)
-    if is_dataclass(value) and not isinstance(value, type):
+    if is_dataclass(value):
         for field in fields(value):
-            with suppress(AttributeError):  # it is frozen
-                setattr(value, field.name, _mask_within(getattr(value, field.name)))
+            setattr(value, field.name, _mask_within(getattr(value, field.name)))
     return value
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
+from attrs import evolve
+
 from ..errors import PlaidProcessorsError
 from .deadline import Deadline
 from .engine import Engine
@@ -51,10 +53,8 @@ class Errand(Generic[T]):
     def on_sent(self) -> None:
         """One that is `once` is being sent. On a thread."""
 
-    def failed(
-        self, failure: HttpFailure, number: int, seconds: float | None = None
-    ) -> T | PlaidProcessorsError:
-        """The outcome of attempt ``number`` where no answer came, and after how many seconds."""
+    def failed(self, failure: HttpFailure, number: int) -> T | PlaidProcessorsError:
+        """The outcome of attempt ``number`` where no answer came."""
         raise NotImplementedError
 
     def retry_in(
@@ -283,16 +283,17 @@ class Batch(Generic[T]):
         """Collect the outcome of an attempt, or give it up where its time is over."""
         attempt = errand.under_way
         assert attempt is not None
-        begun = attempt.began is not None
-        if attempt.finished and begun and attempt.error is None and not attempt.left:
+        answered = attempt.began is not None and attempt.error is None and not attempt.left
+        if attempt.finished and answered:
             self._settle(errand, attempt.outcome)
         elif attempt.finished or monotonic() >= self._moment_to_give_up(attempt):
             failure = self._failure(attempt, once=errand.once)
             if failure is not None:
                 attempt.given_up = True
                 self._call.running.leave(attempt)
-                seconds = None if attempt.began is None else monotonic() - attempt.began
-                self._settle(errand, errand.failed(failure, attempt.number, seconds))
+                if attempt.began is not None:
+                    failure = evolve(failure, seconds=monotonic() - attempt.began)
+                self._settle(errand, errand.failed(failure, attempt.number))
 
     def _failure(self, attempt: Attempt, *, once: bool) -> HttpFailure | None:
         """Why an attempt failed; None where it is just about to be sent."""

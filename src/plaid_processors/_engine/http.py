@@ -76,11 +76,13 @@ class HttpFailure:
         reason: a few words, without any secret.
         sent: whether the request may have reached the server.
         passing: whether it may go better next time.
+        seconds: how long it was waited for, where the caller gave it up.
     """
 
     reason: str
     sent: bool
     passing: bool = True
+    seconds: float | None = None
 
 
 HttpOutcome = HttpAnswer | HttpFailure

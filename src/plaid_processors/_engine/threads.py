@@ -62,7 +62,7 @@ class Attempt:
         work: sends it; runs in a copy of the caller's context, and raises nothing.
         port: how the caller waits.
         on_sent: called when its `body` is sent.
-        over: whether it is too late to send its `body`.
+        over: whether it is too late to begin it, or to send its `body`.
         number: which attempt at its request it is, from 1.
         once: whether it can be withdrawn until its `body` is sent, and not only until it begins.
         outcome: what the work returned, once `finished`.

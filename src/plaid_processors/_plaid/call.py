@@ -102,11 +102,9 @@ class _PlaidErrand(Errand[T]):
             self._request.on_sent()
 
     @override
-    def failed(
-        self, failure: HttpFailure, number: int, seconds: float | None = None
-    ) -> RequestError:
+    def failed(self, failure: HttpFailure, number: int) -> RequestError:
         error = connection_error(self._request, failure)
-        self._report_outcome(error, number, seconds=seconds)
+        self._report_outcome(error, number, seconds=failure.seconds)
         return error
 
     @override

@@ -57,8 +57,6 @@ async def leased(call: Call, books: Books, name: str, *, wait: bool = True) -> A
             await call.port.run(partial(books.release, lease))
         except StoreError as error:  # it ends by itself
             logger.warning("a lease could not be given back: %s", error)
-        except Exception:
-            raise
         except BaseException:
             with suppress(StoreError):
                 books.release(lease)  # Ctrl-C struck inside the store: once more

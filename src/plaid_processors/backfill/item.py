@@ -156,9 +156,7 @@ def backfill_item(
         finally:  # another's claim stays
             try:
                 books.release(claim)
-            except Exception:
-                raise
-            except BaseException:
+            except BaseException:  # as in `_workflow.leases`
                 with suppress(StoreError):
                     books.release(claim)  # Ctrl-C struck inside the store: once more
                 raise

@@ -246,7 +246,5 @@ class _PartnerErrand(Errand[T]):
         return self.outcome_of(send(running.pools[self.base_url], request, attempt, times))
 
     @override
-    def failed(
-        self, failure: HttpFailure, number: int, seconds: float | None = None
-    ) -> T | HandoffError:
+    def failed(self, failure: HttpFailure, number: int) -> T | HandoffError:
         return self.outcome_of(failure)
