@@ -42,6 +42,19 @@ def closed(page: Any) -> None:
     page.wait_for_selector("dialog", state="hidden")
 
 
+def held(page: Any, action: str) -> Callable[[], None]:
+    """The pane's requests of this kind wait; what comes back lets the next of them go on."""
+    waiting: list[Any] = []
+    page.route(f"**/_sandbox/link/{action}", lambda route: waiting.append(route))
+
+    def let_go() -> None:
+        while not waiting:
+            page.wait_for_timeout(20)
+        waiting.pop().continue_()
+
+    return let_go
+
+
 def test_success_and_its_events(page: Any, recording: Recording, new_token: Any) -> None:
     """The events in Link's order, and one onSuccess in Link's shape."""
     calls = recording(new_token())
@@ -75,6 +88,21 @@ def test_success_and_its_events(page: Any, recording: Recording, new_token: Any)
     (error,) = [told for name, told in calls("onEvent") if name == "ERROR"]
     assert error["error_code"] == "INVALID_CREDENTIALS"
     assert calls("onExit") == []
+
+
+def test_a_search_is_told_once(page: Any, recording: Recording, new_token: Any) -> None:
+    """Also when the user takes longer to choose than Link waits before it tells the search."""
+    calls = recording(new_token())
+    page.click("#open")
+    person = LinkPane(page)
+    person.sees("Choose your bank")
+    person.frame.get_by_label("Search for your bank").fill("Tartan")
+    person.frame.get_by_text("1 bank found").wait_for()
+    person.press("Tartan Bank")
+    person.sees("Sign in to Tartan Bank")
+    told = [told for name, told in calls("onEvent") if name == "SEARCH_INSTITUTION"]
+    assert [each["institution_search_query"] for each in told] == ["Tartan"]
+    assert names(calls)[3:5] == ["SEARCH_INSTITUTION", "SELECT_INSTITUTION"]
 
 
 def test_the_events_are_kept_for_link_token_get(
@@ -111,6 +139,43 @@ def test_leaving(page: Any, recording: Recording, new_token: Any) -> None:
     assert names(calls)[-2:] == ["EXIT", "EXIT"]
     assert calls("onSuccess") == []
     page.wait_for_function("document.activeElement.id === 'open'")
+
+
+def test_leaving_while_it_opens(page: Any, recording: Recording, new_token: Any) -> None:
+    """Leaving waits for the session that begins, and nothing is shown or told after the exit."""
+    answer = held(page, "open")
+    calls = recording(new_token())
+    page.click("#open")
+    person = LinkPane(page)
+    person.press("Leave")
+    answer()
+    person.sees("Leave without connecting a bank?")
+    person.press("Leave")
+    closed(page)
+    assert names(calls) == ["OPEN", "CONSENT", "SELECT_INSTITUTION", "EXIT", "EXIT"]
+
+    page.click("#open")
+    page.evaluate("handler.exit({force: true})")
+    answer()
+    closed(page)
+    page.wait_for_timeout(200)
+    assert names(calls)[5:] == ["OPEN", "CONSENT", "SELECT_INSTITUTION", "EXIT"]
+    assert len(calls("onExit")) == 2
+
+
+def test_leaving_while_the_bank_is_asked(page: Any, recording: Recording, new_token: Any) -> None:
+    """The answer that comes after the exit shows nothing."""
+    answer = held(page, "log_in")
+    calls = recording(new_token())
+    page.click("#open")
+    person = LinkPane(page)
+    person.choose_bank()
+    person.sign_in()
+    person.press("Leave")
+    closed(page)
+    answer()
+    page.wait_for_timeout(200)
+    assert names(calls)[-2:] == ["LOADING", "EXIT"]
 
 
 def test_not_leaving_after_all(page: Any, recording: Recording, new_token: Any) -> None:

@@ -15,6 +15,7 @@ let known = {}; // of this session: its id, the bank, the accounts, the last err
 let showing = null; // the view's name, as in Link's events
 let before = null; // the view to show again if the user decides to stay
 let events = Promise.resolve();
+let opened = Promise.resolve(); // who leaves while Link opens leaves the session that begins
 
 // ---- to the server and to the page
 
@@ -24,7 +25,10 @@ function tell(message) {
   if (mode !== "hosted") parent.postMessage({ plaidLink: message }, parentOrigin);
 }
 
+// An answer that comes after the user has left shows nothing and tells nothing.
+
 function emit(name, more = {}) {
+  if (known.over) return;
   const metadata = {
     account_number_mask: null,
     error_code: null,
@@ -62,6 +66,7 @@ function failed(error) {
 // ---- drawing
 
 function show(name, title, ...parts) {
+  if (known.over && name !== "END") return;
   showing = name;
   const heading = make("h1", { id: "title", tabIndex: -1 }, title);
   view.replaceChildren(heading, ...parts.filter((part) => part != null));
@@ -90,11 +95,22 @@ function showBanks() {
     found,
   );
   const choice = (bank) => {
-    const press = quiet(bank.name, () => chooseBank(bank));
+    const press = quiet(bank.name, () => {
+      tellSearch();
+      chooseBank(bank);
+    });
     press.dataset.institution = bank.institution_id; // there are two Chases
     return press;
   };
   let waiting;
+  let told = "";
+  const tellSearch = () => { // each query once, however long the user takes to choose
+    clearTimeout(waiting);
+    const query = valueOf("search").trim();
+    if (!query || query === told) return;
+    told = query;
+    emit("SEARCH_INSTITUTION", { institution_search_query: query });
+  };
   const list = () => {
     const query = valueOf("search").trim().toLowerCase();
     const fitting = known.banks.filter((bank) => bank.name.toLowerCase().includes(query));
@@ -106,7 +122,7 @@ function showBanks() {
       waiting = setTimeout(() => {
         if (showing !== "SELECT_INSTITUTION") return;
         say(`${fitting.length} ${fitting.length === 1 ? "bank" : "banks"} found`);
-        emit("SEARCH_INSTITUTION", { institution_search_query: valueOf("search").trim() });
+        tellSearch();
       }, 300);
     }
   };
@@ -117,9 +133,6 @@ function showBanks() {
 async function chooseBank(bank) {
   known.bank = bank;
   known.error = null;
-  if (valueOf("search").trim()) {
-    emit("SEARCH_INSTITUTION", { institution_search_query: valueOf("search").trim() });
-  }
   emit("SELECT_INSTITUTION");
   try {
     known.bank = (await ask("choose_bank", { institution_id: bank.institution_id })).bank;
@@ -355,7 +368,8 @@ function statusOf(name) {
   return known.bank ? (STATUSES[name] ?? null) : null;
 }
 
-function askToLeave() {
+async function askToLeave() {
+  await opened;
   if (known.over) return;
   if (known.done) return handOff();
   if (showing === "EXIT") return goOn();
@@ -382,6 +396,7 @@ function goOn() {
 }
 
 async function leave() {
+  await opened;
   if (known.over) return;
   if (known.done) return handOff();
   const status = showing === "EXIT" ? known.status : statusOf(showing);
@@ -469,7 +484,7 @@ addEventListener("keydown", (event) => {
 });
 
 if (mode === "hosted") {
-  open();
+  opened = open();
 } else {
   if (mode === "over") {
     pane.setAttribute("aria-labelledby", "title");
@@ -477,7 +492,7 @@ if (mode === "hosted") {
   addEventListener("message", ({ source, data }) => {
     const message = data?.plaidLink;
     if (source !== parent || !message) return;
-    if (message.type === "open") open();
+    if (message.type === "open") opened = open();
     if (message.type === "exit") message.force ? leave() : askToLeave();
   });
   tell({ type: "ready" });
