@@ -293,9 +293,9 @@ def links(kills: int, database: str | None = None, seed: int | None = None) -> R
         answered: dict[str, float] = {}
         _note_answers(at, answered)
         user = "user"
-        for number in range(kills):
+        while report.killed < kills:
             if chance.random() < 0.75:  # else the one whose process was killed links again
-                user = f"user-{number}"
+                user = f"user-{report.killed + report.survived}"
             order = at.order(user, recover=True)
             order["kill_after"] = chance.uniform(0, 1.2 * report.link_seconds)
             (life,) = at.lives(order)
