@@ -743,8 +743,8 @@ def test_a_whole_answer_that_is_late_is_not_lost(
 ) -> None:
     """The link has given it up; its error has the Item all the same."""
     answer = http({"access_token": ACCESS_TOKEN, "item_id": "item-1", "request_id": "r"})
-    faulty.on(EXCHANGE, trickle(answer, every=0.8 / len(answer)))
-    linker = make_linker(timeout=0.5, max_attempts=1)
+    faulty.on(EXCHANGE, trickle(answer, every=2.4 / len(answer)))
+    linker = make_linker(timeout=1.5, max_attempts=1)
     with pytest.raises(PlaidConnectionError) as caught:
         linker.link("layer", **options("a"))
     assert caught.value.outcome_unknown
