@@ -433,7 +433,7 @@ def test_a_lease_whose_answer_was_lost_holds_nobody_up(
         patch.setattr(store, "lease", lease)
         with pytest.raises(StoreError):
             linker.link("layer", **GIVEN)
-    assert linker.with_options(deadline=1).link("layer", **GIVEN).complete
+    assert linker.with_options(deadline=5).link("layer", **GIVEN).complete
 
 
 @rows(
