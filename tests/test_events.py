@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,7 +26,9 @@ from plaid_processors import (
 from plaid_processors._engine.http import retry_after_seconds
 from plaid_processors.sandbox import Linked, LocalSandbox
 
+from .support.faulty import FaultyPlaid
 from .support.rows import rows
+from .support.slow import trickled_headers
 
 EXCHANGE = "/item/public_token/exchange"
 CREATE = "/processor/token/create"
@@ -194,21 +196,26 @@ def test_who_calls_the_hook(kind: type[Any], plaid: LocalSandbox, done: Linked) 
     assert all(name.startswith("plaid-processors-") for name in others)
 
 
-def test_an_answer_that_is_no_longer_waited_for(plaid: LocalSandbox) -> None:
+def test_an_answer_that_is_no_longer_waited_for(
+    faulty: FaultyPlaid, make_linker: Callable[..., ProcessorLinker]
+) -> None:
     """Its end is told on the caller's thread, with how long it was waited for."""
     told: list[tuple[RequestEvent, str]] = []
 
     def hook(event: RequestEvent) -> None:
         told.append((event, threading.current_thread().name))
 
-    plaid.fail("/link/token/create", delay=3.0)
-    with plaid.client(on_event=hook, deadline=0.3) as client, pytest.raises(PlaidConnectionError):
-        ProcessorLinker(client).create_link_token("layer", client_user_id="u", client_name="Acme")
+    released = threading.Event()
+    faulty.on("/link/token/create", trickled_headers(released))
+    linker = make_linker(on_event=hook, deadline=0.5)
+    with pytest.raises(PlaidConnectionError):
+        linker.create_link_token("layer", client_user_id="u", client_name="Acme")
     (_, _), (failed, thread) = told
+    released.set()
     assert (failed.kind, failed.error_code) == (EventKind.FAILED, "PlaidConnectionError")
     assert thread == threading.current_thread().name
     assert failed.seconds is not None
-    assert 0.1 < failed.seconds < 3.0
+    assert 0.1 < failed.seconds < 5.0
 
 
 async def _awaited(awaitable: Awaitable[Any]) -> Any:

@@ -563,9 +563,9 @@ def test_layer_is_read_back_before_the_deadline(faulty: FaultyPlaid) -> None:
 @pytest.mark.slow
 def test_layer_is_not_sent_again_when_it_cannot_be_read_back(faulty: FaultyPlaid) -> None:
     """A slow Layer that does not list a token: the result says so."""
-    layer = layer_at(faulty, {"data": []}, {}, timeout=(0.1, 0.7))
+    layer = layer_at(faulty, {"data": []}, {}, timeout=(0.2, 1.4))
     for path, answer in (("/plaid/accounts", {"data": []}), ("", {})):
-        faulty.on(f"/v1/businesses/b1{path}", late(reply(answer), 0.5))
+        faulty.on(f"/v1/businesses/b1{path}", late(reply(answer), 1.0))
     with layer:
         handoff = layer.hand_over([layer_token()], business_id="b1")
     assert handoff.missing == ("a",)
@@ -602,8 +602,8 @@ def test_a_call_has_a_deadline(awaited: bool, monkeypatch: pytest.MonkeyPatch) -
         assert caught.value.retryable
         return time.monotonic() - began
 
-    assert ask() < 1.0  # the look-up outlasts the time-out, and its thread hangs
-    assert 0.55 < ask() < 2.0  # there is no thread for this one
+    assert ask() < 5.0  # the look-up outlasts the time-out, and its thread hangs
+    assert 0.55 < ask() < 5.0  # there is no thread for this one
     over.set()
     blocking.close()
     asyncio.run(awaiting.close())
