@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from plaid_processors import PlaidClient, ProcessorLinker
+from plaid_processors.handoff.finix import _open
 from plaid_processors.sandbox import Linked, LocalSandbox
 
 from .support.faulty import FaultyPlaid
@@ -28,6 +29,12 @@ KEYS = {"client_id": "0123456789abcdef01234567", "secret": "5e" * 15}
 def ctrl_c() -> None:
     """Ctrl-C interrupts: asyncio leaves its own handler where one has interrupted its clean-up."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def nothing_open() -> None:
+    """No unknown outcome of an earlier test, whose server's port a later one may get."""
+    _open.clear()
 
 
 @pytest.fixture(scope="session")

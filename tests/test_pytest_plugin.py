@@ -352,6 +352,8 @@ def test_the_partners_are_new_for_each_test(pytester: pytest.Pytester) -> None:
 import pytest
 from plaid_processors.handoff import FinixSender, LayerSender
 
+identities = set()
+
 @pytest.mark.parametrize("time", [1, 2])
 def test_it(plaid_sandbox, processor_linker, local_layer, local_finix, time):
     assert local_finix.instruments == local_layer.requests == ()
@@ -362,13 +364,15 @@ def test_it(plaid_sandbox, processor_linker, local_layer, local_finix, time):
         client_id=local_layer.client_id, client_secret=local_layer.client_secret,
         base_url=local_layer.url, auth_url=local_layer.url,
     )
-    business = local_layer.new_business()
+    business, identity = local_layer.new_business(), local_finix.new_identity()
+    identities.add(identity)
     with finix, layer:
         token = link(processor_linker, plaid_sandbox).token("finix")
-        finix.hand_over(token, identity=local_finix.new_identity())
+        finix.hand_over(token, identity=identity)
         layer.hand_over(processor_linker.link_sandbox("layer"), business_id=business)
     assert len(local_finix.instruments) == 1
     assert len(local_layer.books(business)) == 14
+    assert len(identities) == time  # an outcome left unknown in a test holds no other one up
 """,
     )
     done.assert_outcomes(passed=2)

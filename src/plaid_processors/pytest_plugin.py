@@ -162,11 +162,14 @@ def local_layer(plaid_sandbox: PlaidSandbox) -> Iterator[LocalLayer]:
 
 
 @pytest.fixture
-def local_finix(plaid_sandbox: PlaidSandbox) -> Iterator[LocalFinix]:
+def local_finix(
+    request: pytest.FixtureRequest, plaid_sandbox: PlaidSandbox
+) -> Iterator[LocalFinix]:
     """A stand-in for Finix that reads accounts at `plaid_sandbox`, new for this test."""
     from .sandbox import LocalFinix
 
-    with LocalFinix(plaid_sandbox) as finix:
+    # Senders remember an unknown outcome by address and identity, and a port may come again.
+    with LocalFinix(plaid_sandbox, seed=request.node.nodeid) as finix:
         yield finix
 
 
