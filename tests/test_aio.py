@@ -345,6 +345,7 @@ async def _within_anyio(work: Coroutine[Any, Any, Any]) -> Any:
         return await work
 
 
+@pytest.mark.slow
 @rows("within", [_within_timeout, _within_wait_for, _within_anyio])
 def test_a_timeout_of_asyncio_takes_the_result_along(
     faulty: FaultyPlaid, make_client: MakeClient, within: Callable[..., Awaitable[Any]]

@@ -360,6 +360,7 @@ def test_what_a_page_may_show(
     assert (shown["state"], shown["institution_name"], shown["accounts"]) == ("removed", None, [])
 
 
+@pytest.mark.slow
 def test_links_come_in_pages(store: Store) -> None:
     """Several pages, each link once; the first comes before the last was read."""
     for number in range(410):

@@ -189,6 +189,7 @@ def test_a_row_that_says_it_is_anothers(
     sql(path, "DELETE FROM plaid_links")
 
 
+@pytest.mark.slow
 def test_a_new_key(make_store: Callable[..., SqlStore], link: Callable[..., str]) -> None:
     """Old and new key read all; after `reencrypt`, which can be resumed, the new one does."""
     items = [link(make_store(OLD), f"user-{each}") for each in range(3)]

@@ -787,6 +787,7 @@ def test_killed_between_finix_and_the_record(book: Book, finix: WatchedFinix, mo
     assert finix.of(identity) == [done.reference]
 
 
+@pytest.mark.slow
 def test_killed_before_finix_has_read_it(book: Book, finix: WatchedFinix) -> None:
     """Nothing is there, and it may still come: it is said to be unknown."""
     item_id, identity = book.desk.link(), finix.new_identity()

@@ -181,6 +181,7 @@ def test_no_wait_without_a_time_out() -> None:
     assert found == on_other_threads
 
 
+@pytest.mark.slow
 def test_what_windows_lacks_is_asked_for_before_it_is_used() -> None:
     """A name that it does not have stands under `hasattr`, or nowhere."""
     lacking = {(module, name) for module, names in _TO_TAKE.items() for name in names.split()}
