@@ -210,8 +210,8 @@ def test_an_answer_that_is_no_longer_waited_for(
     linker = make_linker(on_event=hook, deadline=0.5)
     with pytest.raises(PlaidConnectionError):
         linker.create_link_token("layer", client_user_id="u", client_name="Acme")
-    (_, _), (failed, thread) = told
     released.set()
+    (_, _), (failed, thread) = told
     assert (failed.kind, failed.error_code) == (EventKind.FAILED, "PlaidConnectionError")
     assert thread == threading.current_thread().name
     assert failed.seconds is not None

@@ -43,9 +43,13 @@ def closed(page: Any) -> None:
 
 
 def held(page: Any, action: str) -> Callable[[], None]:
-    """The pane's requests of this kind wait; what comes back lets the next of them go on."""
+    """Hold the pane's requests for this action; the function returned lets one of them go on."""
     waiting: list[Any] = []
-    page.route(f"**/_sandbox/link/{action}", lambda route: waiting.append(route))
+
+    def hold(route: Any) -> None:
+        waiting.append(route)
+
+    page.route(f"**/_sandbox/link/{action}", hold)
 
     def let_go() -> None:
         while not waiting:

@@ -25,10 +25,8 @@ function tell(message) {
   if (mode !== "hosted") parent.postMessage({ plaidLink: message }, parentOrigin);
 }
 
-// An answer that comes after the user has left shows nothing and tells nothing.
-
 function emit(name, more = {}) {
-  if (known.over) return;
+  if (known.over) return; // an answer that came after the user had left
   const metadata = {
     account_number_mask: null,
     error_code: null,
@@ -66,7 +64,7 @@ function failed(error) {
 // ---- drawing
 
 function show(name, title, ...parts) {
-  if (known.over && name !== "END") return;
+  if (known.over && name !== "END") return; // as in `emit`
   showing = name;
   const heading = make("h1", { id: "title", tabIndex: -1 }, title);
   view.replaceChildren(heading, ...parts.filter((part) => part != null));
@@ -94,14 +92,6 @@ function showBanks() {
     search,
     found,
   );
-  const choice = (bank) => {
-    const press = quiet(bank.name, () => {
-      tellSearch();
-      chooseBank(bank);
-    });
-    press.dataset.institution = bank.institution_id; // there are two Chases
-    return press;
-  };
   let waiting;
   let told = "";
   const tellSearch = () => { // each query once, however long the user takes to choose
@@ -110,6 +100,14 @@ function showBanks() {
     if (!query || query === told) return;
     told = query;
     emit("SEARCH_INSTITUTION", { institution_search_query: query });
+  };
+  const choice = (bank) => {
+    const press = quiet(bank.name, () => {
+      tellSearch();
+      chooseBank(bank);
+    });
+    press.dataset.institution = bank.institution_id; // there are two Chases
+    return press;
   };
   const list = () => {
     const query = valueOf("search").trim().toLowerCase();
